@@ -1,0 +1,35 @@
+//! Readers of other people's files. Each gives a [`Graph`] with the meaning of the source, unfolded.
+
+use crate::error::{Error, Result, invalid};
+use crate::ir::Graph;
+use std::path::Path;
+
+pub mod keras;
+pub mod onnx;
+
+/// What the user may fix about a source.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Shapes of inputs by name; the empty name means the only input. They replace unknown extents, and known ones where
+    /// the network allows it.
+    pub input_shapes: Vec<(String, Vec<usize>)>,
+    /// Names of the values to give out instead of the source's outputs.
+    pub outputs: Vec<String>,
+}
+
+/// Reads a model, by what its first bytes say: HDF5 (Keras 1-3 `.h5`), zip (`.keras`), otherwise ONNX.
+///
+/// # Errors
+/// [`Error::Io`], [`Error::Invalid`], or [`Error::Unsupported`] with everything that is not supported.
+pub fn import(path: &Path, options: &Options) -> Result<Graph> {
+    let bytes = std::fs::read(path).map_err(|source| Error::Io { path: path.into(), source })?;
+    let graph = if bytes.starts_with(b"\x89HDF\r\n\x1a\n") {
+        keras::import_h5(&bytes, options)?
+    } else if bytes.starts_with(b"PK\x03\x04") {
+        keras::import_keras(&bytes, options)?
+    } else {
+        onnx::import(&bytes, path.parent(), options)?
+    };
+    graph.verify().map_err(|e| invalid(format!("inconsistent network: {e}")))?;
+    Ok(graph)
+}

@@ -1,0 +1,350 @@
+//! The typed graph between the importers and the emitter.
+//!
+//! * A node has one output. Operators with several (Split) are imported as several nodes.
+//! * Windowed operators ([`Op::Conv`], [`Op::ConvTranspose`], [`Op::Pool`]) take and give NHWC. An importer of an NCHW source
+//!   writes `Transpose -> Conv -> Transpose`; [`crate::passes`] moves the transposes out. Everything else means what numpy
+//!   would mean, on tensors of any rank.
+//! * Constants are values with data; they have no producer. Weights are f32, shared by reference.
+//! * Shapes are fully known.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+pub use sepal_kernels::Act;
+pub use sepal_kernels::ops::binary::BinaryOp;
+pub use sepal_kernels::ops::reduce::ReduceKind;
+
+mod text;
+mod verify;
+
+/// Index of a value in [`Graph::values`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ValueId(pub usize);
+
+/// A tensor: an input of the graph, a constant, or what a node computes.
+#[derive(Clone, Debug)]
+pub struct Value {
+    /// The source's name for it.
+    pub name: String,
+    /// Extents.
+    pub shape: Vec<usize>,
+    /// The data of a constant, in C order.
+    pub data: Option<Arc<Vec<f32>>>,
+}
+
+/// An operation and what it reads and writes.
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// Path of the source's node or layer.
+    pub name: String,
+    /// The source's word for it: `SeparableConv2D`, `Gemm`.
+    pub kind: String,
+    /// What it does.
+    pub op: Op,
+    /// What it reads; the operator says in which order.
+    pub inputs: Vec<ValueId>,
+    /// What it writes.
+    pub output: ValueId,
+}
+
+/// Padding in pixels.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pads {
+    /// Above.
+    pub top: usize,
+    /// To the left.
+    pub left: usize,
+    /// Below.
+    pub bottom: usize,
+    /// To the right.
+    pub right: usize,
+}
+
+/// Kernel, stride, dilation and padding of a windowed operator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// Rows and columns.
+    pub kernel: [usize; 2],
+    /// Down and across.
+    pub stride: [usize; 2],
+    /// Down and across.
+    pub dilation: [usize; 2],
+    /// Zeros (or nothing, for pooling) around the input. May leave a remainder that no window reaches.
+    pub pads: Pads,
+}
+
+/// How a pooling window is summed up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PoolKind {
+    /// Largest value inside the input.
+    Max,
+    /// Mean of the values inside the input.
+    Average,
+    /// Mean over the input and the padding `counted` (zeros); what ceil-mode adds beyond that does not count.
+    AverageWithPad {
+        /// The explicit padding of the source, that counts.
+        counted: Pads,
+    },
+}
+
+/// What a node does. `x` is its first input.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Op {
+    /// Inputs `x` [N,H,W,C], weights [kh,kw,C/groups,O] (constant), optionally bias [O] (constant), optionally a residual with
+    /// the output's shape (see `residual`). `groups == C` is a depthwise convolution (O = C * multiplier, channel `c * m + i`).
+    /// `y = act(conv(pre(x)) + bias + residual)`, where `pre` is ReLU if `pre_relu`. Importers leave `act` at `None` unless the
+    /// source fuses it, `pre_relu` and `residual` false.
+    Conv {
+        /// Window and padding.
+        window: Window,
+        /// Groups.
+        groups: usize,
+        /// Whether input 2 is a bias.
+        bias: bool,
+        /// Whether the last input is a residual.
+        residual: bool,
+        /// ReLU on the way in.
+        pre_relu: bool,
+        /// Applied last.
+        act: Act,
+    },
+    /// Inputs `x` [N,H,W,C], weights [kh,kw,O/groups,C] (constant), optionally bias [O] (constant). The gradient of `Conv`:
+    /// `y[oy,ox,o] = sum x[iy,ix,c] w[ky,kx,o,c]` with `oy = iy*sy + ky*dy - top`. The output's extent is that of the value.
+    ConvTranspose {
+        /// Window; `pads` are cut off the full output.
+        window: Window,
+        /// Groups; the channels `c` of group g see the outputs of group g.
+        groups: usize,
+        /// Whether input 2 is a bias.
+        bias: bool,
+        /// Applied last.
+        act: Act,
+    },
+    /// `x` [.., K] times constant weights [K,N], optionally plus a constant bias [N].
+    Dense {
+        /// Whether input 2 is a bias.
+        bias: bool,
+        /// Applied last.
+        act: Act,
+    },
+    /// Inputs `x`, gamma, beta, mean, variance, each a constant [C]: `(x - mean) / sqrt(variance + epsilon) * gamma + beta` along `axis`.
+    BatchNorm {
+        /// The channel axis of `x`.
+        axis: usize,
+        /// Added to the variance.
+        epsilon: f32,
+    },
+    /// Inputs `x`, scale [C], shift [C], constants: `x * scale + shift` along the last axis. Made by passes.
+    ScaleShift {
+        /// Applied last.
+        act: Act,
+    },
+    /// An activation, element by element.
+    Act(Act),
+    /// Inputs `x`, slope (constant, broadcasts against `x`): `x > 0 ? x : slope * x`.
+    PRelu,
+    /// Softmax along an axis.
+    Softmax {
+        /// Which.
+        axis: usize,
+        /// The logarithm of it.
+        log: bool,
+    },
+    /// Inputs `a`, `b`, numpy broadcasting. Either may be a constant.
+    Binary {
+        /// What is done.
+        op: BinaryOp,
+        /// Applied last.
+        act: Act,
+    },
+    /// All inputs along an axis.
+    Concat {
+        /// Which.
+        axis: usize,
+    },
+    /// `x` [N,H,W,C]; optionally a residual that is added to the result (made by passes).
+    Pool {
+        /// What is taken.
+        kind: PoolKind,
+        /// Window and padding.
+        window: Window,
+        /// Whether input 1 is a residual.
+        residual: bool,
+    },
+    /// A reduction over axes.
+    Reduce {
+        /// What is taken.
+        kind: ReduceKind,
+        /// Which axes, ascending.
+        axes: Vec<usize>,
+        /// Whether they stay as extents of 1.
+        keep_dims: bool,
+    },
+    /// A border of a constant value: `(before, after)` per axis.
+    Pad {
+        /// Per axis.
+        pads: Vec<(usize, usize)>,
+        /// The value.
+        value: f32,
+    },
+    /// The same elements in C order under the output's shape. Squeeze, Flatten and the like are this.
+    Reshape,
+    /// `y.shape[i] = x.shape[perm[i]]`.
+    Transpose {
+        /// Which axis of `x` becomes axis i.
+        perm: Vec<usize>,
+    },
+    /// `x[start .. start + len * step by step]` per axis; `len` is the output's shape.
+    Slice {
+        /// First index per axis.
+        start: Vec<usize>,
+        /// Step per axis, at least 1.
+        step: Vec<usize>,
+    },
+    /// `x` repeated to the output's shape, numpy broadcasting.
+    Broadcast,
+    /// Nearest-neighbour enlargement by whole factors: `y[n, i, j, c] = x[n, i / factor[0], j / factor[1], c]`.
+    Upsample {
+        /// Down and across.
+        factor: [usize; 2],
+    },
+}
+
+/// A network. Nodes are in an order in which every input is computed before it is read.
+#[derive(Clone, Debug, Default)]
+pub struct Graph {
+    /// The source's name for it.
+    pub name: String,
+    /// All tensors.
+    pub values: Vec<Value>,
+    /// All operations, in execution order.
+    pub nodes: Vec<Node>,
+    /// What the caller gives.
+    pub inputs: Vec<ValueId>,
+    /// What the caller gets.
+    pub outputs: Vec<ValueId>,
+    /// Names of the outputs, in the source's words; the values may carry others.
+    pub output_names: Vec<String>,
+    /// Parameters of the source that training changes (batch-norm means and variances are not), each tensor counted once.
+    pub trainable_parameters: u64,
+    /// All parameters of the source.
+    pub total_parameters: u64,
+}
+
+impl Graph {
+    /// Adds a value without data.
+    pub fn value(&mut self, name: impl Into<String>, shape: &[usize]) -> ValueId {
+        self.values.push(Value { name: name.into(), shape: shape.to_vec(), data: None });
+        ValueId(self.values.len() - 1)
+    }
+
+    /// Adds a constant.
+    ///
+    /// # Panics
+    /// If the data is not as long as the shape says.
+    pub fn constant(&mut self, name: impl Into<String>, shape: &[usize], data: Arc<Vec<f32>>) -> ValueId {
+        assert_eq!(shape.iter().product::<usize>(), data.len(), "constant of the wrong size");
+        self.values.push(Value { name: name.into(), shape: shape.to_vec(), data: Some(data) });
+        ValueId(self.values.len() - 1)
+    }
+
+    /// Adds a graph input.
+    pub fn input(&mut self, name: impl Into<String>, shape: &[usize]) -> ValueId {
+        let v = self.value(name, shape);
+        self.inputs.push(v);
+        v
+    }
+
+    /// Appends a node and gives its output, whose name is the node's.
+    pub fn node(
+        &mut self,
+        name: impl Into<String>,
+        kind: impl Into<String>,
+        op: Op,
+        inputs: &[ValueId],
+        shape: &[usize],
+    ) -> ValueId {
+        let name = name.into();
+        let output = self.value(name.clone(), shape);
+        self.nodes.push(Node { name, kind: kind.into(), op, inputs: inputs.to_vec(), output });
+        output
+    }
+
+    /// Extents of a value.
+    pub fn shape(&self, v: ValueId) -> &[usize] {
+        &self.values[v.0].shape
+    }
+
+    /// Data of a constant.
+    pub fn data(&self, v: ValueId) -> Option<&Arc<Vec<f32>>> {
+        self.values[v.0].data.as_ref()
+    }
+
+    /// Node index of each value's producer.
+    pub fn producers(&self) -> HashMap<ValueId, usize> {
+        self.nodes.iter().enumerate().map(|(i, n)| (n.output, i)).collect()
+    }
+
+    /// Node indices of each value's readers, one entry per use; graph outputs count as a use by `usize::MAX`.
+    pub fn consumers(&self) -> HashMap<ValueId, Vec<usize>> {
+        let mut map: HashMap<ValueId, Vec<usize>> = HashMap::new();
+        for (i, n) in self.nodes.iter().enumerate() {
+            for &v in &n.inputs {
+                map.entry(v).or_default().push(i);
+            }
+        }
+        for &v in &self.outputs {
+            map.entry(v).or_default().push(usize::MAX);
+        }
+        map
+    }
+
+    /// Rewrites every use of `from` (by nodes and as an output) to `to`.
+    pub fn replace_uses(&mut self, from: ValueId, to: ValueId) {
+        for n in &mut self.nodes {
+            for v in &mut n.inputs {
+                if *v == from {
+                    *v = to;
+                }
+            }
+        }
+        for v in &mut self.outputs {
+            if *v == from {
+                *v = to;
+            }
+        }
+    }
+
+    /// Drops nodes that no output depends on.
+    pub fn remove_dead(&mut self) {
+        let mut live = vec![false; self.values.len()];
+        for v in &self.outputs {
+            live[v.0] = true;
+        }
+        let mut keep = vec![false; self.nodes.len()];
+        for (i, n) in self.nodes.iter().enumerate().rev() {
+            if live[n.output.0] {
+                keep[i] = true;
+                for v in &n.inputs {
+                    live[v.0] = true;
+                }
+            }
+        }
+        let mut it = keep.into_iter();
+        self.nodes.retain(|_| it.next().unwrap_or(false));
+    }
+
+    /// Checks every invariant of the graph: shapes against operators, order, constants where they are required.
+    ///
+    /// # Errors
+    /// Says which node breaks which rule.
+    pub fn verify(&self) -> Result<(), String> {
+        verify::verify(self)
+    }
+}
+
+impl std::fmt::Display for Graph {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        text::print(self, f)
+    }
+}

@@ -1,0 +1,10 @@
+//! Reads trained networks (Keras `.h5` and `.keras`, ONNX), folds batch normalisation, plans the memory and writes one flat
+//! file that `sepal` runs in place.
+
+pub mod error;
+pub mod import;
+pub mod interp;
+pub mod ir;
+pub mod passes;
+
+pub use error::{Error, Result, Unsupported};

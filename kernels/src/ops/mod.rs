@@ -1,0 +1,13 @@
+//! One file per operator. Each has an argument struct, an entry that takes an [`Isa`](crate::Isa) and a
+//! [`Parallel`](crate::par::Parallel), and tests against [`mod@crate::reference`] on every instruction set.
+
+pub mod activation;
+pub mod binary;
+pub mod conv;
+pub mod copy;
+pub mod depthwise;
+pub mod pool;
+pub mod reduce;
+pub mod scale_shift;
+pub mod separable;
+pub mod softmax;

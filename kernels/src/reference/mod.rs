@@ -1,0 +1,1 @@
+//! Naive loops over logical NHWC, no blocks and no vectors: what every operator means, to the bit.

@@ -1,0 +1,114 @@
+//! AVX2 with FMA: eight lanes.
+#![expect(unsafe_code, reason = "intrinsics; the token proves the CPU features")]
+
+use super::{Block, Kernel, Simd};
+use core::arch::x86_64::*;
+
+/// Proof that this CPU has avx2, fma. Made by [`Isa::detect`](crate::Isa::detect) only.
+#[derive(Clone, Copy, Debug)]
+pub struct Avx2(());
+
+impl Avx2 {
+    /// The token, if this CPU has the features.
+    pub fn new() -> Option<Self> {
+        #[cfg(feature = "std")]
+        {
+            (std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma")).then_some(Self(()))
+        }
+        #[cfg(not(feature = "std"))]
+        {
+            cfg!(all(target_feature = "avx2", target_feature = "fma")).then_some(Self(()))
+        }
+    }
+}
+
+#[target_feature(enable = "avx2,fma")]
+fn enter<K: Kernel>(s: Avx2, k: K) -> K::Out {
+    k.run(s)
+}
+
+impl Simd for Avx2 {
+    type V = __m256;
+    const LANES: usize = 8;
+    const NB: usize = 1;
+    const MR: usize = 6;
+    const DW_COLS: usize = 3;
+
+    #[inline(always)]
+    fn vectorize<K: Kernel>(self, k: K) -> K::Out {
+        // SAFETY: the token proves that the CPU has the features that `enter` enables.
+        unsafe { enter(self, k) }
+    }
+    #[inline(always)]
+    fn load(self, b: &Block, j: usize) -> __m256 {
+        assert!(j < Self::PARTS);
+        // SAFETY: j < PARTS, so LANES floats from j * LANES lie inside the block.
+        unsafe { _mm256_loadu_ps(b.as_ptr().add(j * Self::LANES)) }
+    }
+    #[inline(always)]
+    fn store(self, v: __m256, b: &mut Block, j: usize) {
+        assert!(j < Self::PARTS);
+        // SAFETY: j < PARTS, so LANES floats from j * LANES lie inside the block.
+        unsafe { _mm256_storeu_ps(b.as_mut_ptr().add(j * Self::LANES), v) }
+    }
+    #[inline(always)]
+    fn splat(self, x: f32) -> __m256 {
+        // SAFETY: the token proves the features; the intrinsic touches no memory.
+        unsafe { _mm256_set1_ps(x) }
+    }
+    #[inline(always)]
+    fn add(self, a: __m256, b: __m256) -> __m256 {
+        // SAFETY: the token proves the features; the intrinsic touches no memory.
+        unsafe { _mm256_add_ps(a, b) }
+    }
+    #[inline(always)]
+    fn sub(self, a: __m256, b: __m256) -> __m256 {
+        // SAFETY: the token proves the features; the intrinsic touches no memory.
+        unsafe { _mm256_sub_ps(a, b) }
+    }
+    #[inline(always)]
+    fn mul(self, a: __m256, b: __m256) -> __m256 {
+        // SAFETY: the token proves the features; the intrinsic touches no memory.
+        unsafe { _mm256_mul_ps(a, b) }
+    }
+    #[inline(always)]
+    fn div(self, a: __m256, b: __m256) -> __m256 {
+        // SAFETY: the token proves the features; the intrinsic touches no memory.
+        unsafe { _mm256_div_ps(a, b) }
+    }
+    #[inline(always)]
+    fn fma(self, a: __m256, b: __m256, c: __m256) -> __m256 {
+        // SAFETY: the token proves the features; the intrinsic touches no memory.
+        unsafe { _mm256_fmadd_ps(a, b, c) }
+    }
+    #[inline(always)]
+    fn min(self, a: __m256, b: __m256) -> __m256 {
+        // SAFETY: the token proves the features; the intrinsic touches no memory.
+        unsafe { _mm256_min_ps(a, b) }
+    }
+    #[inline(always)]
+    fn max(self, a: __m256, b: __m256) -> __m256 {
+        // SAFETY: the token proves the features; the intrinsic touches no memory.
+        unsafe { _mm256_max_ps(a, b) }
+    }
+    #[inline(always)]
+    fn select_gt(self, a: __m256, b: __m256, x: __m256, y: __m256) -> __m256 {
+        // SAFETY: the token proves the features; the intrinsic touches no memory.
+        unsafe { _mm256_blendv_ps(y, x, _mm256_cmp_ps::<_CMP_GT_OQ>(a, b)) }
+    }
+    #[inline(always)]
+    fn sqrt(self, a: __m256) -> __m256 {
+        // SAFETY: the token proves the features; the intrinsic touches no memory.
+        unsafe { _mm256_sqrt_ps(a) }
+    }
+    #[inline(always)]
+    fn round(self, a: __m256) -> __m256 {
+        // SAFETY: the token proves the features; the intrinsic touches no memory.
+        unsafe { _mm256_round_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(a) }
+    }
+    #[inline(always)]
+    fn pow2(self, n: __m256) -> __m256 {
+        // SAFETY: the token proves the features; the intrinsic touches no memory.
+        unsafe { _mm256_castsi256_ps(_mm256_slli_epi32::<23>(_mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127)))) }
+    }
+}

@@ -1,0 +1,89 @@
+//! The one SIMD interface that every kernel is written over.
+//!
+//! A kernel is a [`Kernel`]: a struct of arguments with a generic `run`. [`Isa::run`](crate::Isa::run) crosses the
+//! `#[target_feature]` boundary once per kernel call; everything inside must be `#[inline(always)]`, or its
+//! intrinsics become function calls (measured: 57 times slower).
+//!
+//! Lane semantics, the same on every ISA so that results are equal to the bit:
+//! * `fma(a, b, c)` is `a * b + c` rounded once.
+//! * `min(a, b)` is `if a < b { a } else { b }` and `max(a, b)` is `if a > b { a } else { b }`, per lane: when either
+//!   is NaN, or both are zero, the *second* operand comes back.
+//! * `select_gt(a, b, x, y)` is `if a > b { x } else { y }`.
+//! * `round` rounds to nearest, ties to even; its argument must be below 2^22 in magnitude.
+//! * `pow2(n)` is 2^n for integral `n` in -126..=127.
+
+use sepal_format::layout::BLOCK;
+
+mod scalar;
+pub use scalar::Scalar;
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+pub use avx2::Avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+#[cfg(target_arch = "x86_64")]
+pub use avx512::Avx512;
+#[cfg(target_arch = "aarch64")]
+mod neon;
+#[cfg(target_arch = "aarch64")]
+pub use neon::Neon;
+
+/// Sixteen consecutive channels: the unit of activations and packed weights on every ISA.
+pub type Block = [f32; BLOCK];
+
+/// Work that is generic over the instruction set. `run` must be `#[inline(always)]`.
+pub trait Kernel {
+    /// What `run` returns.
+    type Out;
+    /// Does the work with the vectors of `S`.
+    fn run<S: Simd>(self, s: S) -> Self::Out;
+}
+
+/// One instruction set. A value of the type proves that this CPU has it.
+pub trait Simd: Copy + Send + Sync + 'static {
+    /// A vector of [`LANES`](Simd::LANES) f32.
+    type V: Copy;
+    /// Lanes of a vector; divides [`BLOCK`].
+    const LANES: usize;
+    /// Vectors in a block: `BLOCK / LANES`.
+    const PARTS: usize = BLOCK / Self::LANES;
+    /// Blocks (weight panels) side by side in a pointwise tile.
+    const NB: usize;
+    /// Largest number of pixels (rows of A) in a pointwise tile.
+    const MR: usize;
+    /// Output columns that a depthwise kernel keeps in registers at stride 1.
+    const DW_COLS: usize;
+
+    /// Runs `k` inside this set's `#[target_feature]` boundary.
+    fn vectorize<K: Kernel>(self, k: K) -> K::Out;
+
+    /// All lanes equal to `x`.
+    fn splat(self, x: f32) -> Self::V;
+    /// Lanes `j * LANES ..` of a block, `j < PARTS`.
+    fn load(self, b: &Block, j: usize) -> Self::V;
+    /// Writes lanes `j * LANES ..` of a block, `j < PARTS`.
+    fn store(self, v: Self::V, b: &mut Block, j: usize);
+    /// `a + b`.
+    fn add(self, a: Self::V, b: Self::V) -> Self::V;
+    /// `a - b`.
+    fn sub(self, a: Self::V, b: Self::V) -> Self::V;
+    /// `a * b`.
+    fn mul(self, a: Self::V, b: Self::V) -> Self::V;
+    /// `a / b`.
+    fn div(self, a: Self::V, b: Self::V) -> Self::V;
+    /// `a * b + c`, rounded once.
+    fn fma(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    /// `if a < b { a } else { b }`.
+    fn min(self, a: Self::V, b: Self::V) -> Self::V;
+    /// `if a > b { a } else { b }`.
+    fn max(self, a: Self::V, b: Self::V) -> Self::V;
+    /// `if a > b { x } else { y }`.
+    fn select_gt(self, a: Self::V, b: Self::V, x: Self::V, y: Self::V) -> Self::V;
+    /// `sqrt(a)`, correctly rounded.
+    fn sqrt(self, a: Self::V) -> Self::V;
+    /// Nearest integral value, ties to even; |a| < 2^22.
+    fn round(self, a: Self::V) -> Self::V;
+    /// 2^n for integral n in -126..=127.
+    fn pow2(self, n: Self::V) -> Self::V;
+}

@@ -1,0 +1,107 @@
+//! NEON, which every AArch64 CPU has: four lanes.
+#![expect(unsafe_code, reason = "intrinsics; the token proves the CPU features")]
+
+use super::{Block, Kernel, Simd};
+use core::arch::aarch64::*;
+
+/// Proof that this CPU has neon. Made by [`Isa::detect`](crate::Isa::detect) only.
+#[derive(Clone, Copy, Debug)]
+pub struct Neon(());
+
+impl Neon {
+    /// The token, if this CPU has the features.
+    pub fn new() -> Option<Self> {
+        Some(Self(()))
+    }
+}
+
+#[target_feature(enable = "neon")]
+fn enter<K: Kernel>(s: Neon, k: K) -> K::Out {
+    k.run(s)
+}
+
+impl Simd for Neon {
+    type V = float32x4_t;
+    const LANES: usize = 4;
+    const NB: usize = 1;
+    const MR: usize = 6;
+    const DW_COLS: usize = 4;
+
+    #[inline(always)]
+    fn vectorize<K: Kernel>(self, k: K) -> K::Out {
+        // SAFETY: the token proves that the CPU has the features that `enter` enables.
+        unsafe { enter(self, k) }
+    }
+    #[inline(always)]
+    fn load(self, b: &Block, j: usize) -> float32x4_t {
+        assert!(j < Self::PARTS);
+        // SAFETY: j < PARTS, so LANES floats from j * LANES lie inside the block.
+        unsafe { vld1q_f32(b.as_ptr().add(j * Self::LANES)) }
+    }
+    #[inline(always)]
+    fn store(self, v: float32x4_t, b: &mut Block, j: usize) {
+        assert!(j < Self::PARTS);
+        // SAFETY: j < PARTS, so LANES floats from j * LANES lie inside the block.
+        unsafe { vst1q_f32(b.as_mut_ptr().add(j * Self::LANES), v) }
+    }
+    #[inline(always)]
+    fn splat(self, x: f32) -> float32x4_t {
+        // SAFETY: the token proves the features; the intrinsic touches no memory.
+        unsafe { vdupq_n_f32(x) }
+    }
+    #[inline(always)]
+    fn add(self, a: float32x4_t, b: float32x4_t) -> float32x4_t {
+        // SAFETY: the token proves the features; the intrinsic touches no memory.
+        unsafe { vaddq_f32(a, b) }
+    }
+    #[inline(always)]
+    fn sub(self, a: float32x4_t, b: float32x4_t) -> float32x4_t {
+        // SAFETY: the token proves the features; the intrinsic touches no memory.
+        unsafe { vsubq_f32(a, b) }
+    }
+    #[inline(always)]
+    fn mul(self, a: float32x4_t, b: float32x4_t) -> float32x4_t {
+        // SAFETY: the token proves the features; the intrinsic touches no memory.
+        unsafe { vmulq_f32(a, b) }
+    }
+    #[inline(always)]
+    fn div(self, a: float32x4_t, b: float32x4_t) -> float32x4_t {
+        // SAFETY: the token proves the features; the intrinsic touches no memory.
+        unsafe { vdivq_f32(a, b) }
+    }
+    #[inline(always)]
+    fn fma(self, a: float32x4_t, b: float32x4_t, c: float32x4_t) -> float32x4_t {
+        // SAFETY: the token proves the features; the intrinsic touches no memory.
+        unsafe { vfmaq_f32(c, a, b) }
+    }
+    #[inline(always)]
+    fn min(self, a: float32x4_t, b: float32x4_t) -> float32x4_t {
+        // SAFETY: the token proves the features; the intrinsic touches no memory.
+        unsafe { vbslq_f32(vcltq_f32(a, b), a, b) }
+    }
+    #[inline(always)]
+    fn max(self, a: float32x4_t, b: float32x4_t) -> float32x4_t {
+        // SAFETY: the token proves the features; the intrinsic touches no memory.
+        unsafe { vbslq_f32(vcgtq_f32(a, b), a, b) }
+    }
+    #[inline(always)]
+    fn select_gt(self, a: float32x4_t, b: float32x4_t, x: float32x4_t, y: float32x4_t) -> float32x4_t {
+        // SAFETY: the token proves the features; the intrinsic touches no memory.
+        unsafe { vbslq_f32(vcgtq_f32(a, b), x, y) }
+    }
+    #[inline(always)]
+    fn sqrt(self, a: float32x4_t) -> float32x4_t {
+        // SAFETY: the token proves the features; the intrinsic touches no memory.
+        unsafe { vsqrtq_f32(a) }
+    }
+    #[inline(always)]
+    fn round(self, a: float32x4_t) -> float32x4_t {
+        // SAFETY: the token proves the features; the intrinsic touches no memory.
+        unsafe { vrndnq_f32(a) }
+    }
+    #[inline(always)]
+    fn pow2(self, n: float32x4_t) -> float32x4_t {
+        // SAFETY: the token proves the features; the intrinsic touches no memory.
+        unsafe { vreinterpretq_f32_s32(vshlq_n_s32::<23>(vaddq_s32(vcvtnq_s32_f32(n), vdupq_n_s32(127)))) }
+    }
+}

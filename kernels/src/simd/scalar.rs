@@ -1,0 +1,128 @@
+//! The portable set: one lane, and a correctly rounded `fma` of our own, so that a CPU without FMA gives the same bits.
+
+use super::{Block, Kernel, Simd};
+
+/// Plain f32 arithmetic.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Scalar;
+
+/// `a * b + c` rounded once, without an FMA instruction.
+///
+/// The product of two f32 is exact in f64. The sum is rounded to odd in f64 (Boldo and Melquiond, "Emulation of FMA and
+/// correctly rounded sums", 2008), after which the rounding to f32 is the only one that counts, since 53 >= 24 + 2.
+#[inline(always)]
+pub fn fma(a: f32, b: f32, c: f32) -> f32 {
+    #[cfg(target_feature = "fma")]
+    #[cfg(feature = "std")]
+    {
+        return a.mul_add(b, c);
+    }
+    #[allow(unreachable_code)]
+    {
+        let p = a as f64 * b as f64;
+        let c = c as f64;
+        let s = p + c;
+        // TwoSum (Knuth): e is the exact error of s.
+        let z = s - p;
+        let e = (p - (s - z)) + (c - z);
+        let bits = s.to_bits();
+        let inexact = e != 0.0 && !e.is_nan() && bits & 1 == 0;
+        // Rounded to even by the hardware: step one ulp towards the exact value, onto the odd neighbour.
+        let up = (e > 0.0) == (s > 0.0);
+        let odd = if up { bits.wrapping_add(1) } else { bits.wrapping_sub(1) };
+        (if inexact { f64::from_bits(odd) } else { s }) as f32
+    }
+}
+
+/// 2^23 * 1.5: adding and taking it away rounds to nearest even in the default mode.
+const ROUND: f32 = 12_582_912.0;
+
+impl Simd for Scalar {
+    type V = f32;
+    const LANES: usize = 1;
+    const NB: usize = 1;
+    const MR: usize = 2;
+    const DW_COLS: usize = 2;
+
+    #[inline(always)]
+    fn vectorize<K: Kernel>(self, k: K) -> K::Out {
+        k.run(self)
+    }
+    #[inline(always)]
+    fn splat(self, x: f32) -> f32 {
+        x
+    }
+    #[inline(always)]
+    fn load(self, b: &Block, j: usize) -> f32 {
+        b[j]
+    }
+    #[inline(always)]
+    fn store(self, v: f32, b: &mut Block, j: usize) {
+        b[j] = v;
+    }
+    #[inline(always)]
+    fn add(self, a: f32, b: f32) -> f32 {
+        a + b
+    }
+    #[inline(always)]
+    fn sub(self, a: f32, b: f32) -> f32 {
+        a - b
+    }
+    #[inline(always)]
+    fn mul(self, a: f32, b: f32) -> f32 {
+        a * b
+    }
+    #[inline(always)]
+    fn div(self, a: f32, b: f32) -> f32 {
+        a / b
+    }
+    #[inline(always)]
+    fn fma(self, a: f32, b: f32, c: f32) -> f32 {
+        fma(a, b, c)
+    }
+    #[inline(always)]
+    fn min(self, a: f32, b: f32) -> f32 {
+        if a < b { a } else { b }
+    }
+    #[inline(always)]
+    fn max(self, a: f32, b: f32) -> f32 {
+        if a > b { a } else { b }
+    }
+    #[inline(always)]
+    fn select_gt(self, a: f32, b: f32, x: f32, y: f32) -> f32 {
+        if a > b { x } else { y }
+    }
+    #[inline(always)]
+    fn sqrt(self, a: f32) -> f32 {
+        sqrt(a)
+    }
+    #[inline(always)]
+    fn round(self, a: f32) -> f32 {
+        (a + ROUND) - ROUND
+    }
+    #[inline(always)]
+    fn pow2(self, n: f32) -> f32 {
+        f32::from_bits(((n as i32 + 127) as u32) << 23)
+    }
+}
+
+/// Correctly rounded square root; `core` has none, so without `std` Newton's iteration in f64 does it.
+#[inline(always)]
+pub fn sqrt(a: f32) -> f32 {
+    #[cfg(feature = "std")]
+    {
+        a.sqrt()
+    }
+    #[cfg(not(feature = "std"))]
+    {
+        if !(a > 0.0) || a == f32::INFINITY {
+            return if a < 0.0 { f32::NAN } else { a };
+        }
+        let x = a as f64;
+        let mut y = f64::from_bits((x.to_bits() >> 1) + (511 << 52));
+        for _ in 0..6 {
+            y = 0.5 * (y + x / y);
+        }
+        y as f32
+    }
+}
