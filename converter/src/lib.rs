@@ -1,6 +1,7 @@
 //! Reads trained networks (Keras `.h5` and `.keras`, ONNX), folds batch normalisation, plans the memory and writes one flat
 //! file that `sepal` runs in place.
 
+pub mod emit;
 pub mod error;
 pub mod import;
 pub mod interp;
