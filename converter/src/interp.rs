@@ -8,6 +8,7 @@ use crate::ir::{Act, BinaryOp, Graph, Node, Op, ReduceKind, ValueId};
 use std::borrow::Cow;
 
 mod movement;
+pub(crate) use movement::transpose;
 mod windowed;
 
 /// Most elements of one tensor that is computed: beyond that, memory and patience end (16 GB in f64).
