@@ -54,9 +54,7 @@ impl Target {
             Op::ConvTranspose { groups, bias, .. } => {
                 (Place::InputsLast { outputs_per_group: w[2], inputs, inputs_per_group: inputs / groups }, bias)
             }
-            Op::Dense { bias, .. } => {
-                (Place::OutputsLast { inputs_per_group: inputs, outputs, outputs_per_group: outputs }, bias)
-            }
+            Op::Dense { bias, .. } => (Place::OutputsLast { inputs_per_group: inputs, outputs, outputs_per_group: outputs }, bias),
             _ => (Place::OutputsLast { inputs_per_group: 1, outputs: 1, outputs_per_group: 1 }, false),
         };
         let bias = match g.data(n.inputs[n.inputs.len().min(3) - 1]) {

@@ -9,7 +9,8 @@ const ONE: [usize; 4] = [0; 4];
 /// Runs the pass with a record for every batch norm.
 fn fold(before: &Graph) -> (Graph, Report) {
     let norms = before.nodes.iter().filter(|n| matches!(n.op, Op::BatchNorm { .. }));
-    let open = |n: &Node| super::super::Fold { name: n.name.clone(), folded: false, reason: String::new(), scale: Default::default() };
+    let open =
+        |n: &Node| super::super::Fold { name: n.name.clone(), folded: false, reason: String::new(), scale: Default::default() };
     let mut report = Report { folds: norms.map(open).collect(), notes: Vec::new() };
     let after = run(before.clone(), &mut report).unwrap();
     after.verify().unwrap();
@@ -101,7 +102,8 @@ fn a_scale_without_shift_folds_across_a_padded_border() {
         let x = g.input("x", &[1, 4, 5, 4]);
         let c = r.constant(&mut g, "c", &[4]);
         let y = g.node("mul", "Mul", binary(BinaryOp::Mul, Act::None), &[c, x], &[1, 4, 5, 4]);
-        let y = layer(&mut g, &mut r, "layer", y, kind, true, window(3, 1, [if matches!(kind, Kind::Conv { .. }) { 1 } else { 0 }; 4]));
+        let y =
+            layer(&mut g, &mut r, "layer", y, kind, true, window(3, 1, [if matches!(kind, Kind::Conv { .. }) { 1 } else { 0 }; 4]));
         assert_eq!(fold(&finish(g, &[y])).0.nodes.len(), 1);
     }
 }
