@@ -6,7 +6,6 @@ use super::layers::{Constants, Emit, Operand, Operands};
 use crate::error::{Result, Unsupported, invalid};
 use crate::import::Options;
 use crate::ir::{Graph, ValueId};
-use serde_json::Value;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, HashSet};
 
@@ -95,31 +94,22 @@ fn schedule(model: &Model, wanted: &[TensorRef]) -> Result<Vec<(usize, usize)>> 
 /// Everything unsupported in what is demanded.
 pub(super) fn faults(model: &Model, demanded: &Demanded) -> Vec<Unsupported> {
     let mut all = Vec::new();
-    gather(model, &demanded.refs, "", &mut all);
+    gather(model, &demanded.refs, &mut all);
     all
 }
 
-fn gather(model: &Model, wanted: &[TensorRef], prefix: &str, into: &mut Vec<Unsupported>) {
+fn gather(model: &Model, wanted: &[TensorRef], into: &mut Vec<Unsupported>) {
     // What is inconsistent is reported when the graph is built.
     let order = schedule(model, wanted).unwrap_or_default();
     let mut seen = HashSet::new();
-    for (l, c) in order {
+    for (l, _) in order {
         let layer = &model.layers[l];
-        let path = join(prefix, &layer.name);
-        if layer.calls[c].named.iter().any(|(n, a)| n == "training" && matches!(a, Arg::Value(Value::Bool(true)))) {
-            into.push(Unsupported {
-                node: path.clone(),
-                kind: layer.class.clone(),
-                what: "is called with training=True".into(),
-                remedy: "call it without `training` and save the network again".into(),
-            });
-        }
         if !seen.insert(l) {
             continue;
         }
         into.extend(layer.faults.iter().cloned());
         if let Body::Model(inner) = &layer.body {
-            gather(inner, &inner.outputs, &path, into);
+            gather(inner, &inner.outputs, into);
         }
     }
 }

@@ -122,7 +122,7 @@ fn model(config: &Value, class: &str, path: &str, keras: u32) -> Result<Model> {
     for json in list {
         layers.push(layer(json, path, keras)?);
     }
-    if class == "Sequential" { sequential(config, name, layers) } else { functional(config, list, name, layers) }
+    if class == "Sequential" { sequential(config, name, layers) } else { functional(config, list, name, path, layers, keras) }
 }
 
 fn layer(json: &Value, path: &str, keras: u32) -> Result<LayerDef> {
@@ -217,7 +217,7 @@ fn model_extents(body: &Body) -> Option<Vec<Option<usize>>> {
     }
 }
 
-fn functional(config: &Value, list: &[Value], name: String, mut layers: Vec<LayerDef>) -> Result<Model> {
+fn functional(config: &Value, list: &[Value], name: String, path: &str, mut layers: Vec<LayerDef>, keras: u32) -> Result<Model> {
     let mut index = HashMap::new();
     for (i, l) in layers.iter().enumerate() {
         if index.insert(l.name.clone(), i).is_some() {
@@ -231,6 +231,16 @@ fn functional(config: &Value, list: &[Value], name: String, mut layers: Vec<Laye
                 .calls
                 .push(call(node, &index).ok_or_else(|| invalid(format!("layer `{}` has a call that makes no sense", layer.name)))?);
         }
+        // Keras 3 runs a network with the caller's `training`, whatever the calls say.
+        let training = |(n, a): &(String, Arg)| n == "training" && matches!(a, Arg::Value(Value::Bool(true)));
+        if keras < 3 && layer.calls.iter().any(|c| c.named.iter().any(training)) {
+            layer.faults.push(Unsupported {
+                node: if path.is_empty() { layer.name.clone() } else { format!("{path}/{}", layer.name) },
+                kind: layer.class.clone(),
+                what: "is called with training=True".into(),
+                remedy: "call it without `training` and save the network again".into(),
+            });
+        }
         // An input is a result without a call.
         if matches!(layer.body, Body::Input(_)) {
             layer.calls = vec![Call::default()];
@@ -243,13 +253,22 @@ fn functional(config: &Value, list: &[Value], name: String, mut layers: Vec<Laye
     };
     let (inputs, outputs) = (ends("input_layers")?, ends("output_layers")?);
     let mut model = Model { name, layers, inputs, outputs };
-    renumber(&mut model)?;
+    renumber(&mut model, keras)?;
     Ok(model)
 }
 
-/// Calls of a nested network are counted from 1 by some versions of Keras 2, which count its own construction as call 0:
-/// then the last call of such a layer has an index that does not exist. Afterwards every reference is valid.
-fn renumber(model: &mut Model) -> Result<()> {
+/// Makes every reference valid. Nested networks have a call of their own, their construction, and versions differ about
+/// whether it counts: Keras 2 counts it in some versions, for all references alike, and then the last call of such a layer has
+/// an index that does not exist; Keras 3 counts it in the outputs of the model and nowhere else.
+fn renumber(model: &mut Model, keras: u32) -> Result<()> {
+    if keras >= 3 {
+        for t in &mut model.outputs {
+            let layer = &model.layers[t.layer];
+            if matches!(layer.body, Body::Model(_)) && layer.class != "Sequential" {
+                t.call = t.call.saturating_sub(1);
+            }
+        }
+    }
     let mut largest = vec![0; model.layers.len()];
     let calls = model.layers.iter().flat_map(|l| &l.calls).flat_map(Call::tensors);
     for t in calls.chain(model.inputs.iter().copied()).chain(model.outputs.iter().copied()) {
@@ -258,8 +277,8 @@ fn renumber(model: &mut Model) -> Result<()> {
     let mut shift = vec![0; model.layers.len()];
     for (i, l) in model.layers.iter().enumerate() {
         if largest[i] >= l.calls.len() {
-            shift[i] = largest[i].saturating_sub(l.calls.len().saturating_sub(1));
-            if shift[i] > 1 || l.calls.is_empty() {
+            shift[i] = 1;
+            if largest[i] != l.calls.len() || l.calls.is_empty() {
                 return Err(invalid(format!("call {} of layer `{}` is used, but does not exist", largest[i], l.name)));
             }
         }

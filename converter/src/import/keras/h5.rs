@@ -36,6 +36,7 @@ impl File {
     /// # Errors
     /// [`crate::Error::Invalid`].
     pub fn open(bytes: Vec<u8>) -> Result<File> {
+        let length = bytes.len() as u64;
         let budget = bytes.len().saturating_mul(MAX_RATIO).saturating_add(FREE_BYTES).min(MAX_BYTES);
         let options = OpenOptions::default()
             .with_chunk_cache_bytes(0)
@@ -43,6 +44,11 @@ impl File {
             .with_max_read_bytes(budget)
             .with_max_object_header_bytes(bytes.len().min(64 << 20));
         let file = Hdf5File::from_vec_with_options(bytes, options).map_err(|e| invalid(format!("not a sound HDF5 file: {e}")))?;
+        let superblock = file.superblock();
+        let end = superblock.base_address.saturating_add(superblock.eof_address);
+        if end > length {
+            return Err(invalid(format!("the HDF5 file is cut off: it has {length} bytes of {end}")));
+        }
         Ok(File { file, budget: Cell::new(budget) })
     }
 

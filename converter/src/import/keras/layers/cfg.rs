@@ -69,19 +69,18 @@ impl<'a> Cfg<'a> {
         self.get(key).and_then(positive).ok_or_else(|| self.bad(key))
     }
 
-    /// `rank` counts, of which the last come from a number or a list and the first are `fill` (for one-dimensional layers,
-    /// that run as images of one row).
+    /// Two counts from a number or a list. One-dimensional layers, which run as images of one row, have a list of one and get
+    /// a 1 before it.
     pub fn extents(&self, key: &str, rank: usize, default: Option<usize>) -> Result<[usize; 2]> {
         let list = match (self.get(key), default) {
-            (None, Some(d)) => vec![d; rank],
-            (None, None) => return Err(self.bad(key)),
-            (Some(Value::Array(a)), _) => a.iter().filter_map(positive).collect(),
-            (Some(v), _) => positive(v).map(|n| vec![n; rank]).unwrap_or_default(),
+            (None, default) => default.map(|d| vec![d; rank]),
+            (Some(Value::Array(a)), _) => a.iter().map(positive).collect(),
+            (Some(v), _) => positive(v).map(|n| vec![n; rank]),
         };
-        match (rank, list.as_slice()) {
-            (1, &[n]) => Ok([1, n]),
-            (2, &[a, b]) => Ok([a, b]),
-            (2, &[n]) => Ok([n, n]),
+        match (rank, list.as_deref()) {
+            (1, Some(&[n])) => Ok([1, n]),
+            (2, Some(&[a, b])) => Ok([a, b]),
+            (2, Some(&[n])) => Ok([n, n]),
             _ => Err(self.bad(key)),
         }
     }
