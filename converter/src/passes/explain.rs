@@ -1,1 +1,4 @@
-use super::Report; pub fn explain(_r: &Report) -> String { String::new() }
+use super::Report;
+pub fn explain(_r: &Report) -> String {
+    String::new()
+}

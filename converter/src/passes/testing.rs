@@ -58,9 +58,8 @@ pub(super) fn conv(
 ) -> ValueId {
     let [n, h, w, c]: [usize; 4] = g.shape(x).try_into().unwrap();
     let p = window.pads;
-    let extent = |d, i: usize, pad| {
-        crate::ir::verify::windowed(d, window.kernel[i], window.stride[i], window.dilation[i], pad).unwrap()
-    };
+    let extent =
+        |d, i: usize, pad| crate::ir::verify::windowed(d, window.kernel[i], window.stride[i], window.dilation[i], pad).unwrap();
     let shape = [n, extent(h, 0, (p.top, p.bottom)), extent(w, 1, (p.left, p.right)), channels];
     let weights = r.constant(g, &format!("{name}_w"), &[window.kernel[0], window.kernel[1], c / groups, channels]);
     let mut inputs = vec![x, weights];

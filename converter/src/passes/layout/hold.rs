@@ -10,18 +10,10 @@ use std::sync::Arc;
 #[derive(Clone, Debug)]
 pub(super) enum Held {
     /// Its axis i is axis `perm[i]` of `at`.
-    Axes {
-        at: ValueId,
-        perm: Vec<usize>,
-    },
+    Axes { at: ValueId, perm: Vec<usize> },
     /// Several axes were flattened into the last, in another order than the source's: element k of the source's last axis is
     /// element `order[k]` of that of `at`. To undo it, `at` takes the shape `from`, whose axes `perm` are the source's order.
-    Shuffled {
-        at: ValueId,
-        order: Arc<Vec<usize>>,
-        from: Vec<usize>,
-        perm: Vec<usize>,
-    },
+    Shuffled { at: ValueId, order: Arc<Vec<usize>>, from: Vec<usize>, perm: Vec<usize> },
 }
 
 pub(super) fn identity(rank: usize) -> Vec<usize> {

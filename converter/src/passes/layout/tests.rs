@@ -91,8 +91,11 @@ fn many_readers_do_not_multiply_a_transpose() {
     let x = g.input("x", &[1, 3, 4, 4]);
     let t = transpose(&mut g, x, &TO_NHWC);
     let acts = [Act::RELU, Act::Tanh, Act::Sigmoid].map(|a| same_shape(&mut g, Op::Act(a), &[t]));
-    let outs: Vec<ValueId> =
-        acts.iter().enumerate().map(|(i, &a)| conv(&mut g, &mut r, &format!("c{i}"), a, 2, 1, false, window(1, 1, [0; 4]))).collect();
+    let outs: Vec<ValueId> = acts
+        .iter()
+        .enumerate()
+        .map(|(i, &a)| conv(&mut g, &mut r, &format!("c{i}"), a, 2, 1, false, window(1, 1, [0; 4])))
+        .collect();
     let after = optimise(&finish(g, &outs));
     assert_eq!(cost(&after), Cost { moving: 1, inside: 0 }, "{after}");
 }

@@ -1,7 +1,11 @@
 //! Tests of the importer.
 
+mod cases;
+mod errors;
 mod hostile;
 mod models;
+mod npz;
+mod write;
 
 use crate::error::{Error, Unsupported};
 use std::path::PathBuf;
@@ -16,6 +20,11 @@ fn shared(folder: &str) -> Option<PathBuf> {
     }
     eprintln!("SKIPPED: {} is not there", path.display());
     None
+}
+
+/// The small models of the repository.
+fn data() -> PathBuf {
+    concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/onnx").into()
 }
 
 /// The models of a folder, in order.
