@@ -197,12 +197,13 @@ pub(crate) fn runs(pixels: usize, nb: usize, gapless: bool) -> (usize, usize) {
     if gapless { (1, pixels * nb) } else { (pixels, nb) }
 }
 
-struct InPlace<'a> {
-    act: Act,
-    x: &'a mut [Block],
-    pixels: usize,
-    nb: usize,
-    pb: usize,
+/// `act` on `nb` blocks of each of `pixels` pixels that lie `pb` blocks apart.
+pub(crate) struct InPlace<'a> {
+    pub act: Act,
+    pub x: &'a mut [Block],
+    pub pixels: usize,
+    pub nb: usize,
+    pub pb: usize,
 }
 
 impl Kernel for InPlace<'_> {
@@ -262,10 +263,9 @@ impl Kernel for Prelu<'_> {
 }
 
 /// `out = x > 0 ? x : slope[c] * x`; `slope` is padded to blocks.
-pub fn prelu<P: Parallel + ?Sized>(isa: Isa, par: &P, slope: &[f32], input: View, mut out: ViewMut) {
+pub fn prelu<P: Parallel + ?Sized>(isa: Isa, par: &P, slope: &[f32], input: View, out: ViewMut) {
     activation(isa, par, Act::None, input, ViewMut { data: &mut *out.data, ..out });
     prelu_in_place(isa, par, slope, ViewMut { data: &mut *out.data, ..out });
-    let _ = &mut out;
 }
 
 /// The same in place.
