@@ -143,117 +143,150 @@ impl<const K: usize, const STRIDE: usize, const PRE: bool> Kernel for Sweep<'_, 
     type Out = ();
     #[inline(always)]
     fn run<S: Simd>(mut self, s: S) {
-        let w = self.0.out_shape.w;
-        for (i, row) in self.0.rows.clone().enumerate() {
-            let (first, iy) = self.0.origin(row);
-            let lines: [Option<usize>; K] = core::array::from_fn(|ky| {
-                let y = iy + ky as isize;
-                (0..self.0.in_shape.h as isize).contains(&y).then(|| first + y as usize)
-            });
+        let (w, nb) = (self.0.out_shape.w, self.0.nb);
+        let chunk = nb.div_ceil(nb.div_ceil(24 / K));
+        for c0 in (0..nb).step_by(chunk) {
+            let channels = c0..(c0 + chunk).min(nb);
             let mut x = 0;
             while x < w {
-                let at = (i * w + x, x);
                 x += match w - x {
-                    7.. if STRIDE == 1 => self.tile::<S, 7>(s, &lines, at),
-                    4.. => self.tile::<S, 4>(s, &lines, at),
-                    2.. => self.tile::<S, 2>(s, &lines, at),
-                    _ => self.tile::<S, 1>(s, &lines, at),
+                    7.. if STRIDE == 1 => self.tile::<S, 7>(s, x, &channels),
+                    4.. => self.tile::<S, 4>(s, x, &channels),
+                    2.. => self.tile::<S, 2>(s, x, &channels),
+                    _ => self.tile::<S, 1>(s, x, &channels),
                 };
             }
-            self.0.finish_row(s, i);
         }
     }
 }
 
 impl<const K: usize, const STRIDE: usize, const PRE: bool> Sweep<'_, K, STRIDE, PRE> {
-    /// `COLS` outputs from pixel `at.0` of the output, column `at.1`, out of input rows `lines`. Returns `COLS`.
+    /// `COLS` output columns from `x` on, of all rows. Returns `COLS`.
     #[inline(always)]
-    fn tile<S: Simd, const COLS: usize>(&mut self, s: S, lines: &[Option<usize>; K], (pixel, x): (usize, usize)) -> usize {
+    fn tile<S: Simd, const COLS: usize>(&mut self, s: S, x: usize, channels: &Range<usize>) -> usize {
         let left = (x * STRIDE) as isize - self.0.args.window.pad[1] as isize;
         let inside = left >= 0 && left as usize + (COLS - 1) * STRIDE + K <= self.0.in_shape.w;
-        if inside {
-            self.columns::<S, COLS, false>(s, lines, pixel, left);
-        } else {
-            self.columns::<S, COLS, true>(s, lines, pixel, left);
+        let mut row = self.0.rows.start;
+        while row < self.0.rows.end {
+            let image_end = (row / self.0.out_shape.h + 1) * self.0.out_shape.h;
+            let rows = row..image_end.min(self.0.rows.end);
+            row = rows.end;
+            if inside {
+                self.columns::<S, COLS, false>(s, rows, x, left, channels);
+            } else {
+                self.columns::<S, COLS, true>(s, rows, x, left, channels);
+            }
         }
         COLS
     }
 
+    /// A strip `COLS` columns wide, through rows of one image.
     #[inline(always)]
     fn columns<S: Simd, const COLS: usize, const EDGE: bool>(
         &mut self,
         s: S,
-        lines: &[Option<usize>; K],
-        pixel: usize,
+        rows: Range<usize>,
+        x: usize,
         left: isize,
+        channels: &Range<usize>,
     ) {
-        let r = &mut self.0;
-        let nb = r.nb;
         let touched = (COLS - 1) * STRIDE + K;
+        let (c0, nb) = (channels.start, channels.len());
+        let r = &mut self.0;
         let (lo, hi) = r.bounds(s);
-        let bias = &blocks(r.args.bias)[..nb];
-        let weights = &blocks(r.args.weights).as_chunks::<K>().0.as_chunks::<K>().0[..nb];
-        // Without EDGE all slices are `nb` long, which removes the checks below; a row outside gets any such slice.
+        let clamps = matches!(r.args.act, Act::Clamp { .. });
+        let bias = &blocks(r.args.bias)[c0..][..nb];
+        let weights = &blocks(r.args.weights).as_chunks::<K>().0.as_chunks::<K>().0[c0..][..nb];
+        // The pixels under the window of the current row. Without EDGE all slices are `nb` long, which removes the checks below;
+        // a row outside gets any such slice.
         let mut input: [[&[Block]; COLUMNS]; K] = [[bias; COLUMNS]; K];
-        for ky in 0..K {
-            let Some(line) = lines[ky] else { continue };
-            for ix in 0..touched {
-                let column = left + ix as isize;
-                input[ky][ix] = if EDGE && !(0..r.in_shape.w as isize).contains(&column) {
-                    &[]
-                } else {
-                    &r.input[(line * r.in_shape.w + column as usize) * r.in_step..][..nb]
-                };
-            }
+        let mut inside = [false; K];
+        let (first, mut iy) = r.origin(rows.start);
+        macro_rules! fetch {
+            ($ky:expr) => {
+                let y = iy + $ky as isize;
+                inside[$ky] = y >= 0 && (y as usize) < r.in_shape.h;
+                if inside[$ky] {
+                    let line = (first + y as usize) * r.in_shape.w;
+                    for ix in 0..touched {
+                        let column = left + ix as isize;
+                        input[$ky][ix] = if EDGE && (column as usize) >= r.in_shape.w {
+                            &[]
+                        } else {
+                            &r.input[(line + column as usize) * r.in_step + c0..][..nb]
+                        };
+                    }
+                }
+            };
         }
-        let mut pixels = r.out[pixel * r.out_step..].chunks_mut(r.out_step);
-        let out: [&mut [Block]; COLS] = core::array::from_fn(|_| match pixels.next() {
-            Some(p) => &mut p[..nb],
-            None => &mut [],
-        });
-        for cb in 0..nb {
-            for j in 0..S::PARTS {
-                let mut acc = [s.load(&bias[cb], j); COLS];
-                macro_rules! line {
-                    ($ky:expr) => {
-                        if lines[$ky].is_some() {
-                            let mut w = [s.splat(0.0); K];
-                            for kx in 0..K {
-                                w[kx] = s.load(&weights[cb][$ky][kx], j);
-                            }
-                            for ix in 0..touched {
-                                let v = if EDGE {
-                                    match input[$ky][ix].get(cb) {
-                                        Some(v) => v,
-                                        None => continue,
-                                    }
-                                } else {
-                                    &input[$ky][ix][cb]
-                                };
-                                let mut v = s.load(v, j);
-                                if PRE {
-                                    v = s.max(s.splat(0.0), v);
-                                }
+        for ky in 0..K - STRIDE {
+            fetch!(ky);
+        }
+        let start = (rows.start - r.rows.start) * r.out_shape.w + x;
+        for i in 0..rows.len() {
+            for ky in K - STRIDE..K {
+                fetch!(ky);
+            }
+            iy += STRIDE as isize;
+            let first_pixel = (start + i * r.out_shape.w) * r.out_step + c0;
+            let mut pixels = r.out[first_pixel..].chunks_mut(r.out_step);
+            let out: [&mut [Block]; COLS] = core::array::from_fn(|_| &mut pixels.next().unwrap_or_default()[..nb]);
+            for cb in 0..nb {
+                for j in 0..S::PARTS {
+                    let mut acc = [s.load(&bias[cb], j); COLS];
+                    macro_rules! line {
+                        ($ky:expr) => {
+                            if inside[$ky] {
+                                let mut w = [s.splat(0.0); K];
                                 for kx in 0..K {
-                                    if ix >= kx && (ix - kx) % STRIDE == 0 && (ix - kx) / STRIDE < COLS {
-                                        let o = (ix - kx) / STRIDE;
-                                        acc[o] = s.fma(v, w[kx], acc[o]);
+                                    w[kx] = s.load(&weights[cb][$ky][kx], j);
+                                }
+                                for ix in 0..touched {
+                                    let v = if EDGE {
+                                        match input[$ky][ix].get(cb) {
+                                            Some(v) => v,
+                                            None => continue,
+                                        }
+                                    } else {
+                                        &input[$ky][ix][cb]
+                                    };
+                                    let mut v = s.load(v, j);
+                                    if PRE {
+                                        v = s.max(s.splat(0.0), v);
+                                    }
+                                    for kx in 0..K {
+                                        if ix >= kx && (ix - kx) % STRIDE == 0 && (ix - kx) / STRIDE < COLS {
+                                            let o = (ix - kx) / STRIDE;
+                                            acc[o] = s.fma(v, w[kx], acc[o]);
+                                        }
                                     }
                                 }
                             }
+                        };
+                    }
+                    line!(0);
+                    line!(1);
+                    line!(2);
+                    if K > 3 {
+                        line!(3);
+                        line!(4);
+                    }
+                    if clamps {
+                        for o in 0..COLS {
+                            acc[o] = clamp(s, acc[o], lo, hi);
                         }
-                    };
+                    }
+                    for o in 0..COLS {
+                        s.store(acc[o], &mut out[o][cb], j);
+                    }
                 }
-                line!(0);
-                line!(1);
-                line!(2);
-                if K > 3 {
-                    line!(3);
-                    line!(4);
-                }
-                for o in 0..COLS {
-                    s.store(clamp(s, acc[o], lo, hi), &mut out[o][cb], j);
-                }
+            }
+            for ky in 0..K - STRIDE {
+                input[ky] = input[ky + STRIDE];
+                inside[ky] = inside[ky + STRIDE];
+            }
+            if r.args.act.clamp().is_none() {
+                s.vectorize(InPlace { act: r.args.act, x: &mut r.out[first_pixel..], pixels: COLS, nb, pb: r.out_step });
             }
         }
     }
