@@ -6,8 +6,12 @@ pub mod binary;
 pub mod conv;
 pub mod copy;
 pub mod depthwise;
+mod gemm;
 pub mod pool;
 pub mod reduce;
 pub mod scale_shift;
 pub mod separable;
 pub mod softmax;
+
+#[cfg(test)]
+pub(crate) mod testing;

@@ -55,6 +55,12 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// Output columns that a depthwise kernel keeps in registers at stride 1.
     const DW_COLS: usize;
 
+    /// A set with vectors half as wide whose instructions this one includes; itself where there is none. Its kernels must
+    /// still be entered through [`vectorize`](Simd::vectorize) of *this* set, which may give them more registers.
+    type Half: Simd;
+    /// The token of [`Half`](Simd::Half).
+    fn half(self) -> Self::Half;
+
     /// Runs `k` inside this set's `#[target_feature]` boundary.
     fn vectorize<K: Kernel>(self, k: K) -> K::Out;
 
@@ -86,4 +92,32 @@ pub trait Simd: Copy + Send + Sync + 'static {
     fn round(self, a: Self::V) -> Self::V;
     /// 2^n for integral n in -126..=127.
     fn pow2(self, n: Self::V) -> Self::V;
+
+    /// The inner loop of a product of matrices: `acc[i][j] += a[i][k] * b[j][k][lanes of j]` by FMA, for each k in order.
+    /// Vector `j` of the tile is part `j % PARTS` of block `j / PARTS`; `b[j]` are the rows of that block. All slices
+    /// have the length of `b[0]`.
+    #[inline(always)]
+    fn mac<const MR: usize, const NV: usize>(self, acc: &mut [[Self::V; NV]; MR], a: [&[f32]; MR], b: [&[Block]; NV]) {
+        let len = b[0].len();
+        // Cut anew so that the compiler sees the equal lengths and drops the bounds checks below.
+        let (mut a, mut b) = (a, b);
+        for row in &mut a {
+            *row = &row[..len];
+        }
+        for row in &mut b {
+            *row = &row[..len];
+        }
+        for k in 0..len {
+            let mut w = [self.splat(0.0); NV];
+            for j in 0..NV {
+                w[j] = self.load(&b[j][k], j % Self::PARTS);
+            }
+            for i in 0..MR {
+                let x = self.splat(a[i][k]);
+                for j in 0..NV {
+                    acc[i][j] = self.fma(x, w[j], acc[i][j]);
+                }
+            }
+        }
+    }
 }
