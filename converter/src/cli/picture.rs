@@ -86,7 +86,7 @@ mod tests {
         let plain = lines(&levels, 6, Style::Plain);
         assert_eq!(plain.len(), 4);
         assert!(plain.iter().all(|l| l.chars().count() == 6));
-        assert!(plain[0].starts_with(' ') && plain[3].ends_with('%'));
+        assert!(plain[0].starts_with('.') && plain[3].ends_with('%'));
         for style in [Style::Greys, Style::TrueColour] {
             let coloured = lines(&levels, 6, style);
             assert!(coloured.iter().all(|l| l.matches('▀').count() == 6 && l.ends_with("\x1b[0m")));

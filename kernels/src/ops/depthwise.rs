@@ -304,7 +304,7 @@ impl<const K: usize, const STRIDE: usize, const PRE: bool> Sweep<'_, K, STRIDE, 
 struct AnyWindow<'a>(Rows<'a>);
 
 /// The taps of 0..kernel that fall inside 0..len when tap 0 lies at `first`.
-fn taps(first: isize, kernel: usize, dilation: usize, len: usize) -> Range<usize> {
+pub(super) fn taps(first: isize, kernel: usize, dilation: usize, len: usize) -> Range<usize> {
     let (dilation, len) = (dilation as isize, len as isize);
     let lo = if first < 0 { (-first + dilation - 1) / dilation } else { 0 };
     let hi = if len > first { (len - first + dilation - 1) / dilation } else { 0 };
