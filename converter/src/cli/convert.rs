@@ -1,12 +1,12 @@
 //! `sepal convert`.
 
 use super::failure::{Failure, IO};
-use super::out::{self, Side, Table};
+use super::out;
 use super::progress::Line;
 use super::{engine, info};
 use sepal_converter::convert::{self, ConvertOptions, Converted, SELF_CHECK_LIMIT};
 use sepal_converter::import::Options;
-use sepal_converter::passes::Report;
+use sepal_converter::passes;
 use sepal_converter::provenance::report_json;
 use std::path::{Path, PathBuf};
 
@@ -111,7 +111,7 @@ pub fn main(args: Args) -> Result<(), Failure> {
     let mut text = format!("{} → {}\n\n", args.source.display(), output.display());
     text += &summary(&converted)?;
     if args.explain {
-        text += &explain(&converted.summary.report);
+        text += &format!("\n{}", passes::explain(&converted.summary.report));
     }
     out::print(&text)
 }
@@ -143,46 +143,6 @@ pub fn summary(converted: &Converted) -> Result<String, Failure> {
         },
     ));
     Ok(out::facts(&facts))
-}
-
-/// Every batch normalisation and every other change.
-fn explain(report: &Report) -> String {
-    let mut text = String::new();
-    if !report.folds.is_empty() {
-        let mut table = Table::new(&[
-            ("batch norm", Side::Left),
-            ("", Side::Left),
-            ("smallest", Side::Right),
-            ("largest", Side::Right),
-            ("negative", Side::Right),
-            ("zero", Side::Right),
-            ("tiny var", Side::Right),
-            ("where to, or why not", Side::Left),
-        ]);
-        for f in &report.folds {
-            table.row([
-                out::tail(&f.name, 40),
-                if f.folded { "folded".into() } else { "kept".into() },
-                format!("{:.3e}", f.scale.min),
-                format!("{:.3e}", f.scale.max),
-                f.scale.negative.to_string(),
-                f.scale.zero.to_string(),
-                f.scale.tiny_variance.to_string(),
-                f.reason.clone(),
-            ]);
-        }
-        text += &format!(
-            "\nBatch norms (smallest and largest scale; channels with a negative or zero scale, or a variance below 1e-8)\n{}",
-            table.render()
-        );
-    }
-    if !report.notes.is_empty() {
-        text += "\nOther changes\n";
-        for note in &report.notes {
-            text += &format!("  {note}\n");
-        }
-    }
-    text
 }
 
 #[cfg(test)]
