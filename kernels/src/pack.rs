@@ -1,21 +1,69 @@
 //! Logical weights to the panels that the file holds and the kernels read.
 
+use sepal_format::layout::{BLOCK, padded};
+
 /// Floats of the panels of a convolution: `groups * (N/g padded to blocks) * kh * kw * C/g`; `None` on overflow.
-pub fn conv_len(_kernel: [usize; 2], _c_per_group: usize, _n: usize, _groups: usize) -> Option<usize> {
-    todo!()
+pub fn conv_len(kernel: [usize; 2], c_per_group: usize, n: usize, groups: usize) -> Option<usize> {
+    let per_group = padded(n.checked_div(groups)?)?;
+    groups.checked_mul(per_group)?.checked_mul(kernel[0])?.checked_mul(kernel[1])?.checked_mul(c_per_group)
 }
 
 /// Packs `[kh][kw][C/g][N]` (output channels of group 0 first) to `[g][N/g/16][kh * kw * C/g][16]`, zeros in the padding.
-pub fn conv(_kernel: [usize; 2], _c_per_group: usize, _n: usize, _groups: usize, _weights: &[f32], _panels: &mut [f32]) {
-    todo!()
+///
+/// # Panics
+/// If the slices are not as long as the arguments say.
+pub fn conv(kernel: [usize; 2], c_per_group: usize, n: usize, groups: usize, weights: &[f32], panels: &mut [f32]) {
+    let k = kernel[0] * kernel[1] * c_per_group;
+    let per = n / groups;
+    let blocks = per.div_ceil(BLOCK);
+    assert_eq!(weights.len(), k * n, "weights");
+    assert_eq!(panels.len(), groups * blocks * k * BLOCK, "panels");
+    for (i, panel) in panels.chunks_exact_mut((k * BLOCK).max(1)).enumerate() {
+        let (g, b) = (i / blocks, i % blocks);
+        let lanes = (per - b * BLOCK).min(BLOCK);
+        for (row, to) in weights.chunks_exact(n).zip(panel.chunks_exact_mut(BLOCK)) {
+            to[..lanes].copy_from_slice(&row[g * per + b * BLOCK..][..lanes]);
+            to[lanes..].fill(0.0);
+        }
+    }
 }
 
 /// Packs `[kh][kw][C]` to `[C/16][kh * kw][16]`, zeros in the padding.
-pub fn depthwise(_kernel: [usize; 2], _c: usize, _weights: &[f32], _panels: &mut [f32]) {
-    todo!()
+///
+/// # Panics
+/// If the slices are not as long as the arguments say.
+pub fn depthwise(kernel: [usize; 2], c: usize, weights: &[f32], panels: &mut [f32]) {
+    conv(kernel, 1, c, 1, weights, panels);
 }
 
 /// Copies per-channel values `[groups][n]` to `[groups][n padded to blocks]`, zeros in the padding.
-pub fn channels(_groups: usize, _values: &[f32], _padded: &mut [f32]) {
-    todo!()
+///
+/// # Panics
+/// If the slices are not as long as the arguments say.
+pub fn channels(groups: usize, values: &[f32], padded: &mut [f32]) {
+    let n = values.len() / groups;
+    let per = n.next_multiple_of(BLOCK);
+    assert_eq!(padded.len(), groups * per, "padded values");
+    for (from, to) in values.chunks_exact(n.max(1)).zip(padded.chunks_exact_mut(per.max(1))) {
+        to[..n].copy_from_slice(from);
+        to[n..].fill(0.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use std::vec;
+    use std::vec::Vec;
+
+    #[test]
+    fn panels_hold_groups_apart() {
+        let weights: Vec<f32> = (0..2 * 20).map(|i| i as f32).collect();
+        let mut panels = vec![-1.0; super::conv_len([1, 1], 2, 20, 2).unwrap()];
+        super::conv([1, 1], 2, 20, 2, &weights, &mut panels);
+        assert_eq!(panels.len(), 2 * 2 * 16);
+        assert_eq!(&panels[..11], &[0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 0.0]);
+        assert_eq!(&panels[16..27], &[20.0, 21.0, 22.0, 23.0, 24.0, 25.0, 26.0, 27.0, 28.0, 29.0, 0.0]);
+        assert_eq!(panels[32], 10.0);
+    }
 }

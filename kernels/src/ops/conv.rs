@@ -1,8 +1,14 @@
 //! Convolution of any kernel, stride, dilation and group count; with a 1x1 kernel it is the pointwise convolution, on a
 //! 1x1 image the fully connected layer.
+//!
+//! Where every window lies inside the input, the input's own memory is what the multiplication reads. Otherwise the rows that a
+//! block of output rows needs are copied to scratch with a border of zeros first.
 
-use crate::par::Parallel;
-use crate::{Act, Isa, View, ViewMut};
+use super::gemm::{A_BLOCK, Gemm, Pixels, Segments};
+use crate::par::{Parallel, split};
+use crate::{Act, Isa, Shape, View, ViewMut};
+use core::ops::Range;
+use sepal_format::layout::BLOCK;
 
 /// Where a window lies on its input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +27,16 @@ pub struct Window {
 impl Window {
     /// A 1x1 window.
     pub const ONE: Window = Window { kernel: [1, 1], stride: [1, 1], dilation: [1, 1], pad: [0, 0] };
+
+    /// Rows (axis 0) or columns (axis 1) that `count` neighbouring windows cover.
+    pub(crate) const fn cover(&self, axis: usize, count: usize) -> usize {
+        (count - 1) * self.stride[axis] + (self.kernel[axis] - 1) * self.dilation[axis] + 1
+    }
+
+    /// Whether every window lies inside the input.
+    const fn inside(&self, input: Shape, output: Shape) -> bool {
+        self.pad[0] == 0 && self.pad[1] == 0 && self.cover(0, output.h) <= input.h && self.cover(1, output.w) <= input.w
+    }
 }
 
 /// A convolution: `out[n, y, x, o] = act(bias[o] + sum over ky, kx, ci of in[n, y*sy + ky*dy - py, x*sx + kx*dx - px, ci]
@@ -39,20 +55,178 @@ pub struct Conv<'a> {
     pub act: Act,
 }
 
+/// Output rows for which a bordered copy is made at a time, and the floats of that copy.
+fn bordered_rows(window: &Window, input: Shape, output: Shape) -> (usize, usize) {
+    let row = window.cover(1, output.w) * input.c;
+    let rows = (A_BLOCK / row.max(1)).saturating_sub(window.cover(0, 1)) / window.stride[0] + 1;
+    let rows = rows.clamp(1, output.h);
+    // Even blocks: no short one at the end of an image.
+    let rows = output.h.div_ceil(output.h.div_ceil(rows));
+    (rows, window.cover(0, rows) * row)
+}
+
 /// Floats of scratch that [`conv`] needs for each part of [`Parallel::parts`].
-pub fn conv_scratch(_window: Window, _groups: usize, _input: crate::Shape, _output: crate::Shape) -> usize {
-    todo!()
+pub fn conv_scratch(window: Window, _groups: usize, input: Shape, output: Shape) -> usize {
+    if window.inside(input, output) { 0 } else { bordered_rows(&window, input, output).1 }
 }
 
 /// Runs a convolution. `input` may have any pixel stride; `residual` has the shape of `out`.
 pub fn conv<P: Parallel + ?Sized>(
-    _isa: Isa,
-    _par: &P,
-    _args: &Conv,
-    _input: View,
-    _residual: Option<View>,
-    _out: ViewMut,
-    _scratch: &mut [f32],
+    isa: Isa,
+    par: &P,
+    args: &Conv,
+    input: View,
+    residual: Option<View>,
+    out: ViewMut,
+    scratch: &mut [f32],
 ) {
-    todo!()
+    let (shape, pixel) = (out.shape, out.pixel);
+    let w = &args.window;
+    if w.inside(input.shape, shape) {
+        if shape.pixels() == 1 && args.groups == 1 {
+            return fully_connected(isa, par, args, input, residual, out);
+        }
+        // One grain is a tile of every set, so that parts do not tear tiles more than needed.
+        return split(par, out.data, shape.pixels(), pixel, 6, scratch, 0, &|r: Range<usize>, out, _| {
+            let base = Pixels {
+                width: shape.w,
+                height: shape.h,
+                dx: w.stride[1] * input.pixel,
+                dy: w.stride[0] * input.shape.w * input.pixel,
+                dn: input.shape.h * input.shape.w * input.pixel,
+            };
+            groups(isa, args, &input, base, r.start, r.len(), shape.c, residual, r.start, out, pixel);
+        });
+    }
+    let (rows, floats) = bordered_rows(w, input.shape, shape);
+    split(par, out.data, shape.n * shape.h, shape.w * pixel, 1, scratch, floats, &|r: Range<usize>, out, scratch| {
+        let mut row = r.start;
+        while row < r.end {
+            let (n, y) = (row / shape.h, row % shape.h);
+            let count = rows.min(r.end - row).min(shape.h - y);
+            let copy = Shape::new(1, w.cover(0, count), w.cover(1, shape.w), input.shape.c);
+            bordered_copy(w, &input, n, y, copy, scratch);
+            let view = View { data: scratch, shape: copy, pixel: copy.c };
+            let base = Pixels { width: shape.w, height: count, dx: w.stride[1] * copy.c, dy: w.stride[0] * copy.w * copy.c, dn: 0 };
+            let first = row * shape.w;
+            let part = &mut out[(row - r.start) * shape.w * pixel..];
+            groups(isa, args, &view, base, 0, count * shape.w, shape.c, residual, first, part, pixel);
+            row += count;
+        }
+    });
+}
+
+/// Copies the input rows under output rows `y..` of image `n` to `to`, with zeros where they lie outside.
+fn bordered_copy(w: &Window, input: &View, n: usize, y: usize, copy: Shape, to: &mut [f32]) {
+    let Shape { h, w: width, c, .. } = input.shape;
+    let left = w.pad[1];
+    let inside = (left + width).min(copy.w).saturating_sub(left);
+    for (i, row) in to.chunks_exact_mut(copy.w * c).take(copy.h).enumerate() {
+        let Some(iy) = (y * w.stride[0] + i).checked_sub(w.pad[0]).filter(|&iy| iy < h && inside > 0) else {
+            row.fill(0.0);
+            continue;
+        };
+        let (before, rest) = row.split_at_mut(left * c);
+        let (middle, after) = rest.split_at_mut(inside * c);
+        before.fill(0.0);
+        after.fill(0.0);
+        let from = &input.data[(n * h + iy) * width * input.pixel..];
+        if input.pixel == c {
+            middle.copy_from_slice(&from[..inside * c]);
+        } else {
+            for (to, from) in middle.chunks_exact_mut(c).zip(from.chunks(input.pixel)) {
+                to.copy_from_slice(&from[..c]);
+            }
+        }
+    }
+}
+
+/// All groups of `m` output pixels; `first` is the first one's index among `base`, `residual_first` in the residual.
+fn groups(
+    isa: Isa,
+    args: &Conv,
+    input: &View,
+    base: Pixels,
+    first: usize,
+    m: usize,
+    out_channels: usize,
+    residual: Option<View>,
+    residual_first: usize,
+    out: &mut [f32],
+    out_pixel: usize,
+) {
+    let w = &args.window;
+    let (c, n) = (input.shape.c / args.groups, out_channels / args.groups);
+    let row = w.dilation[0] * input.shape.w * input.pixel;
+    let together = args.groups == 1 && input.pixel == c && (w.dilation[1] == 1 || w.kernel[1] == 1);
+    let segments = if together {
+        Segments { ny: w.kernel[0], dy: row, nx: 1, dx: 0, len: w.kernel[1] * c }
+    } else {
+        Segments { ny: w.kernel[0], dy: row, nx: w.kernel[1], dx: w.dilation[1] * input.pixel, len: c }
+    };
+    let (panels, biases) = (args.weights.len() / args.groups, args.bias.len() / args.groups);
+    for g in 0..args.groups {
+        isa.run(Gemm {
+            a: &input.data[g * c..],
+            pixels: base,
+            segments,
+            first,
+            m,
+            panels: &args.weights[g * panels..][..panels],
+            bias: &args.bias[g * biases..][..biases],
+            n,
+            whole_blocks: args.groups == 1 || n.is_multiple_of(BLOCK),
+            residual: residual.map(|r| (&r.data[residual_first * r.pixel + g * n..], r.pixel)),
+            act: args.act,
+            out: &mut out[g * n..],
+            out_pixel,
+        });
+    }
+}
+
+/// One pixel: the work is shared by output channels.
+fn fully_connected<P: Parallel + ?Sized>(isa: Isa, par: &P, args: &Conv, input: View, residual: Option<View>, out: ViewMut) {
+    let n = out.shape.c;
+    let blocks = n.div_ceil(BLOCK);
+    let k = args.weights.len() / (blocks * BLOCK);
+    let pixel = out.pixel;
+    split(par, out.data, blocks, BLOCK, 4, &mut [], 0, &|r: Range<usize>, out, _| {
+        let (start, end) = (r.start * BLOCK, (r.end * BLOCK).min(n));
+        let part = Conv {
+            weights: &args.weights[r.start * BLOCK * k..r.end * BLOCK * k],
+            bias: &args.bias[r.start * BLOCK..r.end * BLOCK],
+            ..*args
+        };
+        let residual = residual.map(|v| View { data: &v.data[start..], ..v });
+        let base = Pixels { width: 1, height: 1, dx: 0, dy: 0, dn: 0 };
+        groups(isa, &part, &input, base, 0, 1, end - start, residual, 0, out, pixel);
+    });
+}
+
+/// A multiplication of pixels that follow each other, for other operators.
+pub(crate) fn pointwise(
+    isa: Isa,
+    args: &Conv,
+    input: &View,
+    n: usize,
+    residual: Option<(&[f32], usize)>,
+    out: &mut [f32],
+    out_pixel: usize,
+) {
+    let (pixels, segments) = Gemm::linear(input);
+    isa.run(Gemm {
+        a: input.data,
+        pixels,
+        segments,
+        first: 0,
+        m: input.shape.pixels(),
+        panels: args.weights,
+        bias: args.bias,
+        n,
+        whole_blocks: true,
+        residual,
+        act: args.act,
+        out,
+        out_pixel,
+    });
 }

@@ -1,24 +1,55 @@
 //! A depthwise and a pointwise convolution as one step: rows of the depthwise output stay in the cache and feed the GEMM.
 
-use super::{conv::Conv, depthwise::Depthwise};
-use crate::par::Parallel;
+use super::conv::{Conv, Window, pointwise};
+use super::depthwise::{Depthwise, depthwise_rows};
+use super::gemm::A_BLOCK;
+use crate::par::{Parallel, split};
 use crate::{Isa, Shape, View, ViewMut};
+use core::ops::Range;
+use sepal_format::layout::BLOCK;
+
+/// Floats between pixels of the depthwise rows: blocks, without the stride that L1 cannot hold.
+fn middle_pixel(c: usize) -> usize {
+    let p = c.next_multiple_of(BLOCK);
+    if p.is_multiple_of(256) { p + BLOCK } else { p }
+}
+
+/// Output rows that are made at a time.
+fn block_rows(c: usize, output: Shape) -> usize {
+    let rows = (A_BLOCK / (output.w * middle_pixel(c)).max(1)).clamp(1, output.h);
+    output.h.div_ceil(output.h.div_ceil(rows))
+}
 
 /// Floats of scratch that [`separable`] needs for each part of [`Parallel::parts`]. `input` is the depthwise input.
-pub fn separable_scratch(_depthwise: super::conv::Window, _input: Shape, _output: Shape) -> usize {
-    todo!()
+pub fn separable_scratch(_depthwise: Window, input: Shape, output: Shape) -> usize {
+    block_rows(input.c, output) * output.w * middle_pixel(input.c)
 }
 
 /// Runs `pointwise(depthwise(input))`, to the bit what the two steps give. `pointwise` has a 1x1 window and one group.
 pub fn separable<P: Parallel + ?Sized>(
-    _isa: Isa,
-    _par: &P,
-    _depthwise: &Depthwise,
-    _pointwise: &Conv,
-    _input: View,
-    _residual: Option<View>,
-    _out: ViewMut,
-    _scratch: &mut [f32],
+    isa: Isa,
+    par: &P,
+    depthwise: &Depthwise,
+    second: &Conv,
+    input: View,
+    residual: Option<View>,
+    out: ViewMut,
+    scratch: &mut [f32],
 ) {
-    todo!()
+    let (shape, pixel, c) = (out.shape, out.pixel, input.shape.c);
+    let (rows, mid) = (block_rows(c, shape), middle_pixel(c));
+    let middle = Shape { c, ..shape };
+    let floats = separable_scratch(depthwise.window, input.shape, shape);
+    split(par, out.data, shape.n * shape.h, shape.w * pixel, 1, scratch, floats, &|r: Range<usize>, out, scratch| {
+        let mut row = r.start;
+        while row < r.end {
+            let count = rows.min(r.end - row);
+            depthwise_rows(isa, depthwise, &input, middle, row..row + count, scratch, mid);
+            let view = View { data: scratch, shape: Shape::new(1, count, shape.w, c), pixel: mid };
+            let residual = residual.map(|v| (&v.data[row * shape.w * v.pixel..], v.pixel));
+            let part = &mut out[(row - r.start) * shape.w * pixel..];
+            pointwise(isa, second, &view, shape.c, residual, part, pixel);
+            row += count;
+        }
+    });
 }

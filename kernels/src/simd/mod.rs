@@ -86,4 +86,29 @@ pub trait Simd: Copy + Send + Sync + 'static {
     fn round(self, a: Self::V) -> Self::V;
     /// 2^n for integral n in -126..=127.
     fn pow2(self, n: Self::V) -> Self::V;
+
+    /// The inner loop of the GEMM: `acc[i][j] += a[i][k] * b[.., k]` for k in order, where vector j lies in panel `j / PARTS`.
+    /// All slices are `len` long.
+    #[inline(always)]
+    fn multiply<const MR: usize, const NB: usize, const NV: usize>(
+        self,
+        len: usize,
+        a: [&[f32]; MR],
+        b: [&[Block]; NB],
+        acc: &mut [[Self::V; NV]; MR],
+    ) {
+        let a: [&[f32]; MR] = core::array::from_fn(|i| &a[i][..len]);
+        let b: [&[Block]; NB] = core::array::from_fn(|j| &b[j][..len]);
+        let mut sums = *acc;
+        for k in 0..len {
+            let w: [Self::V; NV] = core::array::from_fn(|j| self.load(&b[j / Self::PARTS][k], j % Self::PARTS));
+            for i in 0..MR {
+                let x = self.splat(a[i][k]);
+                for j in 0..NV {
+                    sums[i][j] = self.fma(x, w[j], sums[i][j]);
+                }
+            }
+        }
+        *acc = sums;
+    }
 }

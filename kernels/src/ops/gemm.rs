@@ -1,0 +1,310 @@
+//! The micro-kernel under every convolution that is not depthwise: pixels x channels times panels of weights.
+//!
+//! ```text
+//! for each block of pixels that fits L2:            for each group of NB panels (16 output channels each):
+//!   for each tile of MR pixels:
+//!     acc[MR][NB] = bias
+//!     for each segment of the window, for k in segment:   acc[i][j] += a[i][k] * panel[j][k]      (whole K, in order)
+//!     acc += residual; clamp; store; other activations while the tile is in L1
+//! ```
+//! How the real loop differs, and why:
+//! 1. A is the tensor itself. A tile has few rows, so that they fit the ways of one L1 set and need neither packing nor copying;
+//!    each row is a slice that starts where its pixel's window starts.
+//! 2. Slices are cut to the length of the segment before the loop: then no index in it needs a check.
+//! 3. Pixels are spread evenly over tiles (13 rows are 5 + 4 + 4, not 6 + 6 + 1).
+//! 4. With 16 registers a tile has one panel, and four panels go by for each tile of A (which stays in L1).
+
+use super::activation::act_row;
+use crate::simd::{Block, Kernel, Simd};
+use crate::{Act, View};
+use sepal_format::layout::BLOCK;
+
+/// Most pixels whose offsets are kept at hand.
+const MAX_PIXELS: usize = 512;
+/// Floats of A that a block of pixels should not exceed: 384 KB, a good part of L2.
+pub(crate) const A_BLOCK: usize = 96 * 1024;
+
+/// Where the windows of consecutive output pixels begin in A.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pixels {
+    /// Output pixels in a row.
+    pub width: usize,
+    /// Output rows in an image.
+    pub height: usize,
+    /// Floats from one pixel's window to the next one's in the row.
+    pub dx: usize,
+    /// Floats from one row's windows to the next row's.
+    pub dy: usize,
+    /// Floats from one image to the next.
+    pub dn: usize,
+}
+
+impl Pixels {
+    #[inline(always)]
+    fn offset(&self, m: usize) -> usize {
+        let (row, x) = (m / self.width, m % self.width);
+        (row / self.height) * self.dn + (row % self.height) * self.dy + x * self.dx
+    }
+}
+
+/// The contiguous runs of A under one window: `ny * nx` runs of `len` floats.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Segments {
+    /// Runs down.
+    pub ny: usize,
+    /// Floats between those.
+    pub dy: usize,
+    /// Runs across.
+    pub nx: usize,
+    /// Floats between those.
+    pub dx: usize,
+    /// Floats of a run.
+    pub len: usize,
+}
+
+/// One multiplication. Pixel `m` of the output, counted from `first`, is at `out[m * out_pixel]`.
+pub(crate) struct Gemm<'a> {
+    /// The input, from the first channel that is read of the first window's first tap.
+    pub a: &'a [f32],
+    pub pixels: Pixels,
+    pub segments: Segments,
+    /// Index of the first output pixel among `pixels`.
+    pub first: usize,
+    /// Output pixels.
+    pub m: usize,
+    /// Panels `[blocks][K]`.
+    pub panels: &'a [f32],
+    /// `[blocks]`.
+    pub bias: &'a [f32],
+    /// Output channels.
+    pub n: usize,
+    /// Whether the lanes after the last channel may be written.
+    pub whole_blocks: bool,
+    /// The residual and its floats between pixels, from pixel `first`, channel 0 of the output.
+    pub residual: Option<(&'a [f32], usize)>,
+    pub act: Act,
+    pub out: &'a mut [f32],
+    pub out_pixel: usize,
+}
+
+impl<'a> Gemm<'a> {
+    /// A 1x1 window over pixels that follow each other every `pixel` floats.
+    pub(crate) fn linear(a: &View<'a>) -> (Pixels, Segments) {
+        let pixels = Pixels { width: usize::MAX, height: usize::MAX, dx: a.pixel, dy: 0, dn: 0 };
+        (pixels, Segments { ny: 1, dy: 0, nx: 1, dx: 0, len: a.shape.c })
+    }
+}
+
+/// What a tile needs besides its place.
+struct Tile<'a, S: Simd> {
+    s: S,
+    a: &'a [f32],
+    segments: Segments,
+    bias: &'a [Block],
+    lo: S::V,
+    hi: S::V,
+    act: Act,
+    residual: Option<(&'a [f32], usize)>,
+    out_pixel: usize,
+    /// Channels that may be written from the tile's first one on.
+    room: usize,
+}
+
+impl<S: Simd> Tile<'_, S> {
+    /// Computes `MR` pixels x `NV` vectors at `out`; pixel i is `offsets[i]` into A; `channel` is the tile's first channel and
+    /// `m` its first pixel in the residual.
+    #[inline(always)]
+    fn run<const MR: usize, const NB: usize, const NV: usize>(
+        &self,
+        offsets: &[usize],
+        panels: [&[Block]; NB],
+        block: usize,
+        m: usize,
+        channel: usize,
+        out: &mut [f32],
+    ) {
+        let Tile { s, a, segments, .. } = *self;
+        let mut acc = [[s.splat(0.0); NV]; MR];
+        let bias = &self.bias[block..][..NB];
+        for j in 0..NV {
+            let v = s.load(&bias[j / S::PARTS], j % S::PARTS);
+            for row in &mut acc {
+                row[j] = v;
+            }
+        }
+        let offsets = &offsets[..MR];
+        let mut k = 0;
+        for sy in 0..segments.ny {
+            for sx in 0..segments.nx {
+                let at = sy * segments.dy + sx * segments.dx;
+                let rows: [&[f32]; MR] = core::array::from_fn(|i| &a[offsets[i] + at..][..segments.len]);
+                let parts: [&[Block]; NB] = core::array::from_fn(|j| &panels[j][k..][..segments.len]);
+                s.multiply::<MR, NB, NV>(segments.len, rows, parts, &mut acc);
+                k += segments.len;
+            }
+        }
+        if self.room < NB * BLOCK {
+            return self.store_partial::<MR, NB, NV>(acc, m, channel, out);
+        }
+        if let Some((r, pixel)) = self.residual {
+            for (i, row) in acc.iter_mut().enumerate() {
+                let (r, _) = r[(m + i) * pixel + channel..][..NB * BLOCK].as_chunks::<BLOCK>();
+                for (j, v) in row.iter_mut().enumerate() {
+                    *v = s.add(*v, s.load(&r[j / S::PARTS], j % S::PARTS));
+                }
+            }
+        }
+        for (i, row) in acc.iter().enumerate() {
+            let (o, _) = out[i * self.out_pixel + channel..][..NB * BLOCK].as_chunks_mut::<BLOCK>();
+            for (j, v) in row.iter().enumerate() {
+                s.store(s.min(s.max(*v, self.lo), self.hi), &mut o[j / S::PARTS], j % S::PARTS);
+            }
+        }
+        if self.act.clamp().is_none() {
+            for i in 0..MR {
+                let (o, _) = out[i * self.out_pixel + channel..][..NB * BLOCK].as_chunks_mut::<BLOCK>();
+                act_row(s, self.act, o);
+            }
+        }
+    }
+
+    /// The end of a tile whose last block belongs in part to another group: through a copy, `room` channels of it.
+    #[inline(always)]
+    fn store_partial<const MR: usize, const NB: usize, const NV: usize>(
+        &self,
+        acc: [[S::V; NV]; MR],
+        m: usize,
+        channel: usize,
+        out: &mut [f32],
+    ) {
+        let s = self.s;
+        for (i, row) in acc.iter().enumerate() {
+            let mut blocks = [[0.0f32; BLOCK]; NB];
+            if let Some((r, pixel)) = self.residual {
+                blocks.as_flattened_mut()[..self.room].copy_from_slice(&r[(m + i) * pixel + channel..][..self.room]);
+            }
+            for (j, v) in row.iter().enumerate() {
+                let b = &mut blocks[j / S::PARTS];
+                let v = if self.residual.is_some() { s.add(*v, s.load(b, j % S::PARTS)) } else { *v };
+                s.store(s.min(s.max(v, self.lo), self.hi), b, j % S::PARTS);
+            }
+            if self.act.clamp().is_none() {
+                act_row(s, self.act, &mut blocks);
+            }
+            out[i * self.out_pixel + channel..][..self.room].copy_from_slice(&blocks.as_flattened()[..self.room]);
+        }
+    }
+}
+
+impl Kernel for Gemm<'_> {
+    type Out = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Gemm { a, pixels, segments, first, m, n, out, out_pixel, residual, act, .. } = self;
+        let k = segments.ny * segments.nx * segments.len;
+        let (panels, _) = self.panels.as_chunks::<BLOCK>();
+        let (bias, _) = self.bias.as_chunks::<BLOCK>();
+        let blocks = n.div_ceil(BLOCK);
+        let (lo, hi) = act.clamp().unwrap_or((f32::NEG_INFINITY, f32::INFINITY));
+        let mut tile = Tile { s, a, segments, bias, lo: s.splat(lo), hi: s.splat(hi), act, residual, out_pixel, room: usize::MAX };
+        // Blocks of pixels: their part of A stays in L2 while all panels go by.
+        let per_pixel = (segments.len * segments.nx).max(1);
+        let group = if S::PARTS == 1 { S::NB } else { 4 };
+        let mut offsets = [0usize; MAX_PIXELS];
+        let mut m0 = 0;
+        while m0 < m {
+            let want = (A_BLOCK / per_pixel).clamp(4 * S::MR, MAX_PIXELS);
+            // Even blocks: no short one at the end.
+            let left = (m - m0).div_ceil(want);
+            let rows = (m - m0).div_ceil(left);
+            for (i, o) in offsets[..rows].iter_mut().enumerate() {
+                *o = pixels.offset(first + m0 + i);
+            }
+            let tiles = rows.div_ceil(S::MR);
+            let mut b0 = 0;
+            while b0 < blocks {
+                let nb = group.min(blocks - b0);
+                let mut at = 0;
+                for t in 0..tiles {
+                    let mr = (rows - at).div_ceil(tiles - t);
+                    let here = &offsets[at..at + mr];
+                    let target = &mut out[(m0 + at) * out_pixel..];
+                    if S::PARTS == 1 {
+                        tile.room = if self.whole_blocks { usize::MAX } else { n - b0 * BLOCK };
+                        let panel: [&[Block]; 4] = core::array::from_fn(|j| &panels[(b0 + j.min(nb - 1)) * k..][..k]);
+                        wide(&tile, mr, nb, here, panel, b0, m0 + at, target);
+                    } else {
+                        for b in b0..b0 + nb {
+                            let left = n - b * BLOCK;
+                            tile.room = if self.whole_blocks { usize::MAX } else { left };
+                            let half = S::PARTS == 2 && left <= BLOCK / 2 && self.whole_blocks;
+                            narrow(&tile, mr, half, here, &panels[b * k..][..k], b, m0 + at, target);
+                        }
+                    }
+                    at += mr;
+                }
+                b0 += nb;
+            }
+            m0 += rows;
+        }
+    }
+}
+
+/// Tiles of up to 6 pixels x 4 panels, for sets whose vector is a whole block.
+#[inline(always)]
+fn wide<S: Simd>(
+    tile: &Tile<S>,
+    mr: usize,
+    nb: usize,
+    offsets: &[usize],
+    p: [&[Block]; 4],
+    block: usize,
+    m: usize,
+    out: &mut [f32],
+) {
+    let c = block * BLOCK;
+    macro_rules! tiles {
+        ($($mr:literal)*) => {
+            match (mr, nb) {
+                $(
+                    ($mr, 4) => tile.run::<$mr, 4, 4>(offsets, p, block, m, c, out),
+                    ($mr, 3) => tile.run::<$mr, 3, 3>(offsets, [p[0], p[1], p[2]], block, m, c, out),
+                    ($mr, 2) => tile.run::<$mr, 2, 2>(offsets, [p[0], p[1]], block, m, c, out),
+                    ($mr, 1) => tile.run::<$mr, 1, 1>(offsets, [p[0]], block, m, c, out),
+                )*
+                _ => unreachable!("a tile has 1 to MR pixels and 1 to NB panels"),
+            }
+        };
+    }
+    tiles!(1 2 3 4 5 6)
+}
+
+/// Tiles of up to 6 pixels x 1 panel, for sets with narrower vectors; `half` leaves out the panel's empty upper half.
+#[inline(always)]
+fn narrow<S: Simd>(
+    tile: &Tile<S>,
+    mr: usize,
+    half: bool,
+    offsets: &[usize],
+    panel: &[Block],
+    block: usize,
+    m: usize,
+    out: &mut [f32],
+) {
+    let c = block * BLOCK;
+    macro_rules! tiles {
+        ($nv:literal, $($mr:literal)*) => {
+            match mr {
+                $($mr => tile.run::<$mr, 1, $nv>(offsets, [panel], block, m, c, out),)*
+                _ => unreachable!("a tile has 1 to MR pixels"),
+            }
+        };
+    }
+    match S::PARTS {
+        2 if half => tiles!(1, 1 2 3 4 5 6),
+        2 => tiles!(2, 1 2 3 4 5 6),
+        4 => tiles!(4, 1 2 3 4 5 6),
+        _ => tiles!(16, 1 2),
+    }
+}
