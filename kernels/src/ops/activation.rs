@@ -1,24 +1,441 @@
 //! Activations on whole tensors and, for the other operators, on rows that were just written.
+//!
+//! ```text
+//! exp(x)     n = round(x / ln 2);  r = x - n ln 2 (two steps);  2^n (1 + r + r^2 q(r)),  q of degree 4
+//! expm1(x)   2^n (r + r^2 q(r)) + (2^n - 1)
+//! sigmoid    1 / (1 + exp(-x))
+//! silu       x / (1 + exp(-x))
+//! tanh(|x|)  -e / (e + 2),  e = expm1(-2 |x|)
+//! ```
+//!
+//! 1. Nothing but the operations of [`Simd`], so every instruction set gives the same bits and the one-lane
+//!    instantiation ([`scalar`]) is the reference; its accuracy is tested against f64.
+//! 2. NaN comes through: the value is always the second operand of `min` and `max`.
+//! 3. Sigmoid and SiLU saturate short of the denormals, which would slow down whoever reads them: sigmoid(-inf) is 1.6e-38.
 
-use crate::par::Parallel;
+use crate::par::{self, Parallel};
+use crate::simd::{Block, Kernel, Scalar, Simd};
 use crate::{Act, Isa, View, ViewMut};
+use sepal_format::layout::BLOCK;
+
+const LOG2_E: f32 = core::f32::consts::LOG2_E;
+/// ln 2 in two parts; the first has ten bits, so that its product with n is exact.
+const LN2_HI: f32 = 0.693_359_375;
+const LN2_LO: f32 = -0.000_212_194_44;
+/// q, lowest power first: (exp(r) - 1 - r) / r^2 on |r| <= 0.347, the error of exp at most 3.2e-9 before rounding.
+const Q: [f32; 5] = [0.5, 0.166_665_18, 0.041_666_202, 0.008_368_97, 0.001_395_063];
+/// Where 2^n is still normal: n = -126 and n = 127.
+const EXP_LO: f32 = -87.3;
+const EXP_HI: f32 = 88.3;
+
+/// n and exp(r) - 1 with x = n ln 2 + r, for |x| of at most a few hundred.
+#[inline(always)]
+fn reduce<S: Simd>(s: S, x: S::V) -> (S::V, S::V) {
+    let n = s.round(s.mul(x, s.splat(LOG2_E)));
+    let r = s.fma(n, s.splat(-LN2_HI), x);
+    let r = s.fma(n, s.splat(-LN2_LO), r);
+    let mut q = s.splat(Q[4]);
+    q = s.fma(q, r, s.splat(Q[3]));
+    q = s.fma(q, r, s.splat(Q[2]));
+    q = s.fma(q, r, s.splat(Q[1]));
+    q = s.fma(q, r, s.splat(Q[0]));
+    (n, s.fma(s.mul(r, r), q, r))
+}
+
+/// `max(x, lo)` and then `min(.., hi)`; NaN stays NaN.
+#[inline(always)]
+pub(crate) fn clamp<S: Simd>(s: S, x: S::V, lo: S::V, hi: S::V) -> S::V {
+    s.min(hi, s.max(lo, x))
+}
+
+/// exp(x): 0 below -104, denormals right, +inf from 88.73.
+#[inline(always)]
+pub(crate) fn exp<S: Simd>(s: S, x: S::V) -> S::V {
+    let (n, e) = reduce(s, clamp(s, x, s.splat(-104.0), s.splat(89.0)));
+    // 2^n in two steps: n from -150 to 128 is beyond the exponents of one f32.
+    let half = s.round(s.mul(n, s.splat(0.5)));
+    let rest = s.sub(n, half);
+    s.mul(s.mul(s.add(e, s.splat(1.0)), s.pow2(half)), s.pow2(rest))
+}
+
+/// exp(x) for x in `EXP_LO..=EXP_HI`.
+#[inline(always)]
+fn exp_normal<S: Simd>(s: S, x: S::V) -> S::V {
+    let (n, e) = reduce(s, x);
+    s.mul(s.add(e, s.splat(1.0)), s.pow2(n))
+}
+
+/// exp(x) - 1 for x <= 0 or NaN.
+#[inline(always)]
+fn expm1_negative<S: Simd>(s: S, x: S::V) -> S::V {
+    let (n, e) = reduce(s, s.max(s.splat(EXP_LO), x));
+    let p = s.pow2(n);
+    s.fma(e, p, s.sub(p, s.splat(1.0)))
+}
+
+/// 1 + exp(-x), and x clamped to where that is finite and normal.
+#[inline(always)]
+fn logistic<S: Simd>(s: S, x: S::V) -> (S::V, S::V) {
+    let x = clamp(s, x, s.splat(-EXP_HI), s.splat(-EXP_LO));
+    (x, s.add(exp_normal(s, s.sub(s.splat(0.0), x)), s.splat(1.0)))
+}
+
+#[inline(always)]
+fn sigmoid<S: Simd>(s: S, x: S::V) -> S::V {
+    s.div(s.splat(1.0), logistic(s, x).1)
+}
+
+#[inline(always)]
+fn silu<S: Simd>(s: S, x: S::V) -> S::V {
+    // The lower clamp makes silu(-inf) -1e-36 rather than NaN; the numerator must not be clamped from above.
+    let (_, d) = logistic(s, x);
+    s.div(s.max(s.splat(-EXP_HI), x), d)
+}
+
+#[inline(always)]
+fn tanh<S: Simd>(s: S, x: S::V) -> S::V {
+    let negative = s.mul(x, s.splat(-1.0));
+    let magnitude = s.max(negative, x);
+    let e = expm1_negative(s, s.mul(magnitude, s.splat(-2.0)));
+    let minus_e = s.sub(s.splat(0.0), e);
+    let t = s.div(minus_e, s.add(e, s.splat(2.0)));
+    s.select_gt(s.splat(0.0), x, s.mul(t, s.splat(-1.0)), t)
+}
+
+#[inline(always)]
+fn elu<S: Simd>(s: S, a: S::V, x: S::V) -> S::V {
+    let zero = s.splat(0.0);
+    s.select_gt(x, zero, x, s.mul(a, expm1_negative(s, s.min(zero, x))))
+}
+
+#[inline(always)]
+pub(crate) fn leaky<S: Simd>(s: S, a: S::V, x: S::V) -> S::V {
+    s.select_gt(x, s.splat(0.0), x, s.mul(a, x))
+}
+
+#[inline(always)]
+fn unit_ramp<S: Simd>(s: S, alpha: f32, beta: f32, x: S::V) -> S::V {
+    clamp(s, s.fma(x, s.splat(alpha), s.splat(beta)), s.splat(0.0), s.splat(1.0))
+}
+
+/// An activation of a vector. In a loop, use [`act_row`], which looks at `act` once.
+#[inline(always)]
+pub(crate) fn apply<S: Simd>(s: S, act: Act, x: S::V) -> S::V {
+    match act {
+        Act::None => x,
+        Act::Clamp { lo, hi } => clamp(s, x, s.splat(lo), s.splat(hi)),
+        Act::Leaky(a) => leaky(s, s.splat(a), x),
+        Act::Elu(a) => elu(s, s.splat(a), x),
+        Act::HardSigmoid { alpha, beta } => unit_ramp(s, alpha, beta, x),
+        Act::HardSwish => s.mul(x, unit_ramp(s, 1.0 / 6.0, 0.5, x)),
+        Act::Sigmoid => sigmoid(s, x),
+        Act::Silu => silu(s, x),
+        Act::Tanh => tanh(s, x),
+        Act::Exp => exp(s, x),
+        Act::Sqrt => s.sqrt(x),
+    }
+}
+
+/// An activation of one value: the meaning of [`Act`], to the bit.
+pub fn scalar(act: Act, x: f32) -> f32 {
+    apply(Scalar, act, x)
+}
+
+/// Applies an activation to whole blocks in place.
+#[inline(always)]
+pub(crate) fn act_row<S: Simd>(s: S, act: Act, row: &mut [Block]) {
+    // One loop per activation: the match inside `apply` folds away where its argument is one literal variant.
+    macro_rules! each {
+        ($act:expr) => {
+            for b in row {
+                for j in 0..S::PARTS {
+                    let y = apply(s, $act, s.load(b, j));
+                    s.store(y, b, j);
+                }
+            }
+        };
+    }
+    match act {
+        Act::None => {}
+        Act::Clamp { lo, hi } => each!(Act::Clamp { lo, hi }),
+        Act::Leaky(a) => each!(Act::Leaky(a)),
+        Act::Elu(a) => each!(Act::Elu(a)),
+        Act::HardSigmoid { alpha, beta } => each!(Act::HardSigmoid { alpha, beta }),
+        Act::HardSwish => each!(Act::HardSwish),
+        Act::Sigmoid => each!(Act::Sigmoid),
+        Act::Silu => each!(Act::Silu),
+        Act::Tanh => each!(Act::Tanh),
+        Act::Exp => each!(Act::Exp),
+        Act::Sqrt => each!(Act::Sqrt),
+    }
+}
+
+/// Floats below which a part is not worth a thread.
+const GRAIN: usize = 4096;
+
+/// Pixels (or rows) of `floats` each that make a part worth a thread.
+pub(crate) fn grain(floats: usize) -> usize {
+    (GRAIN / floats.max(1)).max(1)
+}
+
+/// The whole blocks of a slice.
+#[inline(always)]
+pub(crate) fn blocks(x: &[f32]) -> &[Block] {
+    x.as_chunks::<BLOCK>().0
+}
+
+/// The whole blocks of a slice, to write.
+#[inline(always)]
+pub(crate) fn blocks_mut(x: &mut [f32]) -> &mut [Block] {
+    x.as_chunks_mut::<BLOCK>().0
+}
+
+/// How `pixels` pixels are walked: runs of so many blocks each. Where no tensor has a gap between its pixels, all of
+/// them are one run.
+#[inline(always)]
+pub(crate) fn runs(pixels: usize, nb: usize, gapless: bool) -> (usize, usize) {
+    if gapless { (1, pixels * nb) } else { (pixels, nb) }
+}
+
+/// `act` on `nb` blocks of each of `pixels` pixels that lie `pb` blocks apart.
+pub(crate) struct InPlace<'a> {
+    pub act: Act,
+    pub x: &'a mut [Block],
+    pub pixels: usize,
+    pub nb: usize,
+    pub pb: usize,
+}
+
+impl Kernel for InPlace<'_> {
+    type Out = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let (count, len) = runs(self.pixels, self.nb, self.nb == self.pb);
+        for i in 0..count {
+            act_row(s, self.act, &mut self.x[i * self.pb..][..len]);
+        }
+    }
+}
 
 /// `out = act(x)`.
-pub fn activation<P: Parallel + ?Sized>(_isa: Isa, _par: &P, _act: Act, _input: View, _out: ViewMut) {
-    todo!()
+pub fn activation<P: Parallel + ?Sized>(isa: Isa, par: &P, act: Act, input: View, out: ViewMut) {
+    assert_eq!(input.shape, out.shape, "activation: shapes differ");
+    let (nb, pb, ib) = (out.shape.c.div_ceil(BLOCK), out.pixel / BLOCK, input.pixel / BLOCK);
+    par::split(par, out.data, out.shape.pixels(), out.pixel, grain(out.pixel), &mut [], 0, &|units, part, _| {
+        let (x, out) = (&blocks(input.data)[units.start * ib..], blocks_mut(part));
+        let (count, len) = runs(units.len(), nb, nb == pb && nb == ib);
+        for i in 0..count {
+            out[i * pb..][..len].copy_from_slice(&x[i * ib..][..len]);
+        }
+        isa.run(InPlace { act, x: out, pixels: units.len(), nb, pb });
+    });
 }
 
 /// `x = act(x)`.
-pub fn activation_in_place<P: Parallel + ?Sized>(_isa: Isa, _par: &P, _act: Act, _x: ViewMut) {
-    todo!()
+pub fn activation_in_place<P: Parallel + ?Sized>(isa: Isa, par: &P, act: Act, x: ViewMut) {
+    let (nb, pb) = (x.shape.c.div_ceil(BLOCK), x.pixel / BLOCK);
+    par::split(par, x.data, x.shape.pixels(), x.pixel, grain(x.pixel), &mut [], 0, &|units, part, _| {
+        isa.run(InPlace { act, x: blocks_mut(part), pixels: units.len(), nb, pb });
+    });
+}
+
+struct Prelu<'a> {
+    slope: &'a [Block],
+    x: &'a mut [Block],
+    pixels: usize,
+    pb: usize,
+}
+
+impl Kernel for Prelu<'_> {
+    type Out = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let nb = self.slope.len();
+        for i in 0..self.pixels {
+            for (x, a) in self.x[i * self.pb..][..nb].iter_mut().zip(self.slope) {
+                for j in 0..S::PARTS {
+                    let y = leaky(s, s.load(a, j), s.load(x, j));
+                    s.store(y, x, j);
+                }
+            }
+        }
+    }
 }
 
 /// `out = x > 0 ? x : slope[c] * x`; `slope` is padded to blocks.
-pub fn prelu<P: Parallel + ?Sized>(_isa: Isa, _par: &P, _slope: &[f32], _input: View, _out: ViewMut) {
-    todo!()
+pub fn prelu<P: Parallel + ?Sized>(isa: Isa, par: &P, slope: &[f32], input: View, out: ViewMut) {
+    activation(isa, par, Act::None, input, ViewMut { data: &mut *out.data, ..out });
+    prelu_in_place(isa, par, slope, ViewMut { data: &mut *out.data, ..out });
 }
 
 /// The same in place.
-pub fn prelu_in_place<P: Parallel + ?Sized>(_isa: Isa, _par: &P, _slope: &[f32], _x: ViewMut) {
-    todo!()
+pub fn prelu_in_place<P: Parallel + ?Sized>(isa: Isa, par: &P, slope: &[f32], x: ViewMut) {
+    let (nb, pb) = (x.shape.c.div_ceil(BLOCK), x.pixel / BLOCK);
+    let slope = &blocks(slope)[..nb];
+    par::split(par, x.data, x.shape.pixels(), x.pixel, grain(x.pixel), &mut [], 0, &|units, part, _| {
+        isa.run(Prelu { slope, x: blocks_mut(part), pixels: units.len(), pb });
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::testing::{Image, Threads, assert_same, each_isa};
+    use std::vec::Vec;
+
+    const ALL: [Act; 14] = [
+        Act::None,
+        Act::RELU,
+        Act::Clamp { lo: 0.0, hi: 6.0 },
+        Act::Clamp { lo: f32::NEG_INFINITY, hi: 1.0 },
+        Act::Leaky(0.1),
+        Act::Elu(1.0),
+        Act::Elu(0.7),
+        Act::HardSigmoid { alpha: 0.2, beta: 0.5 },
+        Act::HardSwish,
+        Act::Sigmoid,
+        Act::Silu,
+        Act::Tanh,
+        Act::Exp,
+        Act::Sqrt,
+    ];
+
+    fn exact(act: Act, x: f64) -> f64 {
+        match act {
+            Act::None => x,
+            Act::Clamp { lo, hi } => x.max(lo as f64).min(hi as f64),
+            Act::Leaky(a) => {
+                if x > 0.0 {
+                    x
+                } else {
+                    a as f64 * x
+                }
+            }
+            Act::Elu(a) => {
+                if x > 0.0 {
+                    x
+                } else {
+                    a as f64 * x.exp_m1()
+                }
+            }
+            Act::HardSigmoid { alpha, beta } => (alpha as f64 * x + beta as f64).clamp(0.0, 1.0),
+            Act::HardSwish => x * (x / 6.0 + 0.5).clamp(0.0, 1.0),
+            Act::Sigmoid => 1.0 / (1.0 + (-x).exp()),
+            Act::Silu => x / (1.0 + (-x).exp()),
+            Act::Tanh => x.tanh(),
+            Act::Exp => x.exp(),
+            Act::Sqrt => x.sqrt(),
+        }
+    }
+
+    /// Distance in units in the last place of `want`, with a floor that counts as the smallest meaningful magnitude.
+    fn ulps(got: f32, want: f64, floor: f64) -> f64 {
+        if got as f64 == want || (got.is_nan() && want.is_nan()) || (want > f32::MAX as f64 && got == f32::INFINITY) {
+            return 0.0;
+        }
+        let m = want.abs().max(floor);
+        let ulp = 2f64.powi((m.log2().floor() as i32 - 23).max(-149));
+        (got as f64 - want).abs() / ulp
+    }
+
+    /// Values over all magnitudes, both signs, and specials.
+    fn sweep() -> Vec<f32> {
+        let mut v: Vec<f32> =
+            [0.0, -0.0, f32::INFINITY, f32::NEG_INFINITY, f32::MIN_POSITIVE, 1e-45, 88.7, 88.8, -87.4, -103.9, -104.1].into();
+        for e in -40..8 {
+            for m in 0..500 {
+                let x = 2f32.powi(e) * (1.0 + m as f32 / 500.0);
+                v.extend([x, -x]);
+            }
+        }
+        v
+    }
+
+    #[test]
+    fn accuracy_against_f64() {
+        for act in ALL {
+            // Units in the last place. Sigmoid and SiLU saturate at 1e-36, hard acts lose what cancels around their knee.
+            let (bound, floor) = match act {
+                Act::None | Act::Clamp { .. } => (0.0, 0.0),
+                Act::Leaky(_) | Act::Sqrt => (0.51, 0.0),
+                Act::Exp => (1.1, 0.0),
+                Act::Elu(_) => (2.5, 0.0),
+                Act::Sigmoid | Act::Silu => (2.6, 1e-29),
+                Act::Tanh => (3.6, 0.0),
+                Act::HardSigmoid { .. } | Act::HardSwish => (1.6, 0.5),
+            };
+            let mut worst = (0.0, 0.0);
+            for x in sweep() {
+                if (act == Act::Sqrt && x < 0.0) || (x == f32::NEG_INFINITY && matches!(act, Act::Silu | Act::HardSwish)) {
+                    continue;
+                }
+                let u = ulps(scalar(act, x), exact(act, x as f64), floor);
+                if u > worst.0 {
+                    worst = (u, x);
+                }
+            }
+            std::println!("{act:?}: {:.2} ulp at {:e}", worst.0, worst.1);
+            assert!(worst.0 <= bound, "{act:?}: {worst:?} ulp, allowed {bound}");
+        }
+    }
+
+    #[test]
+    fn limits() {
+        assert_eq!(scalar(Act::Exp, f32::NEG_INFINITY), 0.0);
+        assert_eq!(scalar(Act::Exp, f32::INFINITY), f32::INFINITY);
+        assert_eq!(scalar(Act::Exp, 0.0), 1.0);
+        assert_eq!(scalar(Act::Tanh, 100.0), 1.0);
+        assert_eq!(scalar(Act::Tanh, f32::NEG_INFINITY), -1.0);
+        assert_eq!(scalar(Act::Elu(2.0), f32::NEG_INFINITY), -2.0);
+        assert_eq!(scalar(Act::Sigmoid, f32::INFINITY), 1.0);
+        assert!(scalar(Act::Sigmoid, f32::NEG_INFINITY) < 2e-38);
+        assert_eq!(scalar(Act::Silu, 1e30), 1e30);
+        assert!(scalar(Act::Silu, f32::NEG_INFINITY).abs() < 1e-35);
+        for act in ALL {
+            assert!(scalar(act, f32::NAN).is_nan(), "{act:?}");
+        }
+    }
+
+    #[test]
+    fn every_isa_gives_the_bits_of_scalar() {
+        let values = sweep();
+        for c in [1, 15, 16, 17, 33] {
+            let n = values.len() / c;
+            let mut x = Image::new(1, 1, n, c, 16 * (c % 3));
+            for p in 0..n {
+                for i in 0..c {
+                    x.set(0, 0, p, i, values[p * c + i]);
+                }
+            }
+            for act in ALL {
+                let want = x.map(|v| scalar(act, v));
+                each_isa(|isa| {
+                    for parts in [1, 2, 4] {
+                        let mut got = Image::new(1, 1, n, c, 0);
+                        activation(isa, &Threads(parts), act, x.view(), got.view_mut());
+                        assert_same(&got, &want, (isa, act, parts));
+                        let mut got = x.clone();
+                        activation_in_place(isa, &Threads(parts), act, got.view_mut());
+                        assert_same(&got, &want, (isa, act, parts));
+                        got.assert_gaps_untouched();
+                    }
+                });
+            }
+        }
+    }
+
+    #[test]
+    fn prelu_by_channel() {
+        for c in [1, 16, 33] {
+            let x = Image::random(2, 3, 4, c, 16, 1);
+            let slope: Vec<f32> = (0..c.next_multiple_of(16)).map(|i| i as f32 * 0.1).collect();
+            let want = x.map_channels(|v, i| if v > 0.0 { v } else { slope[i] * v });
+            each_isa(|isa| {
+                let mut got = Image::new(2, 3, 4, c, 32);
+                prelu(isa, &Threads(2), &slope, x.view(), got.view_mut());
+                assert_same(&got, &want, (isa, c));
+                got.assert_gaps_untouched();
+            });
+        }
+    }
 }

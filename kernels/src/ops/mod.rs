@@ -12,3 +12,6 @@ pub mod reduce;
 pub mod scale_shift;
 pub mod separable;
 pub mod softmax;
+
+#[cfg(test)]
+pub(crate) mod testing;

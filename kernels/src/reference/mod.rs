@@ -1,1 +1,4 @@
 //! Naive loops over logical NHWC, no blocks and no vectors: what every operator means, to the bit.
+
+pub mod depthwise;
+mod element;
