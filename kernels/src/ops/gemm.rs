@@ -103,7 +103,6 @@ struct Tile<'a, S: Simd> {
     bias: &'a [Block],
     lo: S::V,
     hi: S::V,
-    act: Act,
     residual: Option<(&'a [f32], usize)>,
     out_pixel: usize,
     /// Channels that may be written from the tile's first one on.
@@ -157,13 +156,7 @@ impl<S: Simd> Tile<'_, S> {
         for (i, row) in acc.iter().enumerate() {
             let (o, _) = out[i * self.out_pixel + channel..][..NB * BLOCK].as_chunks_mut::<BLOCK>();
             for (j, v) in row.iter().enumerate() {
-                s.store(s.min(s.max(*v, self.lo), self.hi), &mut o[j / S::PARTS], j % S::PARTS);
-            }
-        }
-        if self.act.clamp().is_none() {
-            for i in 0..MR {
-                let (o, _) = out[i * self.out_pixel + channel..][..NB * BLOCK].as_chunks_mut::<BLOCK>();
-                act_row(s, self.act, o);
+                s.store(s.min(self.hi, s.max(self.lo, *v)), &mut o[j / S::PARTS], j % S::PARTS);
             }
         }
     }
@@ -186,10 +179,7 @@ impl<S: Simd> Tile<'_, S> {
             for (j, v) in row.iter().enumerate() {
                 let b = &mut blocks[j / S::PARTS];
                 let v = if self.residual.is_some() { s.add(*v, s.load(b, j % S::PARTS)) } else { *v };
-                s.store(s.min(s.max(v, self.lo), self.hi), b, j % S::PARTS);
-            }
-            if self.act.clamp().is_none() {
-                act_row(s, self.act, &mut blocks);
+                s.store(s.min(self.hi, s.max(self.lo, v)), b, j % S::PARTS);
             }
             out[i * self.out_pixel + channel..][..self.room].copy_from_slice(&blocks.as_flattened()[..self.room]);
         }
@@ -207,7 +197,7 @@ impl Kernel for Gemm<'_> {
         let (bias, _) = self.bias.as_chunks::<BLOCK>();
         let blocks = n.div_ceil(BLOCK);
         let (lo, hi) = act.clamp().unwrap_or((f32::NEG_INFINITY, f32::INFINITY));
-        let mut tile = Tile { s, a, segments, bias, lo: s.splat(lo), hi: s.splat(hi), act, residual, out_pixel, room: usize::MAX };
+        let mut tile = Tile { s, a, segments, bias, lo: s.splat(lo), hi: s.splat(hi), residual, out_pixel, room: usize::MAX };
         // Blocks of pixels: their part of A stays in L2 while all panels go by.
         let per_pixel = (segments.len * segments.nx).max(1);
         let group = if S::PARTS == 1 { S::NB } else { 4 };
@@ -242,12 +232,34 @@ impl Kernel for Gemm<'_> {
                             narrow(&tile, mr, half, here, &panels[b * k..][..k], b, m0 + at, target);
                         }
                     }
+                    if act.clamp().is_none() {
+                        let channels = (n - b0 * BLOCK).min(nb * BLOCK);
+                        for row in target.chunks_mut(out_pixel).take(mr) {
+                            act_channels(s, act, &mut row[b0 * BLOCK..], channels, self.whole_blocks);
+                        }
+                    }
                     at += mr;
                 }
                 b0 += nb;
             }
             m0 += rows;
         }
+    }
+}
+
+/// Applies an activation to the first `channels` of a row, and with `whole_blocks` to the padding after them. One copy of
+/// this code for all tiles: the activations are large.
+#[inline(always)]
+fn act_channels<S: Simd>(s: S, act: Act, row: &mut [f32], channels: usize, whole_blocks: bool) {
+    if whole_blocks {
+        let (blocks, _) = row[..channels.next_multiple_of(BLOCK)].as_chunks_mut::<BLOCK>();
+        return act_row(s, act, blocks);
+    }
+    for part in row[..channels].chunks_mut(BLOCK) {
+        let mut block = [0.0; BLOCK];
+        block[..part.len()].copy_from_slice(part);
+        act_row(s, act, core::slice::from_mut(&mut block));
+        part.copy_from_slice(&block[..part.len()]);
     }
 }
 

@@ -1,0 +1,43 @@
+//! Convolution.
+
+use super::element::{each, get, set, tap};
+use crate::ops::activation;
+use crate::ops::conv::Window;
+use crate::simd::{Scalar, Simd};
+use crate::{Act, View, ViewMut};
+
+/// [`crate::ops::conv::conv`] with logical weights `[kh][kw][C/g][N]` and bias `[N]`.
+pub fn conv(
+    window: Window,
+    groups: usize,
+    weights: &[f32],
+    bias: &[f32],
+    act: Act,
+    input: View,
+    residual: Option<View>,
+    mut out: ViewMut,
+) {
+    let Window { kernel, stride, dilation, pad } = window;
+    let n = out.shape.c;
+    let (c_per, n_per) = (input.shape.c / groups, n / groups);
+    each(out.shape, |[image, y, x, o]| {
+        let mut sum = bias[o];
+        for ky in 0..kernel[0] {
+            for kx in 0..kernel[1] {
+                let iy = tap(y, stride[0], ky, dilation[0], pad[0], input.shape.h);
+                let ix = tap(x, stride[1], kx, dilation[1], pad[1], input.shape.w);
+                for ci in 0..c_per {
+                    let v = match (iy, ix) {
+                        (Some(iy), Some(ix)) => get(&input, [image, iy, ix, o / n_per * c_per + ci]),
+                        _ => 0.0,
+                    };
+                    sum = Scalar.fma(v, weights[((ky * kernel[1] + kx) * c_per + ci) * n + o], sum);
+                }
+            }
+        }
+        if let Some(r) = &residual {
+            sum += get(r, [image, y, x, o]);
+        }
+        set(&mut out, [image, y, x, o], activation::scalar(act, sum));
+    });
+}
