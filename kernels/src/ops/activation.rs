@@ -190,11 +190,35 @@ pub(crate) fn blocks_mut(x: &mut [f32]) -> &mut [Block] {
     x.as_chunks_mut::<BLOCK>().0
 }
 
-/// How `pixels` pixels are walked: runs of so many blocks each. Where no tensor has a gap between its pixels, all of
-/// them are one run.
-#[inline(always)]
-pub(crate) fn runs(pixels: usize, nb: usize, gapless: bool) -> (usize, usize) {
-    if gapless { (1, pixels * nb) } else { (pixels, nb) }
+/// Blocks of a piece: two tensors of so much fit the L1 cache.
+const PIECE: usize = 128;
+
+/// How some pixels are walked for work that is the same for all channels. Where no tensor has a gap between its pixels they are
+/// one run, cut into pieces that fit the cache; else each pixel is a piece.
+#[derive(Clone, Copy)]
+pub(crate) struct Pieces {
+    total: usize,
+    len: usize,
+    steps: [usize; 2],
+}
+
+impl Pieces {
+    /// Of `pixels` pixels of `nb` blocks, which lie `steps` blocks apart in two tensors.
+    #[inline(always)]
+    pub fn new(pixels: usize, nb: usize, steps: [usize; 2]) -> Self {
+        if steps == [nb, nb] {
+            Pieces { total: pixels * nb, len: PIECE, steps: [PIECE, PIECE] }
+        } else {
+            Pieces { total: pixels * nb, len: nb, steps }
+        }
+    }
+
+    /// Starts in the two tensors and lengths of the pieces, in blocks.
+    #[inline(always)]
+    pub fn iter(self) -> impl Iterator<Item = ([usize; 2], usize)> {
+        let count = if self.total == 0 { 0 } else { self.total.div_ceil(self.len) };
+        (0..count).map(move |i| (self.steps.map(|s| i * s), self.len.min(self.total - i * self.len)))
+    }
 }
 
 /// `act` on `nb` blocks of each of `pixels` pixels that lie `pb` blocks apart.
@@ -210,9 +234,28 @@ impl Kernel for InPlace<'_> {
     type Out = ();
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let (count, len) = runs(self.pixels, self.nb, self.nb == self.pb);
-        for i in 0..count {
-            act_row(s, self.act, &mut self.x[i * self.pb..][..len]);
+        for ([at, _], len) in Pieces::new(self.pixels, self.nb, [self.pb; 2]).iter() {
+            act_row(s, self.act, &mut self.x[at..][..len]);
+        }
+    }
+}
+
+/// `out = act(x)` for [`Pieces`] of x and out.
+struct Apply<'a> {
+    act: Act,
+    pieces: Pieces,
+    x: &'a [Block],
+    out: &'a mut [Block],
+}
+
+impl Kernel for Apply<'_> {
+    type Out = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        for ([x, out], len) in self.pieces.iter() {
+            let out = &mut self.out[out..][..len];
+            out.copy_from_slice(&self.x[x..][..len]);
+            act_row(s, self.act, out);
         }
     }
 }
@@ -220,14 +263,10 @@ impl Kernel for InPlace<'_> {
 /// `out = act(x)`.
 pub fn activation<P: Parallel + ?Sized>(isa: Isa, par: &P, act: Act, input: View, out: ViewMut) {
     assert_eq!(input.shape, out.shape, "activation: shapes differ");
-    let (nb, pb, ib) = (out.shape.c.div_ceil(BLOCK), out.pixel / BLOCK, input.pixel / BLOCK);
+    let (nb, steps) = (out.shape.c.div_ceil(BLOCK), [input.pixel / BLOCK, out.pixel / BLOCK]);
     par::split(par, out.data, out.shape.pixels(), out.pixel, grain(out.pixel), &mut [], 0, &|units, part, _| {
-        let (x, out) = (&blocks(input.data)[units.start * ib..], blocks_mut(part));
-        let (count, len) = runs(units.len(), nb, nb == pb && nb == ib);
-        for i in 0..count {
-            out[i * pb..][..len].copy_from_slice(&x[i * ib..][..len]);
-        }
-        isa.run(InPlace { act, x: out, pixels: units.len(), nb, pb });
+        let x = &blocks(input.data)[units.start * steps[0]..];
+        isa.run(Apply { act, pieces: Pieces::new(units.len(), nb, steps), x, out: blocks_mut(part) });
     });
 }
 
@@ -241,6 +280,8 @@ pub fn activation_in_place<P: Parallel + ?Sized>(isa: Isa, par: &P, act: Act, x:
 
 struct Prelu<'a> {
     slope: &'a [Block],
+    /// Copied to `x` first, pixel by pixel, so many blocks apart.
+    source: Option<(&'a [Block], usize)>,
     x: &'a mut [Block],
     pixels: usize,
     pb: usize,
@@ -252,7 +293,11 @@ impl Kernel for Prelu<'_> {
     fn run<S: Simd>(self, s: S) {
         let nb = self.slope.len();
         for i in 0..self.pixels {
-            for (x, a) in self.x[i * self.pb..][..nb].iter_mut().zip(self.slope) {
+            let x = &mut self.x[i * self.pb..][..nb];
+            if let Some((source, step)) = self.source {
+                x.copy_from_slice(&source[i * step..][..nb]);
+            }
+            for (x, a) in x.iter_mut().zip(self.slope) {
                 for j in 0..S::PARTS {
                     let y = leaky(s, s.load(a, j), s.load(x, j));
                     s.store(y, x, j);
@@ -264,16 +309,21 @@ impl Kernel for Prelu<'_> {
 
 /// `out = x > 0 ? x : slope[c] * x`; `slope` is padded to blocks.
 pub fn prelu<P: Parallel + ?Sized>(isa: Isa, par: &P, slope: &[f32], input: View, out: ViewMut) {
-    activation(isa, par, Act::None, input, ViewMut { data: &mut *out.data, ..out });
-    prelu_in_place(isa, par, slope, ViewMut { data: &mut *out.data, ..out });
+    assert_eq!(input.shape, out.shape, "prelu: shapes differ");
+    prelu_from(isa, par, slope, Some(input), out);
 }
 
 /// The same in place.
 pub fn prelu_in_place<P: Parallel + ?Sized>(isa: Isa, par: &P, slope: &[f32], x: ViewMut) {
+    prelu_from(isa, par, slope, None, x);
+}
+
+fn prelu_from<P: Parallel + ?Sized>(isa: Isa, par: &P, slope: &[f32], source: Option<View>, x: ViewMut) {
     let (nb, pb) = (x.shape.c.div_ceil(BLOCK), x.pixel / BLOCK);
     let slope = &blocks(slope)[..nb];
     par::split(par, x.data, x.shape.pixels(), x.pixel, grain(x.pixel), &mut [], 0, &|units, part, _| {
-        isa.run(Prelu { slope, x: blocks_mut(part), pixels: units.len(), pb });
+        let source = source.map(|v| (&blocks(v.data)[units.start * (v.pixel / BLOCK)..], v.pixel / BLOCK));
+        isa.run(Prelu { slope, source, x: blocks_mut(part), pixels: units.len(), pb });
     });
 }
 

@@ -1,7 +1,19 @@
 //! Two tensors, element by element.
+//!
+//! ```text
+//! for each piece of the output:  out = a;  out = op(out, b);  out = act(out)
+//! ```
+//!
+//! 1. A piece fits the L1 cache, so the copy costs little, and only the in-place operation needs to be written.
+//! 2. The operand that is not repeated is the one copied; the order of the operands is a variant of the operation.
+//! 3. Tensors without gaps are walked in long pieces where the other operand has the same shape or is one value; otherwise a
+//!    piece is a pixel, whose other operand is a pixel or one value.
 
-use crate::par::Parallel;
-use crate::{Act, Isa, View, ViewMut};
+use super::activation::{Pieces, act_row, blocks, blocks_mut, grain};
+use crate::par::{self, Parallel};
+use crate::simd::{Block, Kernel, Simd};
+use crate::{Act, Isa, Shape, View, ViewMut};
+use sepal_format::layout::BLOCK;
 
 /// What is done with the two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,11 +34,208 @@ pub enum BinaryOp {
 
 /// `out = act(op(a, b))`. Each extent of `a` and of `b` equals that of `out` or is 1 and then repeats; with `c == 1` only
 /// the first lane of a pixel is read. At least one of `a` and `b` has the shape of `out`.
-pub fn binary<P: Parallel + ?Sized>(_isa: Isa, _par: &P, _op: BinaryOp, _act: Act, _a: View, _b: View, _out: ViewMut) {
-    todo!()
+pub fn binary<P: Parallel + ?Sized>(isa: Isa, par: &P, op: BinaryOp, act: Act, a: View, b: View, out: ViewMut) {
+    let swapped = a.shape != out.shape;
+    let (whole, other) = if swapped { (b, a) } else { (a, b) };
+    assert_eq!(whole.shape, out.shape, "binary: one operand must have the shape of the output");
+    from(isa, par, op, act, swapped, Some(whole), out, other);
 }
 
 /// `x = act(op(x, b))`, or `act(op(b, x))` with `swapped`, in place.
-pub fn binary_in_place<P: Parallel + ?Sized>(_isa: Isa, _par: &P, _op: BinaryOp, _act: Act, _swapped: bool, _x: ViewMut, _b: View) {
-    todo!()
+pub fn binary_in_place<P: Parallel + ?Sized>(isa: Isa, par: &P, op: BinaryOp, act: Act, swapped: bool, x: ViewMut, b: View) {
+    from(isa, par, op, act, swapped, None, x, b);
+}
+
+#[expect(clippy::too_many_arguments, reason = "the two entries above in one")]
+fn from<P: Parallel + ?Sized>(isa: Isa, par: &P, op: BinaryOp, act: Act, swapped: bool, source: Option<View>, x: ViewMut, b: View) {
+    let shape = x.shape;
+    let fits = |b: usize, x: usize| b == x || b == 1;
+    let (s, t) = (b.shape, shape);
+    assert!(fits(s.n, t.n) && fits(s.h, t.h) && fits(s.w, t.w) && fits(s.c, t.c), "binary: shapes do not match");
+    let step = x.pixel / BLOCK;
+    par::split(par, x.data, shape.pixels(), x.pixel, grain(x.pixel), &mut [], 0, &|units, part, _| {
+        isa.run(Combine {
+            op,
+            act,
+            swapped,
+            source: source.map(|v| (&blocks(v.data)[units.start * (v.pixel / BLOCK)..], v.pixel / BLOCK)),
+            x: blocks_mut(part),
+            shape,
+            step,
+            first: units.start,
+            pixels: units.len(),
+            b,
+        });
+    });
+}
+
+struct Combine<'a> {
+    op: BinaryOp,
+    act: Act,
+    swapped: bool,
+    /// Copied to `x` first; so many blocks between pixels.
+    source: Option<(&'a [Block], usize)>,
+    x: &'a mut [Block],
+    shape: Shape,
+    /// Blocks between pixels of `x`.
+    step: usize,
+    /// `x` holds the pixels from `first` on, so many.
+    first: usize,
+    pixels: usize,
+    b: View<'a>,
+}
+
+/// The other operand of a piece.
+#[derive(Clone, Copy)]
+enum Other<'a> {
+    Blocks(&'a [Block]),
+    Value(f32),
+}
+
+impl Kernel for Combine<'_> {
+    type Out = ();
+    #[inline(always)]
+    fn run<S: Simd>(mut self, s: S) {
+        let Combine { shape, step, first, pixels, b, .. } = self;
+        let (nb, b_step) = (shape.c.div_ceil(BLOCK), b.pixel / BLOCK);
+        let source_step = self.source.map_or(step, |(_, s)| s);
+        let value = b.shape == Shape::new(1, 1, 1, 1) && shape.c != 1;
+        let same = b.shape == shape;
+        if value || (same && (b_step == step || pixels == 1)) {
+            for ([source, at], len) in Pieces::new(pixels, nb, [source_step, step]).iter() {
+                let other =
+                    if value { Other::Value(b.data[0]) } else { Other::Blocks(&blocks(b.data)[first * step + at..][..len]) };
+                self.piece(s, source, at, len, other);
+            }
+            return;
+        }
+        let (b_blocks, single) = (blocks(b.data), b.shape.c == 1 && shape.c != 1);
+        let repeat = |extent: usize, i: usize| if extent == 1 { 0 } else { i };
+        let mut i = 0;
+        while i < pixels {
+            let (row, x0) = ((first + i) / shape.w, (first + i) % shape.w);
+            let (n, y) = (repeat(b.shape.n, row / shape.h), repeat(b.shape.h, row % shape.h));
+            let b_row = (n * b.shape.h + y) * b.shape.w;
+            let end = (i + shape.w - x0).min(pixels);
+            for (k, i) in (i..end).enumerate() {
+                let pixel = b_row + repeat(b.shape.w, x0 + k);
+                let other =
+                    if single { Other::Value(b.data[pixel * b.pixel]) } else { Other::Blocks(&b_blocks[pixel * b_step..][..nb]) };
+                self.piece(s, i * source_step, i * step, nb, other);
+            }
+            i = end;
+        }
+    }
+}
+
+impl Combine<'_> {
+    /// `len` blocks from `at` on.
+    #[inline(always)]
+    fn piece<S: Simd>(&mut self, s: S, source: usize, at: usize, len: usize, other: Other) {
+        let x = &mut self.x[at..][..len];
+        if let Some((blocks, _)) = self.source {
+            x.copy_from_slice(&blocks[source..][..len]);
+        }
+        macro_rules! each {
+            ($x:ident, $b:ident => $y:expr) => {
+                match other {
+                    Other::Blocks(other) => {
+                        for (x, b) in x.iter_mut().zip(other) {
+                            for j in 0..S::PARTS {
+                                let ($x, $b) = (s.load(x, j), s.load(b, j));
+                                s.store($y, x, j);
+                            }
+                        }
+                    }
+                    Other::Value(v) => {
+                        let $b = s.splat(v);
+                        for x in x.iter_mut() {
+                            for j in 0..S::PARTS {
+                                let $x = s.load(x, j);
+                                s.store($y, x, j);
+                            }
+                        }
+                    }
+                }
+            };
+        }
+        match (self.op, self.swapped) {
+            (BinaryOp::Add, _) => each!(x, b => s.add(x, b)),
+            (BinaryOp::Mul, _) => each!(x, b => s.mul(x, b)),
+            (BinaryOp::Sub, false) => each!(x, b => s.sub(x, b)),
+            (BinaryOp::Sub, true) => each!(x, b => s.sub(b, x)),
+            (BinaryOp::Div, false) => each!(x, b => s.div(x, b)),
+            (BinaryOp::Div, true) => each!(x, b => s.div(b, x)),
+            (BinaryOp::Min, false) => each!(x, b => s.min(x, b)),
+            (BinaryOp::Min, true) => each!(x, b => s.min(b, x)),
+            (BinaryOp::Max, false) => each!(x, b => s.max(x, b)),
+            (BinaryOp::Max, true) => each!(x, b => s.max(b, x)),
+        }
+        act_row(s, self.act, x);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::testing::{Image, Threads, assert_same, each_isa};
+    use crate::reference;
+    use proptest::prelude::*;
+
+    const OPS: [BinaryOp; 6] = [BinaryOp::Add, BinaryOp::Sub, BinaryOp::Mul, BinaryOp::Div, BinaryOp::Min, BinaryOp::Max];
+
+    fn check(op: BinaryOp, act: Act, out: Shape, b: Shape, gaps: [usize; 3]) {
+        let random = |s: Shape, gap, seed| Image::random(s.n, s.h, s.w, s.c, gap, seed);
+        let (full, part) = (random(out, gaps[0], 1), random(b, gaps[1], 2));
+        for swapped in [false, true] {
+            let (a, b) = if swapped { (&part, &full) } else { (&full, &part) };
+            let mut want = Image::of(out, 0);
+            reference::binary::binary(op, act, a.view(), b.view(), want.view_mut());
+            each_isa(|isa| {
+                for parts in [1, 2, 4] {
+                    let mut got = Image::of(out, gaps[2]);
+                    binary(isa, &Threads(parts), op, act, a.view(), b.view(), got.view_mut());
+                    assert_same(&got, &want, (isa, parts, op, act, out, part.shape, swapped));
+                    got.assert_gaps_untouched();
+                    let mut got = full.clone();
+                    binary_in_place(isa, &Threads(parts), op, act, swapped, got.view_mut(), part.view());
+                    assert_same(&got, &want, (isa, parts, op, act, out, part.shape, swapped, "in place"));
+                    got.assert_gaps_untouched();
+                }
+            });
+        }
+    }
+
+    #[test]
+    fn every_op_and_repetition() {
+        for c in [1, 3, 15, 16, 17, 33] {
+            let out = Shape::new(2, 5, 7, c);
+            for op in OPS {
+                for bits in 0..16 {
+                    let e = |bit: usize, extent| if bits >> bit & 1 == 1 { 1 } else { extent };
+                    let b = Shape::new(e(0, out.n), e(1, out.h), e(2, out.w), e(3, c));
+                    check(op, Act::None, out, b, [0, 0, 0]);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn long_runs_and_activations() {
+        let out = Shape::new(4, 13, 11, 48);
+        for act in [Act::RELU, Act::HardSigmoid { alpha: 0.2, beta: 0.5 }, Act::Sigmoid] {
+            check(BinaryOp::Add, act, out, out, [0, 0, 0]);
+            check(BinaryOp::Mul, act, out, Shape::new(4, 1, 1, 48), [0, 0, 0]);
+            check(BinaryOp::Sub, act, out, Shape::new(1, 1, 1, 1), [16, 0, 0]);
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+        #[test]
+        fn any_shape(n in 1..3usize, h in 1..6usize, w in 1..9usize, c in 1..40usize, bits in 0..16usize, op in 0..6usize, gaps in prop::array::uniform3(0..2usize)) {
+            let e = |bit: usize, extent| if bits >> bit & 1 == 1 { 1 } else { extent };
+            check(OPS[op], Act::None, Shape::new(n, h, w, c), Shape::new(e(0, n), e(1, h), e(2, w), e(3, c)), gaps.map(|g| g * 16));
+        }
+    }
 }

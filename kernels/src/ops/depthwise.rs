@@ -1,20 +1,23 @@
 //! Depthwise convolution, one filter per channel.
 //!
 //! ```text
-//! for each output row, for each tile of COLS output columns, for each channel block:
-//!     acc[COLS] = bias
-//!     for ky, for each input column ix that the tile touches:
-//!         v = in[ky][ix]                                  one load
-//!         for kx with ix = o * stride + kx:  acc[o] += v * w[ky][kx]      up to kernel width uses
-//!     out[x .. x + COLS] = clamp(acc)
+//! for each chunk of channel blocks, for each strip of COLS output columns, for each output row:
+//!     for each channel block of the chunk:
+//!         acc[COLS] = bias
+//!         for ky, for each input column ix that the strip touches:
+//!             v = in[ky][ix]                                          one load
+//!             for kx with ix = o * stride + kx:  acc[o] += v * w[ky][kx]     up to kernel width uses
+//!         out[x .. x + COLS] = clamp(acc)
 //! ```
 //!
-//! 1. Channels are the inner loop: every stream is contiguous and the columns of a tile are so many streams.
-//! 2. An accumulator meets its taps in the order ky, kx whatever the tile, so tiles may have any width.
-//! 3. Rows outside the input are skipped for a whole tile; columns outside are empty slices, and the test for their end,
-//!    which only the edge variant keeps, is what skips them.
-//! 4. 3x3 and 5x5 windows of stride 1 and 2 are unrolled; anything else takes its taps in a loop, four columns at a time.
-//! 5. Activations that are not a clamp run over each row just after it is written.
+//! 1. Channels are the inner loop: the columns of a strip are so many contiguous streams.
+//! 2. An accumulator meets its taps in the order ky, kx whatever the strip, so strips may have any width.
+//! 3. A chunk is so small that the input rows of a strip stay in the L1 cache until the last window that covers them, and
+//!    the pixel slices of a row are cut once and handed from window row to window row.
+//! 4. Rows outside the input are skipped; columns outside are empty slices, and the test for their end, which only the edge
+//!    variant keeps, is what skips them.
+//! 5. 3x3 and 5x5 windows of stride 1 and 2 are unrolled; anything else takes its taps in a loop, four columns at a time.
+//! 6. Activations that are not a clamp run over each piece of a row just after it is written.
 
 use super::activation::{InPlace, blocks, blocks_mut, clamp, grain};
 use super::conv::Window;
@@ -139,21 +142,26 @@ struct Sweep<'a, const K: usize, const STRIDE: usize, const PRE: bool>(Rows<'a>)
 /// Room for the input columns of the widest tile: 7 columns of 5x5, stride 1, or 4 of stride 2.
 const COLUMNS: usize = 11;
 
+/// Input rows under a window times channel blocks of a chunk: with 9 columns or so, half of a 32 KB cache.
+const CHUNK_ROWS: usize = 36;
+
 impl<const K: usize, const STRIDE: usize, const PRE: bool> Kernel for Sweep<'_, K, STRIDE, PRE> {
     type Out = ();
     #[inline(always)]
     fn run<S: Simd>(mut self, s: S) {
         let (w, nb) = (self.0.out_shape.w, self.0.nb);
-        let chunk = nb.div_ceil(nb.div_ceil(24 / K));
+        let chunk = nb.div_ceil(nb.div_ceil(CHUNK_ROWS / K));
         for c0 in (0..nb).step_by(chunk) {
             let channels = c0..(c0 + chunk).min(nb);
             let mut x = 0;
             while x < w {
+                // Widths chosen so that little is left for the narrow tiles, which load more than they compute.
                 x += match w - x {
-                    7.. if STRIDE == 1 => self.tile::<S, 7>(s, x, &channels),
-                    4.. => self.tile::<S, 4>(s, x, &channels),
-                    2.. => self.tile::<S, 2>(s, x, &channels),
-                    _ => self.tile::<S, 1>(s, x, &channels),
+                    1 => self.tile::<S, 1>(s, x, &channels),
+                    2 | 3 => self.tile::<S, 2>(s, x, &channels),
+                    5 | 9 | 10 | 13 if K == 3 && STRIDE == 1 => self.tile::<S, 5>(s, x, &channels),
+                    7 | 11.. if STRIDE == 1 => self.tile::<S, 7>(s, x, &channels),
+                    _ => self.tile::<S, 4>(s, x, &channels),
                 };
             }
         }
@@ -296,7 +304,7 @@ impl<const K: usize, const STRIDE: usize, const PRE: bool> Sweep<'_, K, STRIDE, 
 struct AnyWindow<'a>(Rows<'a>);
 
 /// The taps of 0..kernel that fall inside 0..len when tap 0 lies at `first`.
-fn taps(first: isize, kernel: usize, dilation: usize, len: usize) -> Range<usize> {
+pub(super) fn taps(first: isize, kernel: usize, dilation: usize, len: usize) -> Range<usize> {
     let (dilation, len) = (dilation as isize, len as isize);
     let lo = if first < 0 { (-first + dilation - 1) / dilation } else { 0 };
     let hi = if len > first { (len - first + dilation - 1) / dilation } else { 0 };
