@@ -1,11 +1,267 @@
 //! The slow f64 interpreter of a graph: the oracle of every pass and of the self-check.
-use crate::error::Result;
-use crate::ir::Graph;
+//!
+//! It knows one loop per operator and no cleverness about graphs. Only convolutions ([`windowed`]) are arranged so that a large
+//! network takes seconds instead of minutes.
+use crate::error::{Result, invalid};
+use crate::ir::verify::elements;
+use crate::ir::{Act, BinaryOp, Graph, Node, Op, ReduceKind, ValueId};
+use std::borrow::Cow;
+
+mod movement;
+mod windowed;
+
+/// Most elements of one tensor that is computed: beyond that, memory and patience end (16 GB in f64).
+const MOST_ELEMENTS: usize = 1 << 31;
+
+/// A tensor that is read: computed (f64) or constant (f32).
+#[derive(Clone, Copy)]
+pub(crate) struct Arg<'a> {
+    shape: &'a [usize],
+    data: Data<'a>,
+}
+
+#[derive(Clone, Copy)]
+enum Data<'a> {
+    Wide(&'a [f64]),
+    Narrow(&'a [f32]),
+}
+
+impl<'a> Arg<'a> {
+    /// The elements in f64.
+    fn wide(&self) -> Cow<'a, [f64]> {
+        match self.data {
+            Data::Wide(d) => Cow::Borrowed(d),
+            Data::Narrow(d) => Cow::Owned(d.iter().map(|&v| f64::from(v)).collect()),
+        }
+    }
+
+    /// The elements of a constant; nothing for what is not one, which a verified graph does not have where this is asked.
+    fn narrow(&self) -> &'a [f32] {
+        match self.data {
+            Data::Narrow(d) => d,
+            Data::Wide(_) => &[],
+        }
+    }
+
+    fn shape4(&self) -> [usize; 4] {
+        self.shape.try_into().unwrap_or([0; 4])
+    }
+}
 
 /// Computes the outputs of a graph in f64, weights widened from f32, in plain loops. `inputs` and the result are in C order.
+/// `progress` is told how many nodes of how many are done.
 ///
 /// # Errors
-/// [`crate::Error::Invalid`] when the inputs do not fit.
-pub fn interpret(_graph: &Graph, _inputs: &[Vec<f64>], _progress: &mut dyn FnMut(usize, usize)) -> Result<Vec<Vec<f64>>> {
-    todo!()
+/// [`crate::Error::Invalid`] when the graph does not verify, the inputs do not fit or a tensor is too large for memory.
+pub fn interpret(graph: &Graph, inputs: &[Vec<f64>], progress: &mut dyn FnMut(usize, usize)) -> Result<Vec<Vec<f64>>> {
+    let mut done = 0;
+    let total = graph.nodes.len();
+    interpret_observed(graph, inputs, &mut |_, _| {
+        done += 1;
+        progress(done, total);
+    })
 }
+
+/// [`interpret`], showing the result of every node to `observe` as it appears.
+///
+/// # Errors
+/// As [`interpret`].
+pub fn interpret_observed(
+    graph: &Graph,
+    inputs: &[Vec<f64>],
+    observe: &mut dyn FnMut(ValueId, &[f64]),
+) -> Result<Vec<Vec<f64>>> {
+    graph.verify().map_err(|e| invalid(format!("inconsistent network: {e}")))?;
+    if inputs.len() != graph.inputs.len() {
+        return Err(invalid(format!("{} inputs given, the network has {}", inputs.len(), graph.inputs.len())));
+    }
+    for v in &graph.values {
+        if elements(&v.shape).is_none_or(|n| n > MOST_ELEMENTS) {
+            return Err(invalid(format!("'{}' of shape {:?} is too large to be computed", v.name, v.shape)));
+        }
+    }
+    let mut tensors: Vec<Option<Vec<f64>>> = vec![None; graph.values.len()];
+    for (v, x) in graph.inputs.iter().zip(inputs) {
+        let (name, shape) = (&graph.values[v.0].name, graph.shape(*v));
+        if Some(x.len()) != elements(shape) {
+            return Err(invalid(format!("input '{name}' of shape {shape:?} was given {} elements", x.len())));
+        }
+        tensors[v.0] = Some(x.clone());
+    }
+    let mut last_use = vec![0; graph.values.len()];
+    for (i, n) in graph.nodes.iter().enumerate() {
+        last_use[n.output.0] = i;
+        n.inputs.iter().for_each(|v| last_use[v.0] = i);
+    }
+    graph.outputs.iter().for_each(|v| last_use[v.0] = usize::MAX);
+    for (i, n) in graph.nodes.iter().enumerate() {
+        let args: Vec<Arg> = n.inputs.iter().map(|&v| arg(graph, &tensors, v)).collect();
+        let y = evaluate(&n.op, &args, graph.shape(n.output));
+        observe(n.output, &y);
+        tensors[n.output.0] = Some(y);
+        for v in n.inputs.iter().chain([&n.output]) {
+            if last_use[v.0] == i {
+                tensors[v.0] = None;
+            }
+        }
+    }
+    Ok(graph.outputs.iter().map(|&v| arg(graph, &tensors, v).wide().into_owned()).collect())
+}
+
+/// Computes a node whose inputs are all constants.
+pub(crate) fn evaluate_constant(graph: &Graph, node: &Node) -> Vec<f64> {
+    let args: Vec<Arg> = node.inputs.iter().map(|&v| arg(graph, &[], v)).collect();
+    evaluate(&node.op, &args, graph.shape(node.output))
+}
+
+fn arg<'a>(graph: &'a Graph, tensors: &'a [Option<Vec<f64>>], v: ValueId) -> Arg<'a> {
+    let data = match (graph.data(v), tensors.get(v.0)) {
+        (Some(d), _) => Data::Narrow(d),
+        (None, Some(Some(d))) => Data::Wide(d),
+        _ => Data::Wide(&[]),
+    };
+    Arg { shape: graph.shape(v), data }
+}
+
+/// One operator. The graph is verified: shapes fit.
+fn evaluate(op: &Op, args: &[Arg], out: &[usize]) -> Vec<f64> {
+    let x = args[0];
+    match op {
+        Op::Conv { .. } => windowed::conv(op, args, out),
+        Op::ConvTranspose { .. } => windowed::conv_transpose(op, args, out),
+        Op::Pool { kind, window, residual } => {
+            let mut y = windowed::pool(*kind, window, x, out);
+            if *residual {
+                y.iter_mut().zip(args[1].wide().iter()).for_each(|(y, r)| *y += r);
+            }
+            y
+        }
+        Op::Dense { bias, act } => dense(x, args[1], bias.then(|| args[2].narrow()), *act),
+        Op::BatchNorm { axis, epsilon } => {
+            let [gamma, beta, mean, variance] = [1, 2, 3, 4].map(|i| args[i].narrow());
+            let inner: usize = x.shape[axis + 1..].iter().product();
+            let channel = |i: usize| i / inner % x.shape[*axis];
+            let f = |(i, &x): (usize, &f64)| {
+                let c = channel(i);
+                let deviation = (f64::from(variance[c]) + f64::from(*epsilon)).sqrt();
+                (x - f64::from(mean[c])) / deviation * f64::from(gamma[c]) + f64::from(beta[c])
+            };
+            x.wide().iter().enumerate().map(f).collect()
+        }
+        Op::ScaleShift { act } => {
+            let (scale, shift) = (args[1].wide(), args[2].wide());
+            let channels = scale.len();
+            let f = |(i, &x): (usize, &f64)| activate(*act, x * scale[i % channels] + shift[i % channels]);
+            x.wide().iter().enumerate().map(f).collect()
+        }
+        Op::Act(act) => x.wide().iter().map(|&x| activate(*act, x)).collect(),
+        Op::PRelu => {
+            let slope = movement::broadcast(&args[1].wide(), args[1].shape, out);
+            x.wide().iter().zip(slope).map(|(&x, a)| if x > 0.0 { x } else { a * x }).collect()
+        }
+        Op::Softmax { axis, log } => softmax(x, *axis, *log),
+        Op::Binary { op, act } => {
+            let [a, b] = [0, 1].map(|i| {
+                let wide = args[i].wide();
+                if args[i].shape == out { wide } else { Cow::Owned(movement::broadcast(&wide, args[i].shape, out)) }
+            });
+            a.iter().zip(b.iter()).map(|(&a, &b)| activate(*act, binary(*op, a, b))).collect()
+        }
+        Op::Concat { axis } => {
+            let inner: usize = out[axis + 1..].iter().product();
+            let parts: Vec<_> = args.iter().map(|a| (a.wide(), a.shape[*axis] * inner)).collect();
+            let mut y = Vec::new();
+            for o in 0..out[..*axis].iter().product() {
+                for (data, run) in &parts {
+                    y.extend_from_slice(&data[o * run..(o + 1) * run]);
+                }
+            }
+            y
+        }
+        Op::Reduce { kind, axes, .. } => reduce(*kind, axes, x),
+        Op::Pad { pads, value } => movement::pad(&x.wide(), x.shape, pads, *value, out),
+        Op::Reshape => x.wide().into_owned(),
+        Op::Transpose { perm } => movement::transpose(&x.wide(), x.shape, perm),
+        Op::Slice { start, step } => movement::slice(&x.wide(), x.shape, start, step, out),
+        Op::Broadcast => movement::broadcast(&x.wide(), x.shape, out),
+        Op::Upsample { factor } => movement::upsample(&x.wide(), x.shape4(), *factor),
+    }
+}
+
+/// An activation in f64, its parameters widened.
+pub(crate) fn activate(act: Act, x: f64) -> f64 {
+    match act {
+        Act::None => x,
+        Act::Clamp { lo, hi } => x.max(f64::from(lo)).min(f64::from(hi)),
+        Act::Leaky(a) if x <= 0.0 => f64::from(a) * x,
+        Act::Elu(a) if x <= 0.0 => f64::from(a) * x.exp_m1(),
+        Act::Leaky(_) | Act::Elu(_) => x,
+        Act::HardSigmoid { alpha, beta } => (f64::from(alpha) * x + f64::from(beta)).clamp(0.0, 1.0),
+        Act::HardSwish => x * (x / 6.0 + 0.5).clamp(0.0, 1.0),
+        Act::Sigmoid => 1.0 / (1.0 + (-x).exp()),
+        Act::Silu => x / (1.0 + (-x).exp()),
+        Act::Tanh => x.tanh(),
+        Act::Exp => x.exp(),
+        Act::Sqrt => x.sqrt(),
+    }
+}
+
+/// A binary operator in f64.
+fn binary(op: BinaryOp, a: f64, b: f64) -> f64 {
+    match op {
+        BinaryOp::Add => a + b,
+        BinaryOp::Sub => a - b,
+        BinaryOp::Mul => a * b,
+        BinaryOp::Div => a / b,
+        BinaryOp::Min => a.min(b),
+        BinaryOp::Max => a.max(b),
+    }
+}
+
+fn dense(x: Arg, weights: Arg, bias: Option<&[f32]>, act: Act) -> Vec<f64> {
+    let (k, n) = (weights.shape[0], weights.shape[1]);
+    let w = weights.narrow();
+    let mut y = Vec::new();
+    for row in x.wide().chunks_exact(k) {
+        let mut sums = match bias {
+            Some(b) => b.iter().map(|&b| f64::from(b)).collect(),
+            None => vec![0.0; n],
+        };
+        for (x, w) in row.iter().zip(w.chunks_exact(n)) {
+            sums.iter_mut().zip(w).for_each(|(s, &w)| *s += x * f64::from(w));
+        }
+        y.extend(sums.into_iter().map(|s| activate(act, s)));
+    }
+    y
+}
+
+fn softmax(x: Arg, axis: usize, log: bool) -> Vec<f64> {
+    let (n, inner) = (x.shape[axis], x.shape[axis + 1..].iter().product::<usize>());
+    let mut y = x.wide().into_owned();
+    for line in (0..y.len()).filter(|i| i / inner % n == 0) {
+        let at = |i: usize| line + i * inner;
+        let max = (0..n).map(|i| y[at(i)]).fold(f64::NEG_INFINITY, f64::max);
+        let sum: f64 = (0..n).map(|i| (y[at(i)] - max).exp()).sum();
+        for i in 0..n {
+            let shifted = y[at(i)] - max;
+            y[at(i)] = if log { shifted - sum.ln() } else { shifted.exp() / sum };
+        }
+    }
+    y
+}
+
+fn reduce(kind: ReduceKind, axes: &[usize], x: Arg) -> Vec<f64> {
+    let kept: Vec<usize> = (0..x.shape.len()).filter(|i| !axes.contains(i)).collect();
+    let perm: Vec<usize> = kept.iter().chain(axes).copied().collect();
+    let count: usize = axes.iter().map(|&a| x.shape[a]).product();
+    let lines = movement::transpose(&x.wide(), x.shape, &perm);
+    let f = |line: &[f64]| match kind {
+        ReduceKind::Sum => line.iter().sum(),
+        ReduceKind::Mean => line.iter().sum::<f64>() / count as f64,
+        ReduceKind::Max => line.iter().copied().fold(f64::NEG_INFINITY, f64::max),
+    };
+    lines.chunks_exact(count).map(f).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -15,7 +15,7 @@ pub use sepal_kernels::ops::binary::BinaryOp;
 pub use sepal_kernels::ops::reduce::ReduceKind;
 
 mod text;
-mod verify;
+pub(crate) mod verify;
 
 /// Index of a value in [`Graph::values`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -1,20 +1,74 @@
 //! Keras: legacy HDF5 and the `.keras` zip.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`h5`] | attributes and datasets of an HDF5 file, within a budget |
+//! | [`archive`] | the members of a `.keras` zip, within a budget |
+//! | [`config`] | the JSON description of a network to a tree of models, layers and calls |
+//! | [`weights`] | which dataset holds which variable of which layer |
+//! | [`layers`] | one file per family of layers: what a configuration asks for, and the nodes it becomes |
+//! | [`build`] | walks the calls in order and lets each layer append its nodes |
+
 use super::Options;
-use crate::error::Result;
+use crate::error::{Error, Result, invalid};
 use crate::ir::Graph;
+use serde_json::Value;
+
+mod archive;
+mod build;
+mod config;
+mod h5;
+mod layers;
+mod weights;
+
+#[cfg(test)]
+mod tests;
 
 /// Reads a legacy HDF5 file (Keras 2.0.x and later).
 ///
 /// # Errors
 /// As [`super::import`].
-pub fn import_h5(_bytes: &[u8], _options: &Options) -> Result<Graph> {
-    todo!()
+pub fn import_h5(bytes: &[u8], options: &Options) -> Result<Graph> {
+    let file = h5::File::open(bytes.to_vec())?;
+    let Some(text) = file.text("", "model_config")? else {
+        return Err(invalid(
+            "the file has no `model_config`: it holds weights without a network; save the whole model with `model.save(...)`",
+        ));
+    };
+    let json = parse_json(text.as_bytes(), "model_config")?;
+    let version = match file.text("", "keras_version")? {
+        Some(version) => version,
+        None => file.text("model_weights", "keras_version")?.unwrap_or_default(),
+    };
+    import(&json, &version, weights::Store::Legacy(&file), options)
 }
 
 /// Reads a Keras 3 zip.
 ///
 /// # Errors
 /// As [`super::import`].
-pub fn import_keras(_bytes: &[u8], _options: &Options) -> Result<Graph> {
-    todo!()
+pub fn import_keras(bytes: &[u8], options: &Options) -> Result<Graph> {
+    let archive::Members { config, metadata, weights } = archive::read(bytes)?;
+    let json = parse_json(&config, "config.json")?;
+    let metadata = parse_json(&metadata, "metadata.json")?;
+    let version = metadata.get("keras_version").and_then(Value::as_str).unwrap_or("3");
+    let file = h5::File::open(weights)?;
+    import(&json, version, weights::Store::Archive(&file), options)
+}
+
+fn import(json: &Value, version: &str, store: weights::Store<'_>, options: &Options) -> Result<Graph> {
+    let keras = if version.starts_with('3') { 3 } else { 2 };
+    let mut model = config::parse(json, keras)?;
+    let demanded = build::demanded(&model, &options.outputs)?;
+    let faults = build::faults(&model, &demanded);
+    if !faults.is_empty() {
+        return Err(Error::Unsupported(faults));
+    }
+    weights::locate(&mut model, &store)?;
+    build::build(&model, &demanded, store.file(), options)
+}
+
+/// Parses JSON; `serde_json` bounds the nesting.
+fn parse_json(bytes: &[u8], what: &str) -> Result<Value> {
+    serde_json::from_slice(bytes).map_err(|e| invalid(format!("`{what}` is not JSON: {e}")))
 }

@@ -1,0 +1,293 @@
+//! From the description to the graph.
+
+use super::config::{Arg, Body, Call, LayerDef, Model, TensorRef};
+use super::h5::File;
+use super::layers::{Constants, Emit, Operand, Operands};
+use crate::error::{Result, Unsupported, invalid};
+use crate::import::Options;
+use crate::ir::{Graph, ValueId};
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, HashSet};
+
+/// Networks with more calls than this are refused: a small file can nest models so that their calls multiply.
+const MAX_CALLS: usize = 200_000;
+/// Elements that constants of the configuration (not of the weights) may have in all.
+const MAX_CONSTANTS: usize = 1 << 26;
+
+/// What the caller wants, and by which names.
+pub(super) struct Demanded {
+    refs: Vec<TensorRef>,
+    names: Vec<String>,
+}
+
+/// The source's outputs, or the layers that the user named instead.
+///
+/// # Errors
+/// [`crate::Error::Invalid`] if a name is not that of a layer.
+pub(super) fn demanded(model: &Model, outputs: &[String]) -> Result<Demanded> {
+    if outputs.is_empty() {
+        let mut names: Vec<String> = Vec::new();
+        for t in &model.outputs {
+            let name = &model.layers[t.layer].name;
+            let again = names.iter().filter(|n| *n == name).count();
+            names.push(if again == 0 && t.tensor == 0 { name.clone() } else { format!("{name}:{}", t.tensor.max(again)) });
+        }
+        return Ok(Demanded { refs: model.outputs.clone(), names });
+    }
+    let mut refs = Vec::new();
+    for name in outputs {
+        let found = model.layers.iter().position(|l| l.name == *name);
+        let layer = found.ok_or_else(|| {
+            let known: Vec<&str> = model.layers.iter().rev().take(8).map(|l| l.name.as_str()).collect();
+            invalid(format!("there is no layer `{name}` to give out; the last layers are {}", known.join(", ")))
+        })?;
+        let call = model.layers[layer].calls.len().saturating_sub(1);
+        refs.push(TensorRef { layer, call, tensor: 0 });
+    }
+    Ok(Demanded { refs, names: outputs.to_vec() })
+}
+
+/// The calls that some results depend on, in an order in which every call comes after what it reads and otherwise in
+/// Keras's order.
+///
+/// # Errors
+/// [`crate::Error::Invalid`] if calls depend on themselves or do not exist.
+fn schedule(model: &Model, wanted: &[TensorRef]) -> Result<Vec<(usize, usize)>> {
+    let mut waits: HashMap<(usize, usize), usize> = HashMap::new();
+    let mut readers: HashMap<(usize, usize), Vec<(usize, usize)>> = HashMap::new();
+    let mut ready = BinaryHeap::new();
+    let mut stack: Vec<(usize, usize)> = wanted.iter().map(|t| (t.layer, t.call)).collect();
+    while let Some(at) = stack.pop() {
+        if waits.contains_key(&at) {
+            continue;
+        }
+        let layer = &model.layers[at.0];
+        let call = layer.calls.get(at.1).ok_or_else(|| invalid(format!("layer `{}` has no call {}", layer.name, at.1)))?;
+        let before: HashSet<(usize, usize)> = call.tensors().map(|t| (t.layer, t.call)).collect();
+        waits.insert(at, before.len());
+        if before.is_empty() {
+            ready.push(Reverse(at));
+        }
+        for b in before {
+            readers.entry(b).or_default().push(at);
+            stack.push(b);
+        }
+    }
+    let mut order = Vec::with_capacity(waits.len());
+    while let Some(Reverse(at)) = ready.pop() {
+        order.push(at);
+        for r in readers.get(&at).into_iter().flatten() {
+            if let Some(n) = waits.get_mut(r) {
+                *n -= 1;
+                if *n == 0 {
+                    ready.push(Reverse(*r));
+                }
+            }
+        }
+    }
+    if order.len() != waits.len() {
+        return Err(invalid(format!("the layers of model `{}` depend on each other in a circle", model.name)));
+    }
+    Ok(order)
+}
+
+/// Everything unsupported in what is demanded.
+pub(super) fn faults(model: &Model, demanded: &Demanded) -> Vec<Unsupported> {
+    let mut all = Vec::new();
+    gather(model, &demanded.refs, &mut all);
+    all
+}
+
+fn gather(model: &Model, wanted: &[TensorRef], into: &mut Vec<Unsupported>) {
+    // What is inconsistent is reported when the graph is built.
+    let order = schedule(model, wanted).unwrap_or_default();
+    let mut seen = HashSet::new();
+    for (l, _) in order {
+        let layer = &model.layers[l];
+        if !seen.insert(l) {
+            continue;
+        }
+        into.extend(layer.faults.iter().cloned());
+        if let Body::Model(inner) = &layer.body {
+            gather(inner, &inner.outputs, into);
+        }
+    }
+}
+
+fn join(prefix: &str, name: &str) -> String {
+    if prefix.is_empty() { name.into() } else { format!("{prefix}/{name}") }
+}
+
+/// Builds the graph of what is demanded.
+///
+/// # Errors
+/// As [`crate::import::import`].
+pub(super) fn build(model: &Model, demanded: &Demanded, file: &File, options: &Options) -> Result<Graph> {
+    let mut graph = Graph { name: model.name.clone(), ..Graph::default() };
+    let order = schedule(model, &demanded.refs)?;
+    let shapes = input_shapes(model, options)?;
+    let needed: HashSet<(usize, usize)> = order.iter().copied().collect();
+    let mut given = Vec::new();
+    let mut bound = Vec::new();
+    for t in &model.inputs {
+        let layer = &model.layers[t.layer];
+        if !needed.contains(&(t.layer, t.call)) {
+            continue;
+        }
+        let shape = input_shape(layer, shapes.get(&layer.name).copied())?;
+        given.push(graph.input(layer.name.clone(), &shape));
+        bound.push(*t);
+    }
+    let mut walk =
+        Walk { file, graph: &mut graph, shared: HashMap::new(), calls: 0, budget: MAX_CONSTANTS, trainable: 0, total: 0 };
+    let outputs = walk.model(model, &order, &bound, &given, &demanded.refs, "", "")?;
+    let (trainable, total) = (walk.trainable, walk.total);
+    graph.outputs = outputs;
+    graph.output_names = demanded.names.clone();
+    graph.trainable_parameters = trainable;
+    graph.total_parameters = total;
+    Ok(graph)
+}
+
+/// The shapes that the user gives, by input.
+fn input_shapes<'a>(model: &'a Model, options: &'a Options) -> Result<HashMap<String, &'a [usize]>> {
+    let names: Vec<&str> = model.inputs.iter().map(|t| model.layers[t.layer].name.as_str()).collect();
+    let mut shapes = HashMap::new();
+    for (name, shape) in &options.input_shapes {
+        let name = match (name.as_str(), names.as_slice()) {
+            ("", [only]) => only,
+            ("", _) => return Err(invalid(format!("the network has the inputs {}: say which a shape is for", names.join(", ")))),
+            (name, _) => name,
+        };
+        if !names.contains(&name) {
+            return Err(invalid(format!("there is no input `{name}`; the inputs are {}", names.join(", "))));
+        }
+        shapes.insert(name.to_string(), shape.as_slice());
+    }
+    Ok(shapes)
+}
+
+fn input_shape(layer: &LayerDef, given: Option<&[usize]>) -> Result<Vec<usize>> {
+    let name = &layer.name;
+    let Body::Input(declared) = &layer.body else { return Err(invalid(format!("input `{name}` is not an InputLayer"))) };
+    if let Some(given) = given {
+        if declared.as_ref().is_some_and(|d| d.len() != given.len()) || given.contains(&0) || given.is_empty() {
+            return Err(invalid(format!("input `{name}` cannot have the shape {given:?}: the source declares {}", show(declared))));
+        }
+        return Ok(given.to_vec());
+    }
+    let mut shape = declared.clone().unwrap_or_default();
+    // An open batch is 1.
+    if let Some(batch) = shape.first_mut() {
+        batch.get_or_insert(1);
+    }
+    let known: Option<Vec<usize>> = shape.into_iter().collect();
+    match known {
+        Some(shape) if !shape.is_empty() && !shape.contains(&0) => Ok(shape),
+        _ => Err(invalid(format!(
+            "input `{name}` has open extents, {}: give its shape, as in `--input-shape {name}=1,224,224,3`",
+            show(declared)
+        ))),
+    }
+}
+
+fn show(shape: &Option<Vec<Option<usize>>>) -> String {
+    let one = |d: &Option<usize>| d.map_or("?".to_string(), |d| d.to_string());
+    match shape {
+        None => "no shape".into(),
+        Some(s) => format!("({})", s.iter().map(one).collect::<Vec<_>>().join(", ")),
+    }
+}
+
+/// The state of building a graph.
+struct Walk<'a> {
+    file: &'a File,
+    graph: &'a mut Graph,
+    /// Constants by the layer they belong to: further calls use the same ones.
+    shared: HashMap<*const LayerDef, Constants>,
+    calls: usize,
+    /// Elements that constants of the configuration may still have.
+    budget: usize,
+    trainable: u64,
+    total: u64,
+}
+
+impl Walk<'_> {
+    /// Appends the nodes of one call of a model. `path` names the nodes, `weights` the constants; they differ when a nested
+    /// model is called more than once.
+    #[expect(clippy::too_many_arguments, reason = "one call of a model: what, with what, for what, under which names")]
+    fn model(
+        &mut self,
+        model: &Model,
+        order: &[(usize, usize)],
+        inputs: &[TensorRef],
+        given: &[ValueId],
+        outputs: &[TensorRef],
+        path: &str,
+        weights: &str,
+    ) -> Result<Vec<ValueId>> {
+        let mut results: HashMap<(usize, usize), Vec<ValueId>> = HashMap::new();
+        for (t, v) in inputs.iter().zip(given) {
+            results.insert((t.layer, t.call), vec![*v]);
+        }
+        for &(l, c) in order {
+            if results.contains_key(&(l, c)) {
+                continue;
+            }
+            let layer = &model.layers[l];
+            self.calls += 1;
+            if self.calls > MAX_CALLS {
+                return Err(invalid("the network has too many calls"));
+            }
+            let operands = operands(&layer.calls[c], &results, &layer.name)?;
+            let name = if c == 0 { layer.name.clone() } else { format!("{}@{c}", layer.name) };
+            let (path, weights) = (join(path, &name), join(weights, &layer.name));
+            let made = match &layer.body {
+                Body::Input(_) => return Err(invalid(format!("input `{path}` is not among the inputs of model `{}`", model.name))),
+                Body::Layer(_) => vec![self.layer(layer, path, &weights, &operands)?],
+                Body::Model(inner) => {
+                    let given = operands.tensors();
+                    if given.len() != inner.inputs.len() {
+                        let (want, got) = (inner.inputs.len(), given.len());
+                        return Err(invalid(format!("model `{path}` takes {want} inputs, is called with {got}")));
+                    }
+                    let order = schedule(inner, &inner.outputs)?;
+                    self.model(inner, &order, &inner.inputs, &given, &inner.outputs, &path, &weights)?
+                }
+            };
+            results.insert((l, c), made);
+        }
+        outputs.iter().map(|t| result(&results, *t, &model.layers[t.layer].name)).collect()
+    }
+
+    fn layer(&mut self, layer: &LayerDef, path: String, weights: &str, operands: &Operands) -> Result<ValueId> {
+        let Body::Layer(body) = &layer.body else { return Err(invalid(format!("`{path}` is not a layer"))) };
+        let constants = self.shared.entry(std::ptr::from_ref(layer)).or_insert_with(|| {
+            for var in body.vars() {
+                let len = layer.located.iter().find(|(n, _)| *n == var.name).map_or(0, |(_, d)| d.len as u64);
+                self.total += len;
+                self.trainable += if var.trainable && layer.trainable { len } else { 0 };
+            }
+            Constants::new()
+        });
+        let kind = layer.class.as_str();
+        let (graph, budget) = (&mut *self.graph, &mut self.budget);
+        let mut emit = Emit { graph, path, layer: weights, kind, located: &layer.located, file: self.file, constants, budget };
+        body.emit(&mut emit, operands)
+    }
+}
+
+fn result(results: &HashMap<(usize, usize), Vec<ValueId>>, t: TensorRef, name: &str) -> Result<ValueId> {
+    let found = results.get(&(t.layer, t.call)).and_then(|all| all.get(t.tensor));
+    found.copied().ok_or_else(|| invalid(format!("layer `{name}` has no result {} of call {}", t.tensor, t.call)))
+}
+
+fn operands(call: &Call, results: &HashMap<(usize, usize), Vec<ValueId>>, name: &str) -> Result<Operands> {
+    let one = |arg: &Arg| match arg {
+        Arg::Tensor(t) => result(results, *t, name).map(Operand::Tensor),
+        Arg::Value(v) => Ok(Operand::Value(v.clone())),
+    };
+    let args = call.args.iter().map(one).collect::<Result<_>>()?;
+    let named = call.named.iter().map(|(n, a)| Ok((n.clone(), one(a)?))).collect::<Result<_>>()?;
+    Ok(Operands { args, named })
+}

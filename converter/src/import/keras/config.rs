@@ -1,0 +1,372 @@
+//! The JSON description of a network: models of layers of calls.
+//!
+//! Keras 2 writes a call as a list of `[layer, call, tensor, kwargs]`, Keras 3 as `{"args": .., "kwargs": ..}` with tensors as
+//! `{"class_name": "__keras_tensor__", "config": {"keras_history": [layer, call, tensor]}}`. A Sequential model has no calls:
+//! each layer takes what the one before gives.
+
+use super::h5::Dataset;
+use super::layers::{self, Cfg, Layer};
+use crate::error::{Error, Result, Unsupported, invalid};
+use serde_json::{Map, Value};
+use std::collections::HashMap;
+
+/// A network, or a network used as a layer of another one.
+pub(super) struct Model {
+    /// Its name.
+    pub name: String,
+    /// Its layers, in Keras's order.
+    pub layers: Vec<LayerDef>,
+    /// What it is called with.
+    pub inputs: Vec<TensorRef>,
+    /// What it gives.
+    pub outputs: Vec<TensorRef>,
+}
+
+/// A layer and all the places where it is called.
+pub(super) struct LayerDef {
+    /// Its name, unique in its model.
+    pub name: String,
+    /// Keras's class name.
+    pub class: String,
+    /// Whether training changes its variables.
+    pub trainable: bool,
+    /// What it is.
+    pub body: Body,
+    /// Its calls, in Keras's order.
+    pub calls: Vec<Call>,
+    /// What it asks for in vain.
+    pub faults: Vec<Unsupported>,
+    /// Its variables, once they have been found.
+    pub located: Vec<(&'static str, Dataset)>,
+}
+
+/// What a layer is.
+pub(super) enum Body {
+    /// A placeholder, with its extents as far as they are known.
+    Input(Option<Vec<Option<usize>>>),
+    /// A layer that computes.
+    Layer(Box<dyn Layer>),
+    /// A network.
+    Model(Model),
+}
+
+/// A result of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct TensorRef {
+    /// Index of the layer in its model.
+    pub layer: usize,
+    /// Index of the call.
+    pub call: usize,
+    /// Index of the result.
+    pub tensor: usize,
+}
+
+/// What a layer is called with.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Call {
+    /// By position; lists of tensors are flattened.
+    pub args: Vec<Arg>,
+    /// By name.
+    pub named: Vec<(String, Arg)>,
+}
+
+/// Something that a layer is called with.
+#[derive(Clone, Debug)]
+pub(super) enum Arg {
+    /// A tensor.
+    Tensor(TensorRef),
+    /// Anything else.
+    Value(Value),
+}
+
+impl Call {
+    /// All tensors.
+    pub fn tensors(&self) -> impl Iterator<Item = TensorRef> {
+        let all = self.args.iter().chain(self.named.iter().map(|(_, a)| a));
+        all.filter_map(|a| if let Arg::Tensor(t) = a { Some(*t) } else { None })
+    }
+
+    fn args_mut(&mut self) -> impl Iterator<Item = &mut Arg> {
+        self.args.iter_mut().chain(self.named.iter_mut().map(|(_, a)| a))
+    }
+}
+
+/// Reads the description of a network.
+///
+/// # Errors
+/// [`Error::Invalid`] if it is inconsistent, [`Error::Unsupported`] if it is not a graph of layers.
+pub(super) fn parse(json: &Value, keras: u32) -> Result<Model> {
+    let class = json.get("class_name").and_then(Value::as_str).unwrap_or_default();
+    let config = json.get("config").ok_or_else(|| invalid("the network's description has no `config`"))?;
+    if !is_model(class, config) {
+        return Err(Error::Unsupported(vec![Unsupported {
+            node: config.get("name").and_then(Value::as_str).unwrap_or("model").into(),
+            kind: class.into(),
+            what: "a subclassed model has no description of its layers".into(),
+            remedy: "build the network with the functional or the Sequential API and save it again".into(),
+        }]));
+    }
+    model(config, class, "", keras)
+}
+
+/// Whether a serialized object is a network rather than a single layer.
+fn is_model(class: &str, config: &Value) -> bool {
+    class == "Sequential" || config.get("layers").is_some_and(Value::is_array)
+}
+
+fn model(config: &Value, class: &str, path: &str, keras: u32) -> Result<Model> {
+    let name = config.get("name").and_then(Value::as_str).unwrap_or("model").to_string();
+    let list = config.as_array().or_else(|| config.get("layers").and_then(Value::as_array));
+    let list = list.ok_or_else(|| invalid(format!("model `{name}` has no list of layers")))?;
+    let mut layers = Vec::with_capacity(list.len());
+    for json in list {
+        layers.push(layer(json, path, keras)?);
+    }
+    if class == "Sequential" { sequential(config, name, layers) } else { functional(config, list, name, path, layers, keras) }
+}
+
+fn layer(json: &Value, path: &str, keras: u32) -> Result<LayerDef> {
+    let text = |key: &str| json.get(key).and_then(Value::as_str);
+    let class = text("class_name").ok_or_else(|| invalid("a layer has no `class_name`"))?;
+    let config = json.get("config").ok_or_else(|| invalid(format!("a layer of class {class} has no `config`")))?;
+    let name = text("name").or_else(|| config.get("name").and_then(Value::as_str));
+    let name = name.map_or_else(|| super::weights::snake_case(class), str::to_string);
+    let path = if path.is_empty() { name.clone() } else { format!("{path}/{name}") };
+    let mut faults = Vec::new();
+    let body = if is_model(class, config) {
+        Body::Model(model(config, class, &path, keras)?)
+    } else {
+        let empty = Map::new();
+        let map = config.as_object().unwrap_or(&empty);
+        if class == "InputLayer" {
+            Body::Input(extents(map))
+        } else {
+            let cfg = Cfg::new(&path, class, text("module").unwrap_or_default(), keras, map);
+            refuse_dtype(&cfg);
+            let body = layers::parse(&cfg)?;
+            faults = cfg.into_faults();
+            Body::Layer(body)
+        }
+    };
+    let trainable = config.get("trainable").and_then(Value::as_bool).unwrap_or(true);
+    Ok(LayerDef { name, class: class.into(), trainable, body, calls: Vec::new(), faults, located: Vec::new() })
+}
+
+/// Layers compute in f32; those of mixed precision keep their variables in f32.
+fn refuse_dtype(cfg: &Cfg<'_>) {
+    let Some(policy) = cfg.get("dtype") else { return };
+    let config = policy.get("config").unwrap_or(policy);
+    let name = config.get("name").or(Some(config)).and_then(Value::as_str).unwrap_or_default();
+    let quantized = policy.get("class_name").and_then(Value::as_str).is_some_and(|c| c.starts_with("Quantized"));
+    if quantized || name.starts_with("int") || name.starts_with("uint") {
+        cfg.refuse(format!("dtype = {policy}"), "save the network with dtype float32");
+    }
+}
+
+/// The extents in an input's configuration, `None` where they are open.
+fn extents(map: &Map<String, Value>) -> Option<Vec<Option<usize>>> {
+    let find = |key: &str| map.get(key).and_then(Value::as_array);
+    let list = find("batch_shape").or_else(|| find("batch_input_shape"));
+    let without_batch = find("shape").or_else(|| find("input_shape"));
+    let one = |v: &Value| v.as_u64().and_then(|n| usize::try_from(n).ok());
+    match (list, without_batch) {
+        (Some(list), _) => Some(list.iter().map(one).collect()),
+        (None, Some(list)) => Some(std::iter::once(None).chain(list.iter().map(one)).collect()),
+        (None, None) => None,
+    }
+}
+
+fn sequential(config: &Value, name: String, mut layers: Vec<LayerDef>) -> Result<Model> {
+    if layers.is_empty() {
+        return Err(invalid(format!("model `{name}` has no layers")));
+    }
+    if !matches!(layers[0].body, Body::Input(_)) {
+        let first = config.as_array().or_else(|| config.get("layers").and_then(Value::as_array)).and_then(|l| l.first());
+        let first_config = first.and_then(|l| l.get("config")).and_then(Value::as_object);
+        let shape = first_config.and_then(extents).or_else(|| model_extents(&layers[0].body));
+        let built = || config.get("build_input_shape").cloned().map(|v| Map::from_iter([("batch_shape".to_string(), v)]));
+        let shape = shape.or_else(|| built().as_ref().and_then(extents));
+        layers.insert(
+            0,
+            LayerDef {
+                name: format!("{}_input", layers[0].name),
+                class: "InputLayer".into(),
+                trainable: false,
+                body: Body::Input(shape),
+                calls: Vec::new(),
+                faults: Vec::new(),
+                located: Vec::new(),
+            },
+        );
+    }
+    for (i, layer) in layers.iter_mut().enumerate() {
+        let before = i.checked_sub(1).map(|layer| Arg::Tensor(TensorRef { layer, call: 0, tensor: 0 }));
+        layer.calls = vec![Call { args: before.into_iter().collect(), named: Vec::new() }];
+    }
+    let first = TensorRef { layer: 0, call: 0, tensor: 0 };
+    let last = TensorRef { layer: layers.len() - 1, ..first };
+    Ok(Model { name, layers, inputs: vec![first], outputs: vec![last] })
+}
+
+/// The extents of a network's first input.
+fn model_extents(body: &Body) -> Option<Vec<Option<usize>>> {
+    let Body::Model(model) = body else { return None };
+    match &model.layers.get(model.inputs.first()?.layer)?.body {
+        Body::Input(shape) => shape.clone(),
+        _ => None,
+    }
+}
+
+fn functional(config: &Value, list: &[Value], name: String, path: &str, mut layers: Vec<LayerDef>, keras: u32) -> Result<Model> {
+    let mut index = HashMap::new();
+    for (i, l) in layers.iter().enumerate() {
+        if index.insert(l.name.clone(), i).is_some() {
+            return Err(invalid(format!("model `{name}` has two layers `{}`", l.name)));
+        }
+    }
+    for (layer, json) in layers.iter_mut().zip(list) {
+        let nodes = json.get("inbound_nodes").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        for node in nodes {
+            layer
+                .calls
+                .push(call(node, &index).ok_or_else(|| invalid(format!("layer `{}` has a call that makes no sense", layer.name)))?);
+        }
+        // Keras 3 runs a network with the caller's `training`, whatever the calls say.
+        let training = |(n, a): &(String, Arg)| n == "training" && matches!(a, Arg::Value(Value::Bool(true)));
+        if keras < 3 && layer.calls.iter().any(|c| c.named.iter().any(training)) {
+            layer.faults.push(Unsupported {
+                node: if path.is_empty() { layer.name.clone() } else { format!("{path}/{}", layer.name) },
+                kind: layer.class.clone(),
+                what: "is called with training=True".into(),
+                remedy: "call it without `training` and save the network again".into(),
+            });
+        }
+        // An input is a result without a call.
+        if matches!(layer.body, Body::Input(_)) {
+            layer.calls = vec![Call::default()];
+        }
+    }
+    let ends = |key: &str| {
+        let mut refs = Vec::new();
+        collect(config.get(key).unwrap_or(&Value::Null), &index, &mut refs);
+        if refs.is_empty() { Err(invalid(format!("model `{name}` has no `{key}`"))) } else { Ok(refs) }
+    };
+    let (inputs, outputs) = (ends("input_layers")?, ends("output_layers")?);
+    let mut model = Model { name, layers, inputs, outputs };
+    renumber(&mut model, keras)?;
+    Ok(model)
+}
+
+/// Makes every reference valid. Nested networks have a call of their own, their construction, and versions differ about
+/// whether it counts: Keras 2 counts it in some versions, for all references alike, and then the last call of such a layer has
+/// an index that does not exist; Keras 3 counts it in the outputs of the model and nowhere else.
+fn renumber(model: &mut Model, keras: u32) -> Result<()> {
+    if keras >= 3 {
+        for t in &mut model.outputs {
+            let layer = &model.layers[t.layer];
+            if matches!(layer.body, Body::Model(_)) && layer.class != "Sequential" {
+                t.call = t.call.saturating_sub(1);
+            }
+        }
+    }
+    let mut largest = vec![0; model.layers.len()];
+    let calls = model.layers.iter().flat_map(|l| &l.calls).flat_map(Call::tensors);
+    for t in calls.chain(model.inputs.iter().copied()).chain(model.outputs.iter().copied()) {
+        largest[t.layer] = largest[t.layer].max(t.call);
+    }
+    let mut shift = vec![0; model.layers.len()];
+    for (i, l) in model.layers.iter().enumerate() {
+        if largest[i] >= l.calls.len() {
+            shift[i] = 1;
+            if largest[i] != l.calls.len() || l.calls.is_empty() {
+                return Err(invalid(format!("call {} of layer `{}` is used, but does not exist", largest[i], l.name)));
+            }
+        }
+    }
+    let calls = model.layers.iter_mut().flat_map(|l| &mut l.calls).flat_map(Call::args_mut);
+    let args = calls.filter_map(|a| if let Arg::Tensor(t) = a { Some(t) } else { None });
+    let mut wrong = None;
+    for t in args.chain(&mut model.inputs).chain(&mut model.outputs) {
+        match t.call.checked_sub(shift[t.layer]) {
+            Some(call) => t.call = call,
+            None => wrong = Some(t.layer),
+        }
+    }
+    match wrong {
+        Some(i) => Err(invalid(format!("the calls of layer `{}` are numbered inconsistently", model.layers[i].name))),
+        None => Ok(()),
+    }
+}
+
+/// A tensor as `[layer, call, tensor]`, possibly with more after it.
+fn tensor(v: &Value, index: &HashMap<String, usize>) -> Option<TensorRef> {
+    let [name, call, tensor, ..] = v.as_array()?.as_slice() else { return None };
+    let layer = *index.get(name.as_str()?)?;
+    let small = |v: &Value| v.as_u64().and_then(|n| usize::try_from(n).ok());
+    Some(TensorRef { layer, call: small(call)?, tensor: small(tensor)? })
+}
+
+/// All tensors in a nest of lists and maps, in order.
+fn collect(v: &Value, index: &HashMap<String, usize>, into: &mut Vec<TensorRef>) {
+    if let Some(t) = tensor(v, index) {
+        into.push(t);
+    } else if let Some(list) = v.as_array() {
+        list.iter().for_each(|v| collect(v, index, into));
+    } else if let Some(map) = v.as_object() {
+        map.values().for_each(|v| collect(v, index, into));
+    }
+}
+
+fn call(node: &Value, index: &HashMap<String, usize>) -> Option<Call> {
+    let mut call = Call::default();
+    if let Some(object) = node.as_object() {
+        for arg in object.get("args")?.as_array()? {
+            modern(arg, index, &mut call.args)?;
+        }
+        for (key, value) in object.get("kwargs").and_then(Value::as_object).into_iter().flatten() {
+            let mut args = Vec::new();
+            modern(value, index, &mut args)?;
+            call.named.extend(args.into_iter().map(|a| (key.clone(), a)));
+        }
+        return Some(call);
+    }
+    let list = node.as_array()?;
+    // Calls with one tensor may leave out the list around it.
+    let list = if list.first().is_some_and(Value::is_string) { std::slice::from_ref(node) } else { list.as_slice() };
+    for (i, entry) in list.iter().enumerate() {
+        let parts = entry.as_array()?.as_slice();
+        match parts {
+            [name, _, value, ..] if name.as_str() == Some("_CONSTANT_VALUE") => call.args.push(Arg::Value(value.clone())),
+            _ => call.args.push(Arg::Tensor(tensor(entry, index)?)),
+        }
+        // Every tensor repeats the keyword arguments.
+        let keywords = parts.get(3).and_then(Value::as_object).filter(|_| i == 0);
+        for (key, value) in keywords.into_iter().flatten() {
+            let is_list = |v: &Value| v.as_array().is_some_and(|l| !l.is_empty() && l.iter().all(|v| tensor(v, index).is_some()));
+            match tensor(value, index) {
+                Some(t) => call.named.push((key.clone(), Arg::Tensor(t))),
+                None if is_list(value) => {
+                    let all = value.as_array().into_iter().flatten().filter_map(|v| tensor(v, index));
+                    call.named.extend(all.map(|t| (key.clone(), Arg::Tensor(t))));
+                }
+                None => call.named.push((key.clone(), Arg::Value(value.clone()))),
+            }
+        }
+    }
+    Some(call)
+}
+
+/// An argument as Keras 3 writes it; lists that hold tensors are flattened.
+fn modern(v: &Value, index: &HashMap<String, usize>, into: &mut Vec<Arg>) -> Option<()> {
+    let is_tensor = |v: &Value| v.get("class_name").and_then(Value::as_str) == Some("__keras_tensor__");
+    if is_tensor(v) {
+        into.push(Arg::Tensor(tensor(v.get("config")?.get("keras_history")?, index)?));
+    } else if let Some(list) = v.as_array().filter(|l| l.iter().any(is_tensor)) {
+        for item in list {
+            modern(item, index, into)?;
+        }
+    } else {
+        into.push(Arg::Value(v.clone()));
+    }
+    Some(())
+}

@@ -1,0 +1,172 @@
+//! The attributes of a layer.
+
+use crate::error::{Error, Result, Unsupported, invalid};
+use serde_json::{Map, Value};
+use std::cell::RefCell;
+
+/// The configuration of one layer, and what it asks for in vain.
+pub(in super::super) struct Cfg<'a> {
+    /// Path of the layer.
+    pub path: &'a str,
+    /// Keras's class name.
+    pub class: &'a str,
+    /// Python module of the class, or empty.
+    pub module: &'a str,
+    /// 2 or 3.
+    pub keras: u32,
+    /// The attributes.
+    pub map: &'a Map<String, Value>,
+    faults: RefCell<Vec<Unsupported>>,
+}
+
+impl<'a> Cfg<'a> {
+    /// A configuration without faults.
+    pub fn new(path: &'a str, class: &'a str, module: &'a str, keras: u32, map: &'a Map<String, Value>) -> Cfg<'a> {
+        Cfg { path, class, module, keras, map, faults: RefCell::default() }
+    }
+
+    /// What has been refused.
+    pub fn into_faults(self) -> Vec<Unsupported> {
+        self.faults.into_inner()
+    }
+
+    /// Records something that Sepal does not do; parsing goes on.
+    pub fn refuse(&self, what: impl Into<String>, remedy: impl Into<String>) {
+        let (node, kind) = (self.path.into(), self.class.into());
+        self.faults.borrow_mut().push(Unsupported { node, kind, what: what.into(), remedy: remedy.into() });
+    }
+
+    /// The error for an attribute that makes no sense.
+    pub fn bad(&self, key: &str) -> Error {
+        let value = self.map.get(key).map_or("missing".into(), short);
+        invalid(format!("layer `{}` ({}): attribute `{key}` is {value}", self.path, self.class))
+    }
+
+    /// An attribute, `None` if it is missing or null.
+    pub fn get(&self, key: &str) -> Option<&'a Value> {
+        self.map.get(key).filter(|v| !v.is_null())
+    }
+
+    /// A flag.
+    pub fn flag(&self, key: &str, default: bool) -> Result<bool> {
+        match self.get(key) {
+            None => Ok(default),
+            Some(v) => v.as_bool().ok_or_else(|| self.bad(key)),
+        }
+    }
+
+    /// A number, possibly wrapped as a numpy scalar.
+    pub fn number(&self, key: &str) -> Result<Option<f64>> {
+        let Some(v) = self.get(key) else { return Ok(None) };
+        match values(v) {
+            Some((_, data)) if data.len() == 1 => Ok(Some(data[0])),
+            _ => Err(self.bad(key)),
+        }
+    }
+
+    /// A count of at least 1.
+    pub fn count(&self, key: &str) -> Result<usize> {
+        self.get(key).and_then(positive).ok_or_else(|| self.bad(key))
+    }
+
+    /// Two counts from a number or a list. One-dimensional layers, which run as images of one row, have a list of one and get
+    /// a 1 before it.
+    pub fn extents(&self, key: &str, rank: usize, default: Option<usize>) -> Result<[usize; 2]> {
+        let list = match (self.get(key), default) {
+            (None, default) => default.map(|d| vec![d; rank]),
+            (Some(Value::Array(a)), _) => a.iter().map(positive).collect(),
+            (Some(v), _) => positive(v).map(|n| vec![n; rank]),
+        };
+        match (rank, list.as_deref()) {
+            (1, Some(&[n])) => Ok([1, n]),
+            (2, Some(&[a, b])) => Ok([a, b]),
+            (2, Some(&[n])) => Ok([n, n]),
+            _ => Err(self.bad(key)),
+        }
+    }
+
+    /// A text.
+    pub fn text(&self, key: &str) -> Result<Option<&'a str>> {
+        match self.get(key) {
+            None => Ok(None),
+            Some(v) => v.as_str().map(Some).ok_or_else(|| self.bad(key)),
+        }
+    }
+
+    /// Refuses a layout other than channels last.
+    pub fn channels_last(&self) -> Result<()> {
+        let key = if self.map.contains_key("dim_ordering") { "dim_ordering" } else { "data_format" };
+        match self.text(key)? {
+            None | Some("channels_last" | "tf" | "default") => {}
+            Some(other) => self.refuse(
+                format!("{key} = \"{other}\""),
+                "build the network with data_format=\"channels_last\" and copy the weights",
+            ),
+        }
+        Ok(())
+    }
+
+    /// Whether `padding` is `same`; refuses what is neither that nor `valid`.
+    pub fn padding(&self, causal: bool) -> Result<Padding> {
+        let key = if self.map.contains_key("border_mode") { "border_mode" } else { "padding" };
+        match self.text(key)?.unwrap_or("valid") {
+            "same" => Ok(Padding::Same),
+            "valid" => Ok(Padding::Valid),
+            "causal" if causal => Ok(Padding::Causal),
+            other => {
+                self.refuse(format!("{key} = \"{other}\""), "use \"same\" or \"valid\", or an explicit padding layer");
+                Ok(Padding::Valid)
+            }
+        }
+    }
+}
+
+/// How a window is padded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in super::super) enum Padding {
+    /// Not at all.
+    Valid,
+    /// So that the output has `ceil(in / stride)` positions; the odd pixel goes to the end.
+    Same,
+    /// So that no output sees a later input.
+    Causal,
+}
+
+/// A number or a (nested) list of numbers, possibly wrapped as a numpy array or a tensor: its extents and its elements.
+pub(in super::super) fn values(v: &Value) -> Option<(Vec<usize>, Vec<f64>)> {
+    match v {
+        Value::Number(n) => Some((Vec::new(), vec![n.as_f64()?])),
+        Value::Object(o) => {
+            let inner = o.get("config").and_then(Value::as_object).unwrap_or(o);
+            values(inner.get("value").filter(|v| !v.is_object())?)
+        }
+        Value::Array(list) => {
+            let mut shape = None;
+            let mut data = Vec::new();
+            for item in list {
+                let (s, d) = values(item)?;
+                if shape.get_or_insert_with(|| s.clone()) != &s {
+                    return None;
+                }
+                data.extend(d);
+            }
+            let mut full = vec![list.len()];
+            full.extend(shape?);
+            Some((full, data))
+        }
+        _ => None,
+    }
+}
+
+fn positive(v: &Value) -> Option<usize> {
+    v.as_u64().and_then(|n| usize::try_from(n).ok()).filter(|&n| n > 0)
+}
+
+/// A value as it goes into a message.
+pub(super) fn short(v: &Value) -> String {
+    let text = v.to_string();
+    match text.char_indices().nth(80) {
+        None => text,
+        Some((cut, _)) => format!("{}...", &text[..cut]),
+    }
+}

@@ -1,0 +1,153 @@
+//! What a layer sees while it appends its nodes.
+
+use crate::error::{Error, Result, Unsupported, invalid};
+use crate::import::keras::h5;
+use crate::ir::{Graph, Op, ValueId};
+use serde_json::Value;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// Tensors may not have more elements than this.
+const MAX_ELEMENTS: usize = 1 << 40;
+
+/// Variables of a layer that are constants of the graph already, by name.
+pub(in super::super) type Constants = HashMap<&'static str, ValueId>;
+
+/// Something that a layer is called with.
+#[derive(Clone, Debug)]
+pub(in super::super) enum Operand {
+    /// A tensor.
+    Tensor(ValueId),
+    /// A number, list, text or null of the configuration.
+    Value(Value),
+}
+
+/// All that a layer is called with.
+#[derive(Clone, Debug, Default)]
+pub(in super::super) struct Operands {
+    /// By position; lists of tensors are flattened.
+    pub args: Vec<Operand>,
+    /// By name.
+    pub named: Vec<(String, Operand)>,
+}
+
+impl Operands {
+    /// The operand of a name, or else at a position.
+    pub fn get(&self, names: &[&str], position: usize) -> Option<&Operand> {
+        let named = self.named.iter().find(|(n, _)| names.contains(&n.as_str())).map(|(_, o)| o);
+        named.or_else(|| self.args.get(position))
+    }
+
+    /// All tensors among the positional operands and the named ones.
+    pub fn tensors(&self) -> Vec<ValueId> {
+        let all = self.args.iter().chain(self.named.iter().map(|(_, o)| o));
+        all.filter_map(|o| if let Operand::Tensor(v) = o { Some(*v) } else { None }).collect()
+    }
+}
+
+/// The graph under construction, as one call of one layer sees it.
+pub(in super::super) struct Emit<'a> {
+    /// The graph.
+    pub graph: &'a mut Graph,
+    /// Path of the call; the call's last node has this name.
+    pub path: String,
+    /// Path of the layer, under which its weights are named.
+    pub layer: &'a str,
+    /// Keras's class name.
+    pub kind: &'a str,
+    /// Where the variables are, by name.
+    pub located: &'a [(&'static str, h5::Dataset)],
+    /// The file.
+    pub file: &'a h5::File,
+    /// Variables that an earlier call has read.
+    pub constants: &'a mut Constants,
+    /// Elements that constants of the configuration may still have.
+    pub budget: &'a mut usize,
+}
+
+impl Emit<'_> {
+    /// An error in this layer.
+    pub fn invalid(&self, message: impl std::fmt::Display) -> Error {
+        invalid(format!("layer `{}` ({}): {message}", self.path, self.kind))
+    }
+
+    /// Something in this call that Sepal does not do.
+    pub fn unsupported(&self, what: impl Into<String>, remedy: impl Into<String>) -> Error {
+        let (node, kind) = (self.path.clone(), self.kind.into());
+        Error::Unsupported(vec![Unsupported { node, kind, what: what.into(), remedy: remedy.into() }])
+    }
+
+    /// Extents of a value.
+    pub fn shape(&self, v: ValueId) -> Vec<usize> {
+        self.graph.shape(v).to_vec()
+    }
+
+    /// The only tensor that the layer is called with.
+    pub fn single(&self, inputs: &Operands) -> Result<ValueId> {
+        match inputs.tensors()[..] {
+            [x] => Ok(x),
+            ref other => Err(self.invalid(format!("takes one input, is called with {}", other.len()))),
+        }
+    }
+
+    /// The only tensor that the layer is called with, of a given rank.
+    pub fn ranked(&self, inputs: &Operands, rank: usize) -> Result<ValueId> {
+        let x = self.single(inputs)?;
+        match self.graph.shape(x) {
+            s if s.len() == rank => Ok(x),
+            s => Err(self.invalid(format!("takes {rank} axes, its input has the shape {s:?}"))),
+        }
+    }
+
+    /// Appends a node. The last node of a call has no `part`, the ones before have one.
+    pub fn node(&mut self, part: &str, op: Op, inputs: &[ValueId], shape: &[usize]) -> Result<ValueId> {
+        self.check(shape)?;
+        let name = if part.is_empty() { self.path.clone() } else { format!("{}/{part}", self.path) };
+        Ok(self.graph.node(name, self.kind, op, inputs, shape))
+    }
+
+    /// Refuses shapes that are empty or beyond any machine.
+    pub fn check(&self, shape: &[usize]) -> Result<usize> {
+        let n = shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d)).filter(|&n| n > 0 && n <= MAX_ELEMENTS);
+        n.ok_or_else(|| self.invalid(format!("the result would have the shape {shape:?}")))
+    }
+
+    /// A constant of the configuration.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if all calls together make more constants than a sensible network has.
+    pub fn constant(&mut self, part: &str, shape: &[usize], data: Vec<f32>) -> Result<ValueId> {
+        let left = self.budget.checked_sub(data.len());
+        *self.budget = left.ok_or_else(|| self.invalid("the network has too many constants"))?;
+        Ok(self.graph.constant(format!("{}/{part}", self.path), shape, Arc::new(data)))
+    }
+
+    /// A constant operand: a number or a nested list of numbers.
+    pub fn constant_of(&mut self, part: &str, value: &Value) -> Result<ValueId> {
+        let (shape, data) = super::values(value)
+            .ok_or_else(|| self.invalid(format!("cannot compute with the constant {}", super::cfg::short(value))))?;
+        let shape = if shape.is_empty() { vec![1] } else { shape };
+        self.constant(part, &shape, data.into_iter().map(|v| v as f32).collect())
+    }
+
+    /// A variable, which must have the extents `source` in the file and gets the extents `shape` (of as many elements) in
+    /// the graph. Read once, whatever the number of calls.
+    pub fn weight(&mut self, name: &'static str, source: &[usize], shape: &[usize]) -> Result<ValueId> {
+        if let Some(&v) = self.constants.get(name)
+            && self.graph.shape(v) == shape
+        {
+            return Ok(v);
+        }
+        let Some((_, dataset)) = self.located.iter().find(|(n, _)| *n == name) else {
+            return Err(self.invalid(format!("the file has no weight `{name}`")));
+        };
+        if dataset.shape != source {
+            let found = &dataset.shape;
+            return Err(self.invalid(format!("weight `{name}` should have the shape {source:?}, it has {found:?}")));
+        }
+        let data = self.file.read(dataset)?;
+        let v = self.graph.constant(format!("{}/{name}", self.layer), shape, Arc::new(data));
+        self.constants.insert(name, v);
+        Ok(v)
+    }
+}

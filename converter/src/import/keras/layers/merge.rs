@@ -1,0 +1,120 @@
+//! Layers with several inputs.
+
+use super::activation::axis_of;
+use super::{Cfg, Emit, Layer, Operands};
+use crate::error::Result;
+use crate::ir::{Act, BinaryOp, Op, ValueId};
+
+/// The extents of two operands under numpy's broadcasting.
+pub(super) fn broadcast(e: &Emit<'_>, a: &[usize], b: &[usize]) -> Result<Vec<usize>> {
+    let rank = a.len().max(b.len());
+    let at = |s: &[usize], i: usize| (i + s.len()).checked_sub(rank).map_or(1, |j| s[j]);
+    let one = |i| match (at(a, i), at(b, i)) {
+        (x, y) if x == y || y == 1 => Ok(x),
+        (1, y) => Ok(y),
+        _ => Err(e.invalid(format!("shapes {a:?} and {b:?} do not fit together"))),
+    };
+    (0..rank).map(one).collect()
+}
+
+/// Appends an operation on two values.
+pub(super) fn pair(e: &mut Emit<'_>, part: &str, op: BinaryOp, a: ValueId, b: ValueId) -> Result<ValueId> {
+    let shape = broadcast(e, e.graph.shape(a), e.graph.shape(b))?;
+    e.node(part, Op::Binary { op, act: Act::None }, &[a, b], &shape)
+}
+
+struct Merge {
+    op: BinaryOp,
+    average: bool,
+}
+
+/// `Add`, `Subtract`, `Multiply`, `Average`, `Maximum`, `Minimum`.
+pub(super) fn layer(cfg: &Cfg<'_>) -> Result<Box<dyn Layer>> {
+    let op = match cfg.class {
+        "Subtract" => BinaryOp::Sub,
+        "Multiply" => BinaryOp::Mul,
+        "Maximum" => BinaryOp::Max,
+        "Minimum" => BinaryOp::Min,
+        _ => BinaryOp::Add,
+    };
+    Ok(Box::new(Merge { op, average: cfg.class == "Average" }))
+}
+
+impl Layer for Merge {
+    fn emit(&self, e: &mut Emit<'_>, inputs: &Operands) -> Result<ValueId> {
+        let mut all = inputs.tensors();
+        if all.len() < 2 || (self.op == BinaryOp::Sub && all.len() != 2) {
+            return Err(e.invalid(format!("cannot be called with {} inputs", all.len())));
+        }
+        // Keras gives inputs of fewer axes their missing ones after the batch.
+        let rank = all.iter().map(|&v| e.graph.shape(v).len()).max().unwrap_or(0);
+        for (i, v) in all.iter_mut().enumerate() {
+            let mut shape = e.shape(*v);
+            if shape.len() < rank && !shape.is_empty() {
+                while shape.len() < rank {
+                    shape.insert(1, 1);
+                }
+                *v = e.node(&format!("widened{i}"), Op::Reshape, &[*v], &shape)?;
+            }
+        }
+        let (mut y, rest) = (all[0], &all[1..]);
+        for (i, &v) in rest.iter().enumerate() {
+            let last = i + 1 == rest.len() && !self.average;
+            y = pair(e, if last { String::new() } else { format!("sum{i}") }.as_str(), self.op, y, v)?;
+        }
+        if self.average {
+            let count = e.constant("count", &[1], vec![all.len() as f32])?;
+            y = pair(e, "", BinaryOp::Div, y, count)?;
+        }
+        Ok(y)
+    }
+}
+
+/// Concatenation along an axis.
+pub(super) struct Concatenate(pub i64);
+
+/// `Concatenate`.
+pub(super) fn concatenate(cfg: &Cfg<'_>) -> Result<Box<dyn Layer>> {
+    let axis = if cfg.get("axis").is_some() { cfg.get("axis").and_then(|v| v.as_i64()) } else { Some(-1) };
+    Ok(Box::new(Concatenate(axis.ok_or_else(|| cfg.bad("axis"))?)))
+}
+
+/// `Merge` of Keras 1.
+pub(super) fn old(cfg: &Cfg<'_>) -> Result<Box<dyn Layer>> {
+    let merge = |op, average| Ok(Box::new(Merge { op, average }) as Box<dyn Layer>);
+    match cfg.text("mode")? {
+        Some("sum") => merge(BinaryOp::Add, false),
+        Some("mul") => merge(BinaryOp::Mul, false),
+        Some("max") => merge(BinaryOp::Max, false),
+        Some("ave") => merge(BinaryOp::Add, true),
+        Some("concat") => Ok(Box::new(Concatenate(cfg.get("concat_axis").and_then(|v| v.as_i64()).unwrap_or(-1)))),
+        other => {
+            cfg.refuse(format!("mode = {other:?}"), "use Add, Multiply, Maximum, Average or Concatenate");
+            merge(BinaryOp::Add, false)
+        }
+    }
+}
+
+impl Layer for Concatenate {
+    fn emit(&self, e: &mut Emit<'_>, inputs: &Operands) -> Result<ValueId> {
+        let all = inputs.tensors();
+        let Some(&first) = all.first() else { return Err(e.invalid("is called without inputs")) };
+        let mut shape = e.shape(first);
+        let axis = axis_of(e, self.0, shape.len())?;
+        for &v in &all[1..] {
+            let other = e.shape(v);
+            let mut fits = other.clone();
+            if other.len() == shape.len() {
+                fits[axis] = shape[axis];
+            }
+            if fits != shape {
+                return Err(e.invalid(format!("shapes {shape:?} and {other:?} cannot be joined along axis {axis}")));
+            }
+            shape[axis] = shape[axis].checked_add(other[axis]).ok_or_else(|| e.invalid("the result is too large"))?;
+        }
+        if all.len() == 1 {
+            return Ok(first);
+        }
+        e.node("", Op::Concat { axis }, &all, &shape)
+    }
+}

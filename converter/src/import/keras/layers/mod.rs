@@ -1,0 +1,142 @@
+//! Layers: what a configuration asks for ([`parse`]), and the nodes it becomes ([`Layer::emit`]).
+//!
+//! A configuration is parsed in full before any shape is known, so that everything unsupported in a network is found in one
+//! go; see [`Cfg::refuse`].
+
+use crate::error::Result;
+use crate::ir::ValueId;
+
+pub(super) mod activation;
+mod cfg;
+mod conv;
+mod dense;
+mod emit;
+mod function;
+mod merge;
+mod norm;
+mod pool;
+mod shape;
+
+pub(super) use cfg::{Cfg, values};
+pub(super) use emit::{Constants, Emit, Operand, Operands};
+
+/// A variable of a layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Var {
+    /// Keras's name: `kernel`, `moving_mean`.
+    pub name: &'static str,
+    /// Whether training changes it (unless the layer is frozen).
+    pub trainable: bool,
+}
+
+impl Var {
+    /// One that training changes.
+    pub const fn trained(name: &'static str) -> Var {
+        Var { name, trainable: true }
+    }
+
+    /// One that training does not change.
+    pub const fn fixed(name: &'static str) -> Var {
+        Var { name, trainable: false }
+    }
+}
+
+/// A layer whose configuration has been understood.
+pub(super) trait Layer {
+    /// Its variables, in Keras's order: the trainable ones first.
+    fn vars(&self) -> Vec<Var> {
+        Vec::new()
+    }
+
+    /// Appends the nodes of one call and gives the result.
+    ///
+    /// # Errors
+    /// [`crate::Error::Invalid`] if shapes do not fit, [`crate::Error::Unsupported`] for what only the call can tell.
+    fn emit(&self, e: &mut Emit<'_>, inputs: &Operands) -> Result<ValueId>;
+}
+
+/// Understands a configuration. Things that Sepal does not do are recorded in `cfg`.
+///
+/// # Errors
+/// [`crate::Error::Invalid`] if an attribute is missing or of the wrong type.
+pub(super) fn parse(cfg: &Cfg<'_>) -> Result<Box<dyn Layer>> {
+    // Keras 3 leaves out the module in HDF5 files; but only layers have these attributes.
+    let operation = cfg.keras >= 3 && cfg.module.is_empty() && !cfg.map.contains_key("trainable") && !cfg.map.contains_key("dtype");
+    if operation || cfg.module.contains(".ops.") {
+        return function::operation(cfg);
+    }
+    // Keras 2 registers classes under these prefixes when they are custom or were renamed.
+    let class = cfg.class.rsplit('>').next().unwrap_or(cfg.class);
+    match class {
+        "Conv1D" | "Convolution1D" => conv::conv(cfg, 1),
+        "Conv2D" | "Convolution2D" => conv::conv(cfg, 2),
+        "DepthwiseConv1D" => conv::depthwise(cfg, 1),
+        "DepthwiseConv2D" => conv::depthwise(cfg, 2),
+        "SeparableConv1D" | "SeparableConvolution1D" => conv::separable(cfg, 1),
+        "SeparableConv2D" | "SeparableConvolution2D" => conv::separable(cfg, 2),
+        "Conv2DTranspose" | "Convolution2DTranspose" | "Deconvolution2D" => conv::transposed(cfg),
+        "Dense" => dense::dense(cfg),
+        "BatchNormalization" | "BatchNormalizationV1" | "BatchNormalizationV2" | "SyncBatchNormalization" => norm::batch(cfg),
+        "Normalization" => norm::normalization(cfg),
+        "Rescaling" => norm::rescaling(cfg),
+        "Activation" | "ReLU" | "LeakyReLU" | "ELU" | "Softmax" => activation::layer(cfg),
+        "PReLU" => activation::prelu(cfg),
+        "Add" | "Subtract" | "Multiply" | "Average" | "Maximum" | "Minimum" => merge::layer(cfg),
+        "Concatenate" => merge::concatenate(cfg),
+        "Merge" => merge::old(cfg),
+        "MaxPooling1D" | "MaxPool1D" | "AveragePooling1D" | "AvgPool1D" => pool::window(cfg, 1),
+        "MaxPooling2D" | "MaxPool2D" | "AveragePooling2D" | "AvgPool2D" => pool::window(cfg, 2),
+        "GlobalMaxPooling1D" | "GlobalMaxPool1D" | "GlobalAveragePooling1D" | "GlobalAvgPool1D" => pool::global(cfg, 1),
+        "GlobalMaxPooling2D" | "GlobalMaxPool2D" | "GlobalAveragePooling2D" | "GlobalAvgPool2D" => pool::global(cfg, 2),
+        "ZeroPadding1D" => shape::padding(cfg, 1),
+        "ZeroPadding2D" => shape::padding(cfg, 2),
+        "Cropping1D" => shape::cropping(cfg, 1),
+        "Cropping2D" => shape::cropping(cfg, 2),
+        "Flatten" => shape::flatten(cfg),
+        "Reshape" => shape::reshape(cfg),
+        "Permute" => shape::permute(cfg),
+        "RepeatVector" => shape::repeat_vector(cfg),
+        "UpSampling1D" => shape::upsampling(cfg, 1),
+        "UpSampling2D" => shape::upsampling(cfg, 2),
+        // What acts in training only.
+        "Dropout"
+        | "SpatialDropout1D"
+        | "SpatialDropout2D"
+        | "AlphaDropout"
+        | "GaussianDropout"
+        | "GaussianNoise"
+        | "ActivityRegularization"
+        | "Identity"
+        | "RandomFlip"
+        | "RandomRotation"
+        | "RandomZoom"
+        | "RandomTranslation"
+        | "RandomContrast"
+        | "RandomBrightness"
+        | "RandomHue"
+        | "RandomSaturation"
+        | "RandomShear"
+        | "RandomErasing" => Ok(Box::new(shape::Nothing)),
+        "TFOpLambda" => function::lambda(cfg),
+        "TensorFlowOpLayer" => function::graph_op(cfg),
+        "Lambda" => {
+            cfg.refuse("Python code", "replace the Lambda by built-in layers (Rescaling, Activation, Reshape, ...)");
+            Ok(Box::new(shape::Nothing))
+        }
+        "SlicingOpLambda" => {
+            cfg.refuse("slicing of tensors", "replace it by Cropping2D, or do it before the network");
+            Ok(Box::new(shape::Nothing))
+        }
+        "TimeDistributed" | "Bidirectional" | "LSTM" | "GRU" | "SimpleRNN" | "ConvLSTM2D" => {
+            cfg.refuse("sequences", "cut the graph before it with `--outputs`");
+            Ok(Box::new(shape::Nothing))
+        }
+        _ => {
+            cfg.refuse(
+                "this layer class is not known",
+                "replace it by built-in layers, or cut the graph before it with `--outputs`",
+            );
+            Ok(Box::new(shape::Nothing))
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! Batch normalisation, and the fixed affine maps of preprocessing.
+
+use super::activation::axis_of;
+use super::cfg::values;
+use super::{Cfg, Emit, Layer, Operands, Var};
+use crate::error::Result;
+use crate::ir::{Act, BinaryOp, Op, ValueId};
+use serde_json::Value;
+
+/// An element by element operation without an activation.
+fn binary(op: BinaryOp) -> Op {
+    Op::Binary { op, act: Act::None }
+}
+
+/// The axes of an attribute that is a number or a list.
+fn axes(cfg: &Cfg<'_>, key: &str) -> Result<Vec<i64>> {
+    let v = cfg.get(key).ok_or_else(|| cfg.bad(key))?;
+    let list = v.as_array().map(Vec::as_slice).unwrap_or(std::slice::from_ref(v));
+    list.iter().map(Value::as_i64).collect::<Option<_>>().ok_or_else(|| cfg.bad(key))
+}
+
+struct BatchNorm {
+    axis: i64,
+    epsilon: f32,
+    scale: bool,
+    center: bool,
+}
+
+/// `BatchNormalization`.
+pub(super) fn batch(cfg: &Cfg<'_>) -> Result<Box<dyn Layer>> {
+    let axis = match cfg.get("axis") {
+        None => -1,
+        Some(_) => match axes(cfg, "axis")?[..] {
+            [axis] => axis,
+            _ => {
+                cfg.refuse("several axes", "normalise along one axis");
+                -1
+            }
+        },
+    };
+    if cfg.get("mode").is_some_and(|m| m != 0) {
+        cfg.refuse("mode other than 0", "use mode=0");
+    }
+    if cfg.flag("renorm", false)? {
+        cfg.refuse("renorm = true", "train with renorm=False, or copy the moving statistics into a plain BatchNormalization");
+    }
+    let epsilon = cfg.number("epsilon")?.unwrap_or(1e-3) as f32;
+    Ok(Box::new(BatchNorm { axis, epsilon, scale: cfg.flag("scale", true)?, center: cfg.flag("center", true)? }))
+}
+
+impl Layer for BatchNorm {
+    fn vars(&self) -> Vec<Var> {
+        let mut vars = Vec::new();
+        vars.extend(self.scale.then_some(Var::trained("gamma")));
+        vars.extend(self.center.then_some(Var::trained("beta")));
+        vars.extend([Var::fixed("moving_mean"), Var::fixed("moving_variance")]);
+        vars
+    }
+
+    fn emit(&self, e: &mut Emit<'_>, inputs: &Operands) -> Result<ValueId> {
+        let x = e.single(inputs)?;
+        let shape = e.shape(x);
+        let axis = axis_of(e, self.axis, shape.len())?;
+        let one = [shape[axis]];
+        // The statistics first: they prove that the file has that many channels.
+        let mean = e.weight("moving_mean", &one, &one)?;
+        let variance = e.weight("moving_variance", &one, &one)?;
+        let gamma = if self.scale { e.weight("gamma", &one, &one)? } else { e.constant("gamma", &one, vec![1.0; shape[axis]])? };
+        let beta = if self.center { e.weight("beta", &one, &one)? } else { e.constant("beta", &one, vec![0.0; shape[axis]])? };
+        let op = Op::BatchNorm { axis, epsilon: self.epsilon };
+        e.node("", op, &[x, gamma, beta, mean, variance], &shape)
+    }
+}
+
+/// `x * scale + offset`, each a number or one number per channel.
+struct Rescaling {
+    scale: Vec<f32>,
+    offset: Vec<f32>,
+}
+
+/// `Rescaling`.
+pub(super) fn rescaling(cfg: &Cfg<'_>) -> Result<Box<dyn Layer>> {
+    let read = |key: &str, default: f64| {
+        let Some(v) = cfg.get(key) else { return Ok(vec![default as f32]) };
+        match values(v) {
+            Some((shape, data)) if shape.len() <= 1 && !data.is_empty() => Ok(data.into_iter().map(|v| v as f32).collect()),
+            _ => Err(cfg.bad(key)),
+        }
+    };
+    Ok(Box::new(Rescaling { scale: read("scale", 1.0)?, offset: read("offset", 0.0)? }))
+}
+
+impl Layer for Rescaling {
+    fn emit(&self, e: &mut Emit<'_>, inputs: &Operands) -> Result<ValueId> {
+        let x = e.single(inputs)?;
+        let shape = e.shape(x);
+        for list in [&self.scale, &self.offset] {
+            if list.len() != 1 && shape.last() != Some(&list.len()) {
+                return Err(e.invalid(format!("{} factors for an input of the shape {shape:?}", list.len())));
+            }
+        }
+        let shifts = self.offset.iter().any(|&o| o != 0.0);
+        let scale = e.constant("scale", &[self.scale.len()], self.scale.clone())?;
+        let y = e.node(if shifts { "scaled" } else { "" }, binary(BinaryOp::Mul), &[x, scale], &shape)?;
+        if !shifts {
+            return Ok(y);
+        }
+        let offset = e.constant("offset", &[self.offset.len()], self.offset.clone())?;
+        e.node("", binary(BinaryOp::Add), &[y, offset], &shape)
+    }
+}
+
+/// `(x - mean) / max(sqrt(variance), epsilon)`, or its inverse.
+struct Normalization {
+    /// `None`: one mean for everything.
+    axes: Option<Vec<i64>>,
+    /// From the configuration; otherwise they are weights.
+    fixed: Option<(Vec<f32>, Vec<f32>)>,
+    invert: bool,
+}
+
+/// Keras's epsilon.
+const EPSILON: f32 = 1e-7;
+
+/// `Normalization`.
+pub(super) fn normalization(cfg: &Cfg<'_>) -> Result<Box<dyn Layer>> {
+    let axes = if cfg.map.get("axis").is_some_and(Value::is_null) { None } else { Some(vec![-1]) };
+    let axes = if cfg.get("axis").is_some() { Some(self::axes(cfg, "axis")?) } else { axes };
+    let read = |key: &str| match cfg.get(key).map(values) {
+        None => Ok(None),
+        Some(Some((_, data))) => Ok(Some(data.into_iter().map(|v| v as f32).collect::<Vec<_>>())),
+        Some(None) => Err(cfg.bad(key)),
+    };
+    let fixed = match (read("mean")?, read("variance")?) {
+        (Some(mean), Some(variance)) => Some((mean, variance)),
+        (None, None) => None,
+        _ => return Err(cfg.bad("variance")),
+    };
+    Ok(Box::new(Normalization { axes, fixed, invert: cfg.flag("invert", false)? }))
+}
+
+impl Layer for Normalization {
+    fn vars(&self) -> Vec<Var> {
+        match self.fixed {
+            Some(_) => Vec::new(),
+            None => vec![Var::fixed("mean"), Var::fixed("variance"), Var::fixed("count")],
+        }
+    }
+
+    fn emit(&self, e: &mut Emit<'_>, inputs: &Operands) -> Result<ValueId> {
+        let x = e.single(inputs)?;
+        let shape = e.shape(x);
+        let mut kept = Vec::new();
+        for &axis in self.axes.iter().flatten() {
+            kept.push(axis_of(e, axis, shape.len())?);
+        }
+        kept.sort_unstable();
+        kept.dedup();
+        let source: Vec<usize> = kept.iter().map(|&a| shape[a]).collect();
+        let first = kept.first().copied().unwrap_or(shape.len() - 1);
+        let wide: Vec<usize> = (first..shape.len()).map(|a| if kept.contains(&a) { shape[a] } else { 1 }).collect();
+        let (mean, deviation) = match &self.fixed {
+            None => {
+                let mean = e.weight("mean", &source, &wide)?;
+                let variance = e.weight("variance", &source, &wide)?;
+                let data = e.graph.data(variance).cloned().unwrap_or_default();
+                (mean, data.to_vec())
+            }
+            Some((mean, variance)) => {
+                let n: usize = wide.iter().product();
+                let spread = |list: &Vec<f32>| match list.len() {
+                    len if len == n => Ok(list.clone()),
+                    1 => Ok(vec![list[0]; n]),
+                    len => Err(e.invalid(format!("{len} statistics for an input of the shape {shape:?}"))),
+                };
+                let (mean, variance) = (spread(mean)?, spread(variance)?);
+                (e.constant("mean", &wide, mean)?, variance)
+            }
+        };
+        let deviation = deviation.into_iter().map(|v| v.sqrt().max(EPSILON)).collect();
+        let deviation = e.constant("deviation", &wide, deviation)?;
+        let steps = match self.invert {
+            false => [(BinaryOp::Sub, mean, "centred"), (BinaryOp::Div, deviation, "")],
+            true => [(BinaryOp::Mul, deviation, "scaled"), (BinaryOp::Add, mean, "")],
+        };
+        let mut y = x;
+        for (op, by, part) in steps {
+            y = e.node(part, binary(op), &[y, by], &shape)?;
+        }
+        Ok(y)
+    }
+}

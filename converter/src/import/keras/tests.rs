@@ -1,0 +1,224 @@
+//! Small files that `fixtures/python/make_keras_cases.py` made, and real ones where they are at hand.
+
+use crate::error::Error;
+use crate::import::{Options, import};
+use crate::interp::interpret;
+use crate::ir::{Graph, Op};
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+
+mod mutation;
+mod real;
+
+/// The arrays of an npz, by name.
+fn npz(path: &Path) -> HashMap<String, Vec<f64>> {
+    let mut zip = npyz::npz::NpzArchive::open(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    let names: Vec<String> = zip.array_names().map(str::to_string).collect();
+    let mut all = HashMap::new();
+    for name in names {
+        let array = zip.by_name(&name).expect("a readable npz").expect("the array that was listed");
+        all.insert(name, array.into_vec::<f32>().expect("floats").into_iter().map(f64::from).collect());
+    }
+    all
+}
+
+/// The largest difference of two arrays, and the range of the second.
+fn difference(got: &[f64], want: &[f64]) -> (f64, f64) {
+    assert_eq!(got.len(), want.len());
+    let worst =
+        got.iter().zip(want).map(|(g, w)| (g - w).abs()).fold(0.0, |a: f64, d| if d.is_nan() { f64::INFINITY } else { a.max(d) });
+    let low = want.iter().copied().fold(f64::INFINITY, f64::min);
+    let high = want.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    (worst, (high - low).max(high.abs()))
+}
+
+fn run(graph: &Graph, inputs: &[Vec<f64>]) -> Vec<Vec<f64>> {
+    interpret(graph, inputs, &mut |_, _| {}).expect("a graph that runs")
+}
+
+fn data(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/keras").join(name)
+}
+
+fn kinds(g: &Graph) -> BTreeMap<&str, usize> {
+    let mut all = BTreeMap::new();
+    for n in &g.nodes {
+        *all.entry(n.kind.as_str()).or_default() += 1;
+    }
+    all
+}
+
+/// Imports a file and compares its outputs with the golden of the same stem.
+fn golden(file: &str, shapes: &[(&str, &[usize])]) -> Graph {
+    let input_shapes = shapes.iter().map(|(n, s)| (n.to_string(), s.to_vec())).collect();
+    let graph = import(&data(file), &Options { input_shapes, outputs: Vec::new() }).unwrap_or_else(|e| panic!("{file}: {e}"));
+    let stem = file.rsplit_once('.').expect("an extension").0.replace("_deflated", "");
+    let arrays = npz(&data(&format!("{stem}.npz")));
+    let inputs: Vec<Vec<f64>> = (0..graph.inputs.len()).map(|i| arrays[&format!("x{i}")].clone()).collect();
+    let outputs = run(&graph, &inputs);
+    for (i, got) in outputs.iter().enumerate() {
+        let (worst, range) = difference(got, &arrays[&format!("y{i}")]);
+        assert!(worst <= 1e-5 * range, "{file}: output {i} is {worst} off, its range is {range}");
+    }
+    graph
+}
+
+#[test]
+fn nested_models_and_shared_layers() {
+    for file in ["nested.k2.keras", "nested.k3.keras", "nested.k2.h5", "nested.k3.h5", "nested_deflated.k3.h5"] {
+        let g = golden(file, &[]);
+        assert_eq!(g.output_names, ["probabilities", "inner"], "{file}");
+        assert_eq!((g.trainable_parameters, g.total_parameters), (591, 609), "{file}");
+        assert_eq!(g.values[g.inputs[0].0].name, "image");
+        // A constant is one constant, however many calls read it.
+        let readers = |name: &str| g.nodes.iter().filter(|n| n.inputs.iter().any(|v| g.values[v.0].name == name)).count();
+        assert_eq!(readers("shared/kernel"), 2, "{file}");
+        assert_eq!(readers("inner/narrow/kernel"), 2, "{file}");
+        assert!(g.nodes.iter().any(|n| n.name == "inner@1/narrow"), "{file}");
+    }
+}
+
+#[test]
+fn rare_layers() {
+    for file in ["sequential.k2.keras", "sequential.k3.keras"] {
+        let g = golden(file, &[]);
+        assert_eq!((g.trainable_parameters, g.total_parameters), (2018, 2138), "{file}");
+        let names: Vec<&str> = g.nodes.iter().map(|n| n.name.as_str()).collect();
+        assert!(names.contains(&"separable_conv2d/depthwise") && names.contains(&"separable_conv2d/pointwise"), "{names:?}");
+    }
+}
+
+#[test]
+fn merges_and_one_dimensional_layers() {
+    for file in ["merges.k2.keras", "merges.k3.keras"] {
+        let g = golden(file, &[]);
+        assert_eq!(g.output_names, ["out"], "{file}");
+        assert_eq!((g.trainable_parameters, g.total_parameters), (159, 159), "{file}");
+    }
+}
+
+#[test]
+fn functions_on_tensors() {
+    for file in ["functions.k2.keras", "functions.k3.keras", "functions.k2.h5", "functions.k3.h5"] {
+        golden(file, &[]);
+    }
+}
+
+#[test]
+fn preprocessing_and_open_extents() {
+    for file in ["preprocessing.k2.keras", "preprocessing.k3.keras"] {
+        for name in ["", "photo"] {
+            let g = golden(file, &[(name, &[1, 11, 12, 3])]);
+            assert_eq!((g.trainable_parameters, g.total_parameters), (56, 63), "{file}");
+        }
+        let Err(Error::Invalid(text)) = import(&data(file), &Options::default()) else { panic!("{file}: open extents") };
+        assert!(text.contains("`photo`") && text.contains("--input-shape photo="), "{text}");
+        for (name, shape) in [("other", vec![1, 4, 4, 3]), ("", vec![1, 4, 4]), ("", vec![1, 0, 4, 3])] {
+            let options = Options { input_shapes: vec![(name.into(), shape)], outputs: Vec::new() };
+            assert!(matches!(import(&data(file), &options), Err(Error::Invalid(_))), "{file}");
+        }
+    }
+}
+
+#[test]
+fn batches_and_other_shapes() {
+    let shape = vec![2, 8, 7, 3];
+    let options = Options { input_shapes: vec![(String::new(), shape)], outputs: Vec::new() };
+    let file = data("nested.k3.keras");
+    let g = import(&file, &options).expect("two samples");
+    let one = npz(&data("nested.k3.npz"));
+    let x: Vec<f64> = one["x0"].iter().chain(&one["x0"]).copied().collect();
+    let y = run(&g, &[x]);
+    let want: Vec<f64> = one["y0"].iter().chain(&one["y0"]).copied().collect();
+    assert!(difference(&y[0], &want).0 < 1e-5);
+}
+
+#[test]
+fn outputs_cut_the_graph() {
+    let options = Options { input_shapes: Vec::new(), outputs: vec!["shared".into(), "seq".into()] };
+    let g = import(&data("nested.k2.h5"), &options).expect("the layers are there");
+    assert_eq!(g.output_names, ["shared", "seq"]);
+    assert!(!kinds(&g).contains_key("Dense"));
+    assert_eq!(g.shape(g.outputs[1]), [1, 4, 4, 4]);
+    let options = Options { input_shapes: Vec::new(), outputs: vec!["nowhere".into()] };
+    let Err(Error::Invalid(text)) = import(&data("nested.k2.h5"), &options) else { panic!("no such layer") };
+    assert!(text.contains("`nowhere`"), "{text}");
+}
+
+/// A network of the layers `json`, each of which reads the one before, whose weights are never reached.
+fn faults(json: &str) -> Error {
+    let description = serde_json::from_str(json).expect("JSON");
+    let model = super::config::parse(&description, 3).and_then(|model| {
+        let demanded = super::build::demanded(&model, &[])?;
+        Ok(super::build::faults(&model, &demanded))
+    });
+    model.map_or_else(|e| e, Error::Unsupported)
+}
+
+#[test]
+fn everything_unsupported_is_listed_at_once() {
+    let Error::Unsupported(all) = faults(
+        r#"{"class_name": "Sequential", "config": {"name": "s", "layers": [
+            {"class_name": "InputLayer", "config": {"batch_shape": [null, 8, 8, 3], "name": "i"}},
+            {"class_name": "Conv2D", "config": {"name": "c", "trainable": true, "filters": 2, "kernel_size": 3,
+                "data_format": "channels_first", "activation": "gelu", "dtype": "float32"}},
+            {"class_name": "Lambda", "config": {"name": "l", "trainable": true}},
+            {"class_name": "UpSampling2D", "config": {"name": "u", "trainable": true, "interpolation": "bilinear"}},
+            {"class_name": "Mystery", "config": {"name": "m", "trainable": true}}]}}"#,
+    ) else {
+        panic!("unsupported")
+    };
+    let nodes: Vec<&str> = all.iter().map(|u| u.node.as_str()).collect();
+    assert_eq!(nodes, ["c", "c", "l", "u", "m"], "{all:?}");
+    assert!(all[0].what.contains("channels_first") && all[1].what.contains("gelu"), "{all:?}");
+    assert!(all.iter().all(|u| !u.kind.is_empty() && !u.remedy.is_empty()));
+}
+
+#[test]
+fn attributes_without_sense_name_the_layer() {
+    for config in
+        [r#""filters": 0, "kernel_size": 3"#, r#""filters": 2, "kernel_size": [3, 0]"#, r#""filters": 2, "kernel_size": [1, 2, 3]"#]
+    {
+        let json = format!(
+            r#"{{"class_name": "Sequential", "config": [{{"class_name": "Conv2D", "config": {{"name": "c", "trainable": true, {config}}}}}]}}"#
+        );
+        let Error::Invalid(text) = faults(&json) else { panic!("{config}") };
+        assert!(text.contains("`c`"), "{text}");
+    }
+    assert!(matches!(faults(r#"{"class_name": "MyModel", "config": {"name": "x"}}"#), Error::Unsupported(_)));
+}
+
+#[test]
+fn circles_and_dangling_calls_are_errors() {
+    let layer = |name: &str, from: &str| {
+        format!(
+            r#"{{"class_name": "Activation", "name": "{name}", "config": {{"name": "{name}", "trainable": true, "activation": "relu"}},
+                "inbound_nodes": [[["{from}", 0, 0, {{}}]]]}}"#
+        )
+    };
+    for (a, b) in [("b", "a"), ("a", "a")] {
+        let json = format!(
+            r#"{{"class_name": "Functional", "config": {{"name": "f", "layers": [{}, {}],
+                "input_layers": [["a", 0, 0]], "output_layers": [["b", 0, 0]]}}}}"#,
+            layer("a", a),
+            layer("b", b)
+        );
+        let model = super::config::parse(&serde_json::from_str(&json).expect("JSON"), 2).expect("consistent names");
+        let demanded = super::build::demanded(&model, &[]).expect("the outputs exist");
+        assert!(super::build::faults(&model, &demanded).is_empty());
+        let empty = super::h5::File::open(std::fs::read(data("nested.k2.h5")).expect("the file")).expect("sound HDF5");
+        let built = super::build::build(&model, &demanded, &empty, &Options::default());
+        assert!(matches!(built, Err(Error::Invalid(_))));
+    }
+}
+
+#[test]
+fn hard_sigmoids_differ_between_versions() {
+    let alpha = |file: &str| {
+        let g = import(&data(file), &Options::default()).expect("a sound file");
+        let acts = g.nodes.iter().filter_map(|n| if let Op::Conv { act, .. } = &n.op { Some(*act) } else { None });
+        acts.filter_map(|a| if let crate::ir::Act::HardSigmoid { alpha, .. } = a { Some(alpha) } else { None }).next()
+    };
+    assert_eq!(alpha("sequential.k2.keras"), Some(0.2));
+    assert_eq!(alpha("sequential.k3.keras"), Some(1.0 / 6.0));
+}

@@ -1,0 +1,223 @@
+//! Which dataset holds which variable.
+//!
+//! * Legacy HDF5: a group per layer of the outermost model, whose attribute `weight_names` lists its datasets. A nested model
+//!   is one group: first the trainable variables of all its layers, then the others.
+//! * `.keras`: `layers/<name>/vars/<i>`, where `<name>` is the snake-case class name with `_1`, `_2`, ... for the further
+//!   layers of the class; a nested model has `layers` of its own.
+
+use super::config::{Body, LayerDef, Model};
+use super::h5::File;
+use super::layers::Var;
+use crate::error::{Result, invalid};
+use std::collections::HashMap;
+
+/// Where the variables are.
+pub(super) enum Store<'a> {
+    /// A legacy HDF5 file.
+    Legacy(&'a File),
+    /// `model.weights.h5` of a `.keras` zip.
+    Archive(&'a File),
+}
+
+impl<'a> Store<'a> {
+    /// The file.
+    pub fn file(&self) -> &'a File {
+        match *self {
+            Store::Legacy(file) | Store::Archive(file) => file,
+        }
+    }
+}
+
+/// Finds the variables of all layers.
+///
+/// # Errors
+/// [`crate::Error::Invalid`] naming the layer whose variables are not all there.
+pub(super) fn locate(model: &mut Model, store: &Store<'_>) -> Result<()> {
+    match *store {
+        Store::Archive(file) => archive(model, file, ""),
+        Store::Legacy(file) => {
+            let root = if file.has_group("model_weights") { "model_weights" } else { "" };
+            model.layers.iter_mut().try_for_each(|layer| legacy(layer, file, root))
+        }
+    }
+}
+
+/// Keras's snake case: `SeparableConv2D` is `separable_conv2d`, `PReLU` is `p_re_lu`.
+pub(super) fn snake_case(class: &str) -> String {
+    let chars: Vec<char> = class.chars().filter(|c| c.is_alphanumeric() || *c == '_').collect();
+    // A break before a capital with small letters after it, unless at the start. Words do not overlap.
+    let mut words = String::new();
+    let mut i = 0;
+    while i < chars.len() {
+        words.push(chars[i]);
+        let capital = chars.get(i + 1).is_some_and(char::is_ascii_uppercase);
+        if capital && chars.get(i + 2).is_some_and(char::is_ascii_lowercase) {
+            words.push('_');
+            words.push(chars[i + 1]);
+            i += 2;
+            while chars.get(i).is_some_and(char::is_ascii_lowercase) {
+                words.push(chars[i]);
+                i += 1;
+            }
+        } else {
+            i += 1;
+        }
+    }
+    // A break between a small letter and a capital.
+    let mut out = String::new();
+    let mut before = ' ';
+    for c in words.chars() {
+        if before.is_ascii_lowercase() && c.is_ascii_uppercase() {
+            out.push('_');
+        }
+        out.extend(c.to_lowercase());
+        before = c;
+    }
+    out
+}
+
+fn archive(model: &mut Model, file: &File, prefix: &str) -> Result<()> {
+    let join = |a: &str, b: &str| if a.is_empty() { b.to_string() } else { format!("{a}/{b}") };
+    let mut folder = join(prefix, "layers");
+    let mut listed = None;
+    // The first versions of the format name the folder so, and count every layer with variables twice.
+    let old = join(prefix, "_layer_checkpoint_dependencies");
+    if file.has_group(&old) {
+        listed = Some(file.groups(&old)?);
+        folder = old;
+    }
+    let mut used: HashMap<String, usize> = HashMap::new();
+    for layer in &mut model.layers {
+        let class = snake_case(&layer.class);
+        let count = used.entry(class.clone()).or_insert(0);
+        let nth = |n: usize| if n == 0 { class.clone() } else { format!("{class}_{n}") };
+        let name = match &listed {
+            None => nth(*count),
+            Some(all) => {
+                let number = |g: &String| if *g == class { Some(0) } else { g.strip_prefix(&format!("{class}_"))?.parse().ok() };
+                let mut numbers: Vec<usize> = all.iter().filter_map(number).collect();
+                numbers.sort_unstable();
+                nth(numbers.get(*count).copied().unwrap_or(*count))
+            }
+        };
+        *count += 1;
+        let path = format!("{folder}/{name}");
+        match &mut layer.body {
+            Body::Input(_) => {}
+            Body::Model(inner) => archive(inner, file, &path)?,
+            Body::Layer(body) => {
+                for (i, var) in body.vars().into_iter().enumerate() {
+                    let found = file.dataset(&format!("{path}/vars/{i}"));
+                    let found = found.map_err(|e| invalid(format!("layer `{}`: variable `{}`: {e}", layer.name, var.name)))?;
+                    layer.located.push((var.name, found));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The layers with variables inside a layer of the outermost model, in order.
+fn leaves(layer: &mut LayerDef) -> Vec<&mut LayerDef> {
+    if let Body::Layer(_) = layer.body {
+        return vec![layer];
+    }
+    match &mut layer.body {
+        Body::Model(model) => model.layers.iter_mut().flat_map(leaves).collect(),
+        _ => Vec::new(),
+    }
+}
+
+fn legacy(layer: &mut LayerDef, file: &File, root: &str) -> Result<()> {
+    let group = if root.is_empty() { layer.name.clone() } else { format!("{root}/{}", layer.name) };
+    let outer = layer.name.clone();
+    let mut leaves = leaves(layer);
+    // Keras's order: what training changes, then the rest. A frozen layer belongs to the rest as a whole.
+    let mut order: Vec<(usize, Var)> = Vec::new();
+    let mut rest = Vec::new();
+    for (i, leaf) in leaves.iter().enumerate() {
+        let Body::Layer(body) = &leaf.body else { continue };
+        for var in body.vars() {
+            if var.trainable && leaf.trainable { &mut order } else { &mut rest }.push((i, var));
+        }
+    }
+    order.append(&mut rest);
+    if order.is_empty() {
+        return Ok(());
+    }
+    let Some(names) = file.texts(&group, "weight_names")? else {
+        return Err(invalid(format!("layer `{outer}`: group `{group}` has no attribute `weight_names`")));
+    };
+    let bases: Vec<&str> = names.iter().map(|n| base(n)).collect();
+    let in_order = names.len() == order.len() && order.iter().zip(&bases).all(|((_, var), base)| same(base, var.name));
+    let mut found = Vec::with_capacity(order.len());
+    for (k, (i, var)) in order.iter().enumerate() {
+        let name = &leaves[*i].name;
+        // Files in which the order is not the expected one are read by name.
+        let by_name = || {
+            let mut fits = (0..names.len()).filter(|&j| bases[j] == var.name && (leaves.len() == 1 || belongs(&names[j], name)));
+            fits.next().filter(|_| fits.next().is_none())
+        };
+        let Some(at) = (if in_order { Some(k) } else { by_name() }) else {
+            return Err(invalid(format!("layer `{name}`: group `{group}` has no weight `{}` among {names:?}", var.name)));
+        };
+        found.push(file.dataset(&format!("{group}/{}", names[at]))?);
+    }
+    for ((i, var), dataset) in order.into_iter().zip(found) {
+        leaves[i].located.push((var.name, dataset));
+    }
+    Ok(())
+}
+
+/// The last part of a weight's name, without TensorFlow's `:0`.
+fn base(name: &str) -> &str {
+    let last = name.rsplit('/').next().unwrap_or(name);
+    last.split(':').next().unwrap_or(last)
+}
+
+/// Whether a base is Keras's name for a variable, or that name with a counter, or in the words of the first Keras versions.
+fn same(base: &str, var: &str) -> bool {
+    let counted = base.strip_prefix(var).and_then(|r| r.strip_prefix('_'));
+    let old = base.rsplit('_').next().unwrap_or(base);
+    base == var
+        || counted.is_some_and(|n| n.parse::<u32>().is_ok())
+        || matches!((old, var), ("W", "kernel") | ("b", "bias"))
+        || (base.ends_with("running_mean") && var == "moving_mean")
+        || (base.ends_with("running_std") && var == "moving_variance")
+        || (base.ends_with("_gamma") && var == "gamma")
+        || (base.ends_with("_beta") && var == "beta")
+        || (base.ends_with("_alphas") && var == "alpha")
+}
+
+/// Whether a weight's name says that it belongs to a layer.
+fn belongs(name: &str, layer: &str) -> bool {
+    let folder = name.rsplit_once('/').map_or("", |(f, _)| f);
+    folder == layer || folder.strip_suffix(layer).is_some_and(|rest| rest.ends_with('/'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn class_names_in_snake_case() {
+        for (class, snake) in [
+            ("Conv2D", "conv2d"),
+            ("DepthwiseConv2D", "depthwise_conv2d"),
+            ("PReLU", "p_re_lu"),
+            ("ReLU", "re_lu"),
+            ("LeakyReLU", "leaky_re_lu"),
+            ("ELU", "elu"),
+            ("BatchNormalization", "batch_normalization"),
+            ("TFOpLambda", "tf_op_lambda"),
+            ("GlobalAveragePooling2D", "global_average_pooling2d"),
+            ("UpSampling2D", "up_sampling2d"),
+            ("Conv2DTranspose", "conv2d_transpose"),
+            ("ZeroPadding2D", "zero_padding2d"),
+            ("AddV2", "add_v2"),
+            ("TrueDivide", "true_divide"),
+        ] {
+            assert_eq!(snake_case(class), snake);
+        }
+    }
+}
