@@ -8,6 +8,7 @@ use crate::ir::{Act, BinaryOp, Graph, Node, Op, ReduceKind, ValueId};
 use std::borrow::Cow;
 
 mod movement;
+pub(crate) use movement::transpose;
 mod windowed;
 
 /// Most elements of one tensor that is computed: beyond that, memory and patience end (16 GB in f64).
@@ -66,11 +67,7 @@ pub fn interpret(graph: &Graph, inputs: &[Vec<f64>], progress: &mut dyn FnMut(us
 ///
 /// # Errors
 /// As [`interpret`].
-pub fn interpret_observed(
-    graph: &Graph,
-    inputs: &[Vec<f64>],
-    observe: &mut dyn FnMut(ValueId, &[f64]),
-) -> Result<Vec<Vec<f64>>> {
+pub fn interpret_observed(graph: &Graph, inputs: &[Vec<f64>], observe: &mut dyn FnMut(ValueId, &[f64])) -> Result<Vec<Vec<f64>>> {
     graph.verify().map_err(|e| invalid(format!("inconsistent network: {e}")))?;
     if inputs.len() != graph.inputs.len() {
         return Err(invalid(format!("{} inputs given, the network has {}", inputs.len(), graph.inputs.len())));

@@ -32,7 +32,12 @@ fn convolution_by_hand() {
     // 2x3 image, 2x2 kernel, one column of padding at the left.
     let w = window([2, 2], [1, 2], [0, 1, 0, 0]);
     let x: &[f64] = &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0];
-    let y = run(conv_op(w, 1, true), &[(&[1, 2, 3, 1], x)], &[(&[2, 2, 1, 1], &[1.0, 10.0, 100.0, 1000.0]), (&[1], &[0.5])], &[1, 1, 2, 1]);
+    let y = run(
+        conv_op(w, 1, true),
+        &[(&[1, 2, 3, 1], x)],
+        &[(&[2, 2, 1, 1], &[1.0, 10.0, 100.0, 1000.0]), (&[1], &[0.5])],
+        &[1, 1, 2, 1],
+    );
     assert_eq!(y, [10.0 * 1.0 + 1000.0 * 4.0 + 0.5, 2.0 + 30.0 + 500.0 + 6000.0 + 0.5]);
 }
 
@@ -80,12 +85,8 @@ fn pools_count_what_they_should() {
     assert_eq!(pool(PoolKind::AverageWithPad { counted }), [-1.0, -8.0 / 3.0]);
     let counted = Pads { top: 0, left: 0, bottom: 0, right: 0 };
     assert_eq!(pool(PoolKind::AverageWithPad { counted }), [-1.5, -4.0]);
-    let y = run(
-        Op::Pool { kind: PoolKind::Max, window: w, residual: true },
-        &[x, (&[1, 1, 2, 1], &[0.5, 1.0])],
-        &[],
-        &[1, 1, 2, 1],
-    );
+    let y =
+        run(Op::Pool { kind: PoolKind::Max, window: w, residual: true }, &[x, (&[1, 1, 2, 1], &[0.5, 1.0])], &[], &[1, 1, 2, 1]);
     assert_eq!(y, [-0.5, -1.0]);
 }
 
@@ -149,9 +150,10 @@ fn movement_and_reduction() {
     let x: (&[usize], &[f64]) = (&[2, 3], &[0.0, 1.0, 2.0, 3.0, 4.0, 5.0]);
     assert_eq!(run(Op::Transpose { perm: vec![1, 0] }, &[x], &[], &[3, 2]), [0.0, 3.0, 1.0, 4.0, 2.0, 5.0]);
     assert_eq!(run(Op::Slice { start: vec![1, 0], step: vec![1, 2] }, &[x], &[], &[1, 2]), [3.0, 5.0]);
-    assert_eq!(run(Op::Pad { pads: vec![(0, 1), (1, 0)], value: 9.0 }, &[x], &[], &[3, 4]), [
-        9.0, 0.0, 1.0, 2.0, 9.0, 3.0, 4.0, 5.0, 9.0, 9.0, 9.0, 9.0
-    ]);
+    assert_eq!(
+        run(Op::Pad { pads: vec![(0, 1), (1, 0)], value: 9.0 }, &[x], &[], &[3, 4]),
+        [9.0, 0.0, 1.0, 2.0, 9.0, 3.0, 4.0, 5.0, 9.0, 9.0, 9.0, 9.0]
+    );
     assert_eq!(run(Op::Broadcast, &[(&[2, 1], &[1.0, 2.0])], &[], &[2, 2, 2]), [1.0, 1.0, 2.0, 2.0, 1.0, 1.0, 2.0, 2.0]);
     assert_eq!(run(Op::Concat { axis: 1 }, &[x, (&[2, 1], &[7.0, 8.0])], &[], &[2, 4]), [0.0, 1.0, 2.0, 7.0, 3.0, 4.0, 5.0, 8.0]);
     assert_eq!(run(Op::Upsample { factor: [2, 1] }, &[(&[1, 1, 2, 1], &[1.0, 2.0])], &[], &[1, 2, 2, 1]), [1.0, 2.0, 1.0, 2.0]);

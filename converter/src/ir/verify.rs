@@ -346,8 +346,7 @@ impl<'a> Checker<'a> {
 
     fn extent(&self, x: [usize; 4], w: &Window, i: usize) -> Check<usize> {
         let pad = [(w.pads.top, w.pads.bottom), (w.pads.left, w.pads.right)][i];
-        windowed(x[1 + i], w.kernel[i], w.stride[i], w.dilation[i], pad)
-            .ok_or_else(|| format!("window {w:?} does not fit {x:?}"))
+        windowed(x[1 + i], w.kernel[i], w.stride[i], w.dilation[i], pad).ok_or_else(|| format!("window {w:?} does not fit {x:?}"))
     }
 
     /// A pooling window without a pixel has no mean.
@@ -382,7 +381,8 @@ mod tests {
         let mut g = Graph::default();
         let x = g.input("x", &[1, 5, 6, 4]);
         let w = g.constant("w", &[3, 3, 2, 8], Arc::new(vec![0.0; 144]));
-        let window = Window { kernel: [3, 3], stride: [2, 1], dilation: [1, 2], pads: Pads { top: 1, left: 2, bottom: 1, right: 2 } };
+        let window =
+            Window { kernel: [3, 3], stride: [2, 1], dilation: [1, 2], pads: Pads { top: 1, left: 2, bottom: 1, right: 2 } };
         let op = Op::Conv { window, groups: 2, bias: false, residual: false, pre_relu: false, act: Act::None };
         let y = g.node("c", "Conv", op, &[x, w], &[1, 3, 6, 8]);
         g.outputs.push(y);

@@ -1,6 +1,56 @@
 //! The ordered list of passes, one file each.
-use crate::error::Result;
-use crate::ir::Graph;
+use crate::error::{Error, Result};
+use crate::ir::{Graph, Op};
+
+mod canonicalise;
+mod check_finite;
+mod edit;
+mod explain;
+mod fold_batch_norm;
+mod fold_constants;
+mod fuse_activations;
+mod fuse_pads;
+mod fuse_residuals;
+mod layout;
+mod pre_relu;
+mod recognise_activations;
+mod sweep;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+
+pub use explain::explain;
+
+/// A pass: the same function, in fewer or better nodes.
+type Pass = fn(Graph, &mut Report) -> Result<Graph>;
+
+/// In this order, for these reasons.
+const PASSES: &[(&str, Pass)] = &[
+    // First, so that no later pass meets a NaN.
+    ("check_finite", check_finite::run),
+    // Before layout, which takes constants for weights that it may rearrange, and would carry identities along.
+    ("fold_constants", fold_constants::run),
+    // Before everything that looks at neighbours: transposes stand between them in NCHW sources.
+    ("layout", layout::run),
+    // Layout makes reshapes of equal shapes and the like.
+    ("fold_constants", fold_constants::run),
+    // One spelling for what has several.
+    ("canonicalise", canonicalise::run),
+    // Before batch norms fold: the `x + 3` and `/ 6` of a hard swish are affine too, and would be taken for one.
+    ("recognise_activations", recognise_activations::run),
+    // Before batch norms fold: whether a convolution pads decides whether one may fold forward into it.
+    ("fuse_pads", fuse_pads::run),
+    // Before activations fuse: they stand behind the batch norm.
+    ("fold_batch_norm", fold_batch_norm::run),
+    // Before activations fuse: the sum stands before the activation.
+    ("fuse_residuals", fuse_residuals::run),
+    // Before pre_relu: an activation on the way out of a step is cheaper than one on the way into several.
+    ("fuse_activations", fuse_activations::run),
+    ("pre_relu", pre_relu::run),
+    // Last: frees what nothing reads any more.
+    ("sweep", sweep::run),
+];
 
 /// What happened to one batch normalisation.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,10 +89,36 @@ pub struct Report {
     pub notes: Vec<String>,
 }
 
+impl Report {
+    /// Adds a line about a change.
+    fn note(&mut self, pass: &str, what: impl std::fmt::Display) {
+        self.notes.push(format!("{pass}: {what}"));
+    }
+
+    /// Settles the fate of the batch norm `name`: the first of that name that is still open.
+    fn decide(&mut self, name: &str, folded: bool, reason: String, scale: ScaleRange) {
+        if let Some(fold) = self.folds.iter_mut().find(|f| f.name == name && f.reason.is_empty()) {
+            *fold = Fold { name: name.into(), folded, reason, scale };
+        }
+    }
+}
+
 /// Rewrites a graph into what the emitter takes. The result computes the same function.
 ///
 /// # Errors
-/// [`crate::Error::Invalid`] for weights that are not finite.
-pub fn run(_graph: Graph) -> Result<(Graph, Report)> {
-    todo!()
+/// [`Error::Invalid`] for weights that are not finite, or batch norms of negative variance; [`Error::Verification`] if a pass
+/// made an inconsistent graph, which is a mistake of ours.
+pub fn run(mut graph: Graph) -> Result<(Graph, Report)> {
+    graph.verify().map_err(|e| crate::error::invalid(format!("inconsistent network: {e}")))?;
+    let norms = graph.nodes.iter().filter(|n| matches!(n.op, Op::BatchNorm { .. }));
+    let open = |name: &String| Fold { name: name.clone(), folded: false, reason: String::new(), scale: ScaleRange::default() };
+    let mut report = Report { folds: norms.map(|n| open(&n.name)).collect(), notes: Vec::new() };
+    for (name, pass) in PASSES {
+        graph = pass(graph, &mut report)?;
+        graph.verify().map_err(|e| Error::Verification(format!("internal error: pass {name} broke the network: {e}")))?;
+    }
+    for fold in report.folds.iter_mut().filter(|f| f.reason.is_empty()) {
+        fold.reason = "removed: no output depends on it".into();
+    }
+    Ok((graph, report))
 }

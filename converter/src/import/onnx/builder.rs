@@ -1,0 +1,345 @@
+//! Walks the nodes, keeps what is known of every name, and collects everything that is not supported.
+
+use super::fail::{Fail, Res, bad};
+use super::node::{Ctx, Operand};
+use super::proto::{Dim, Graph as Proto, Node, Tensor, ValueInfo};
+use super::tensor::{Const, Files, decode, type_name};
+use super::{consts, ops, order, shape};
+use crate::error::{Error, Result, Unsupported, invalid};
+use crate::import::Options;
+use crate::ir::{Graph, Op, ValueId};
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
+
+/// What is known of a name.
+#[derive(Clone)]
+enum Slot<'a> {
+    /// Not decoded yet.
+    Initializer(&'a [u8]),
+    Const(Const),
+    Runtime(ValueId),
+    /// Behind something that is not supported.
+    Unknown,
+}
+
+/// Everything that outlives a node.
+pub(super) struct Builder<'a, 'p> {
+    pub graph: Graph,
+    pub opset: i64,
+    slots: HashMap<&'a str, Slot<'a>>,
+    files: Files<'p>,
+    /// Elements that constants may still take, so that a small file cannot ask for a large memory.
+    budget: u64,
+    /// Constants already in the graph: by name in the source and by what was done to them.
+    pub weights: HashMap<(String, String), ValueId>,
+    /// Names of the weights already counted as parameters.
+    pub counted: HashSet<String>,
+    /// Names of nodes already taken.
+    names: HashSet<String>,
+    /// Values that something live reads.
+    pub used: HashSet<&'a str>,
+    problems: Vec<Unsupported>,
+}
+
+impl Builder<'_, '_> {
+    /// Pays for `elements` more of constants, or refuses.
+    pub(super) fn charge(&mut self, elements: usize) -> Res<()> {
+        // Bytes of external data count like those of the model.
+        let limit = self.budget.saturating_add(self.files.read.saturating_mul(32));
+        if elements as u64 > limit {
+            return bad("the constants of the model multiply beyond all measure");
+        }
+        self.budget = self.budget.saturating_sub(elements as u64);
+        Ok(())
+    }
+
+    fn problem(&mut self, node: &str, kind: &str, what: impl Into<String>, remedy: impl Into<String>) {
+        self.problems.push(Unsupported { node: node.into(), kind: kind.into(), what: what.into(), remedy: remedy.into() });
+    }
+}
+
+/// Turns the graph of a model of `len` bytes into the IR.
+pub(super) fn build(proto: &Proto<'_>, opset: i64, len: usize, folder: Option<&Path>, options: &Options) -> Result<Graph> {
+    let wanted = outputs(proto, options)?;
+    let order = order::live_order(proto, &wanted)?;
+    let used: HashSet<&str> =
+        order.iter().flat_map(|&i| proto.nodes[i].inputs.iter().copied()).chain(wanted.iter().copied()).collect();
+    let mut b = Builder {
+        graph: Graph { name: proto.name.to_string(), ..Graph::default() },
+        opset,
+        slots: HashMap::new(),
+        files: Files::new(folder),
+        budget: (len as u64).saturating_mul(32).saturating_add(1 << 20),
+        weights: HashMap::new(),
+        counted: HashSet::new(),
+        names: HashSet::new(),
+        used,
+        problems: vec![],
+    };
+    for &(name, bytes) in &proto.initializers {
+        if b.slots.insert(name, Slot::Initializer(bytes)).is_some() {
+            return Err(invalid(format!("initializer {name:?} is there twice")));
+        }
+    }
+    inputs(&mut b, proto, options)?;
+    let known: HashMap<&str, &ValueInfo<'_>> = proto.value_info.iter().chain(&proto.outputs).map(|v| (v.name, v)).collect();
+    for i in order {
+        let mut name = order::label(proto, i);
+        if !b.names.insert(name.clone()) {
+            name = format!("{name}#{i}");
+            b.names.insert(name.clone());
+        }
+        node(&mut b, &proto.nodes[i], &name, &known)?;
+    }
+    for name in wanted {
+        output(&mut b, name)?;
+    }
+    if !b.problems.is_empty() {
+        return Err(Error::Unsupported(b.problems));
+    }
+    b.graph.remove_dead();
+    Ok(b.graph)
+}
+
+/// Names of the values to give out.
+fn outputs<'a>(proto: &'a Proto<'_>, options: &Options) -> Result<Vec<&'a str>> {
+    if options.outputs.is_empty() {
+        if proto.outputs.is_empty() {
+            return Err(invalid("the graph has no outputs"));
+        }
+        return Ok(proto.outputs.iter().map(|o| o.name).collect());
+    }
+    let mut all: HashMap<&str, &str> = HashMap::new();
+    // A node's name will do for its first output, but the names of values come first.
+    for n in &proto.nodes {
+        if let Some(o) = n.outputs.first().filter(|_| !n.name.is_empty()) {
+            all.insert(n.name, o);
+        }
+    }
+    for v in proto.inputs.iter().map(|i| i.name).chain(proto.nodes.iter().flat_map(|n| n.outputs.iter().copied())) {
+        all.insert(v, v);
+    }
+    all.remove("");
+    let find = |name: &String| {
+        all.get(name.as_str()).copied().ok_or_else(|| invalid(format!("there is no value or node named {name:?} to give out")))
+    };
+    options.outputs.iter().map(find).collect()
+}
+
+/// Declares the inputs, with their symbols resolved.
+fn inputs<'a>(b: &mut Builder<'a, '_>, proto: &Proto<'a>, options: &Options) -> Result<()> {
+    // Since IR version 4 initializers need not be inputs, before that they had to be.
+    let real: Vec<&ValueInfo<'a>> = proto.inputs.iter().filter(|i| !b.slots.contains_key(i.name)).collect();
+    let mut given: HashMap<&str, &[usize]> = HashMap::new();
+    for (name, dims) in &options.input_shapes {
+        let name = match real.as_slice() {
+            [only] if name.is_empty() => only.name,
+            _ => name.as_str(),
+        };
+        if !real.iter().any(|i| i.name == name) {
+            let names: Vec<&str> = real.iter().map(|i| i.name).collect();
+            return Err(invalid(format!("a shape is given for input {name:?}, the inputs are {}", names.join(", "))));
+        }
+        given.insert(name, dims);
+    }
+    let mut symbols: HashMap<&str, usize> = HashMap::new();
+    for i in &real {
+        if let (Some(shape), Some(dims)) = (given.get(i.name), &i.dims) {
+            if shape.len() != dims.len() {
+                let (want, got) = (dims.len(), shape.len());
+                return Err(invalid(format!("input {:?} has {want} axes, the shape given for it {got}", i.name)));
+            }
+            for (d, &n) in dims.iter().zip(*shape) {
+                if let Dim::Symbol(s) = d
+                    && !s.is_empty()
+                {
+                    symbols.insert(s, n);
+                }
+            }
+        }
+    }
+    for i in real {
+        if b.slots.contains_key(i.name) {
+            return Err(invalid(format!("input {:?} is there twice", i.name)));
+        }
+        let cut = !options.outputs.is_empty();
+        let slot = if !b.used.contains(i.name) && (cut || i.elem_type != 1) {
+            Slot::Unknown
+        } else {
+            match input_shape(i, given.get(i.name).copied(), &symbols) {
+                Ok(_) if i.elem_type != 1 => {
+                    let what = format!("element type {}", type_name(i.elem_type));
+                    b.problem(i.name, "input", what, "export the model with float32 inputs and outputs");
+                    Slot::Unknown
+                }
+                Ok(shape) => Slot::Runtime(b.graph.input(i.name, &shape)),
+                Err(what) => {
+                    b.problem(i.name, "input", what, format!("give its shape: --input-shape {}=1,...", i.name));
+                    Slot::Unknown
+                }
+            }
+        };
+        b.slots.insert(i.name, slot);
+    }
+    Ok(())
+}
+
+/// The shape of an input; an unknown batch is 1.
+fn input_shape(
+    i: &ValueInfo<'_>,
+    given: Option<&[usize]>,
+    symbols: &HashMap<&str, usize>,
+) -> std::result::Result<Vec<usize>, String> {
+    let shape = match (given, &i.dims) {
+        (Some(shape), _) => shape.to_vec(),
+        (None, None) => return Err("the shape is unknown".into()),
+        (None, Some(dims)) => dims
+            .iter()
+            .enumerate()
+            .map(|(axis, d)| match *d {
+                Dim::Known(n) if n > 0 => usize::try_from(n).map_err(|e| e.to_string()),
+                Dim::Symbol(s) if symbols.contains_key(s) => Ok(symbols[s]),
+                _ if axis == 0 => Ok(1),
+                Dim::Symbol(s) if !s.is_empty() => Err(format!("extent {s:?} of axis {axis} is unknown")),
+                _ => Err(format!("the extent of axis {axis} is unknown")),
+            })
+            .collect::<std::result::Result<_, _>>()?,
+    };
+    match shape::count(&shape) {
+        Some(n) if n > 0 && shape.len() <= shape::MAX_RANK => Ok(shape),
+        _ => Err(format!("the shape {shape:?} is empty or too large")),
+    }
+}
+
+/// Reads one node.
+fn node<'a>(b: &mut Builder<'a, '_>, n: &'a Node<'a>, name: &str, known: &HashMap<&str, &ValueInfo<'_>>) -> Result<()> {
+    let kind = if ops::is_onnx_domain(n.domain) { n.op_type.to_string() } else { format!("{}.{}", n.domain, n.op_type) };
+    match evaluate(b, n, name) {
+        Ok(Some(results)) => {
+            for (&out, r) in n.outputs.iter().zip(results).filter(|(o, _)| !o.is_empty()) {
+                let slot = match r {
+                    Operand::Const { value, .. } => Slot::Const(value),
+                    Operand::Runtime(v) => Slot::Runtime(v),
+                    Operand::None => Slot::Unknown,
+                };
+                b.slots.insert(out, slot);
+            }
+            return Ok(());
+        }
+        Ok(None) => {}
+        Err(Fail::Unsupported { what, remedy }) => b.problem(name, &kind, what, remedy),
+        // Behind a guess nothing can be called wrong.
+        Err(Fail::Invalid(_)) if !b.problems.is_empty() => {}
+        Err(Fail::Invalid(m)) => return Err(invalid(format!("{name} ({kind}): {m}"))),
+        Err(Fail::Error(e)) => return Err(e),
+    }
+    // Go on as if it had worked, so that what comes after it is checked too; the result is never given out.
+    let like = n.inputs.first().and_then(|i| b.slots.get(i));
+    let like = match like {
+        Some(&Slot::Runtime(v)) if ops::keeps_shape(n.op_type) => Some(b.graph.shape(v).to_vec()),
+        _ => None,
+    };
+    for (i, &out) in n.outputs.iter().enumerate() {
+        let declared = known.get(out).filter(|v| v.elem_type == 1).and_then(|v| input_shape(v, None, &HashMap::new()).ok());
+        let slot = match declared.or_else(|| like.clone().filter(|_| i == 0)) {
+            Some(shape) => Slot::Runtime(b.graph.value(out, &shape)),
+            None => Slot::Unknown,
+        };
+        b.slots.insert(out, slot);
+    }
+    Ok(())
+}
+
+/// The results of a node, one per output as far as it goes; `None` when an input is unknown.
+fn evaluate<'a>(b: &mut Builder<'a, '_>, n: &'a Node<'a>, name: &str) -> Res<Option<Vec<Operand>>> {
+    if !ops::is_known(n) {
+        return super::fail::unsupported(
+            "the operator is not supported",
+            "export the model without it, or cut the network before it with --outputs",
+        );
+    }
+    let mut operands = vec![];
+    for &i in &n.inputs {
+        operands.push(match resolve(b, i)? {
+            Some(o) => o,
+            None => return Ok(None),
+        });
+    }
+    let before = b.graph.values.len();
+    let mut cx = Ctx::new(b, n, name, operands)?;
+    let results = match consts::evaluate(&mut cx)? {
+        Some(values) => {
+            values.into_iter().zip(&n.outputs).map(|(value, o)| Operand::Const { value, name: (*o).to_string() }).collect()
+        }
+        None => ops::import(&mut cx)?.into_iter().map(Operand::Runtime).collect::<Vec<_>>(),
+    };
+    cx.check_attributes()?;
+    for (i, &o) in n.outputs.iter().enumerate().skip(results.len()) {
+        if !o.is_empty() && b.used.contains(o) {
+            return super::fail::unsupported(format!("output {i} ({o:?}) is read"), "only the first output is supported");
+        }
+    }
+    // A value is called what the source calls it, unless it is another node's.
+    for (r, &o) in results.iter().zip(&n.outputs) {
+        if let Operand::Runtime(v) = r
+            && v.0 >= before
+            && !o.is_empty()
+        {
+            b.graph.values[v.0].name = o.to_string();
+        }
+    }
+    Ok(Some(results))
+}
+
+/// What a name stands for; `None` when that is unknown.
+fn resolve<'a>(b: &mut Builder<'a, '_>, name: &'a str) -> Res<Option<Operand>> {
+    if name.is_empty() {
+        return Ok(Some(Operand::None));
+    }
+    let slot = match b.slots.get(name) {
+        Some(&Slot::Initializer(bytes)) => {
+            let tensor = Tensor::parse(bytes)?;
+            let value = decode(&tensor, &mut b.files).map_err(|f| named(f, name))?;
+            b.charge(value.len())?;
+            b.slots.insert(name, Slot::Const(value.clone()));
+            Slot::Const(value)
+        }
+        Some(slot) => slot.clone(),
+        None => return bad(format!("input {name:?} does not exist")),
+    };
+    Ok(match slot {
+        Slot::Const(value) => Some(Operand::Const { value, name: name.to_string() }),
+        Slot::Runtime(v) => Some(Operand::Runtime(v)),
+        Slot::Initializer(_) | Slot::Unknown => None,
+    })
+}
+
+fn named(f: Fail, name: &str) -> Fail {
+    match f {
+        Fail::Invalid(m) => Fail::Invalid(format!("initializer {name:?}: {m}")),
+        Fail::Unsupported { what, remedy } => Fail::Unsupported { what: format!("initializer {name:?}: {what}"), remedy },
+        e @ Fail::Error(_) => e,
+    }
+}
+
+/// Declares an output.
+fn output(b: &mut Builder<'_, '_>, name: &str) -> Result<()> {
+    let value = match b.slots.get(name) {
+        Some(&Slot::Runtime(v)) => v,
+        Some(Slot::Unknown) => return Ok(()),
+        _ => {
+            b.problem(name, "output", "the output is a constant", "leave it out with --outputs");
+            return Ok(());
+        }
+    };
+    let value = if b.graph.inputs.contains(&value) {
+        // An output is always something that a node writes.
+        let shape = b.graph.shape(value).to_vec();
+        b.graph.node(format!("{name}/copy"), "Identity", Op::Reshape, &[value], &shape)
+    } else {
+        value
+    };
+    b.graph.outputs.push(value);
+    b.graph.output_names.push(name.to_string());
+    Ok(())
+}

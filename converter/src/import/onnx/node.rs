@@ -1,0 +1,259 @@
+//! What an operator sees of its node.
+
+use super::builder::Builder;
+use super::fail::{Res, bad, unsupported};
+use super::proto::{Attribute, Node, Tensor};
+use super::shape;
+use super::tensor::{Const, Data, Files, decode};
+use crate::ir::{Op, ValueId};
+use std::cell::RefCell;
+use std::collections::HashSet;
+use std::sync::Arc;
+
+/// An input or a result.
+#[derive(Clone, Debug)]
+pub(super) enum Operand {
+    /// Left out.
+    None,
+    Runtime(ValueId),
+    Const {
+        value: Const,
+        /// The source's name.
+        name: String,
+    },
+}
+
+/// A node with its inputs resolved.
+pub(super) struct Ctx<'c, 'a, 'p> {
+    pub b: &'c mut Builder<'a, 'p>,
+    pub node: &'a Node<'a>,
+    /// What the node is called.
+    pub name: &'c str,
+    pub inputs: Vec<Operand>,
+    attributes: Vec<Attribute<'a>>,
+    /// Attributes that somebody asked for. The others are not supported, which keeps us from misreading what we do not know.
+    seen: RefCell<HashSet<&'static str>>,
+}
+
+impl<'c, 'a, 'p> Ctx<'c, 'a, 'p> {
+    pub(super) fn new(b: &'c mut Builder<'a, 'p>, node: &'a Node<'a>, name: &'c str, inputs: Vec<Operand>) -> Res<Self> {
+        let attributes = node.attributes.iter().map(|&a| Attribute::parse(a)).collect::<Result<Vec<_>, _>>()?;
+        Ok(Self { b, node, name, inputs, attributes, seen: RefCell::default() })
+    }
+
+    pub(super) fn opset(&self) -> i64 {
+        self.b.opset
+    }
+
+    // Attributes.
+
+    fn attribute(&self, name: &'static str, kind: i64) -> Res<Option<&Attribute<'a>>> {
+        self.seen.borrow_mut().insert(name);
+        let Some(a) = self.attributes.iter().find(|a| a.name == name) else { return Ok(None) };
+        // Old files do not say what an attribute is.
+        if a.kind != 0 && a.kind != kind {
+            return bad(format!("attribute {name} has type {}, expected {kind}", a.kind));
+        }
+        Ok(Some(a))
+    }
+
+    pub(super) fn int(&self, name: &'static str, default: i64) -> Res<i64> {
+        Ok(self.attribute(name, 2)?.map_or(default, |a| a.i))
+    }
+
+    pub(super) fn flag(&self, name: &'static str, default: bool) -> Res<bool> {
+        Ok(self.int(name, i64::from(default))? != 0)
+    }
+
+    pub(super) fn float(&self, name: &'static str, default: f32) -> Res<f32> {
+        match self.attribute(name, 1)? {
+            Some(a) if a.f.is_nan() => bad(format!("attribute {name} is not a number")),
+            a => Ok(a.map_or(default, |a| a.f)),
+        }
+    }
+
+    pub(super) fn string(&self, name: &'static str, default: &'static str) -> Res<&str> {
+        match self.attribute(name, 3)? {
+            Some(a) => std::str::from_utf8(a.s).or_else(|_| bad(format!("attribute {name} is not text"))),
+            None => Ok(default),
+        }
+    }
+
+    pub(super) fn int_list(&self, name: &'static str) -> Res<Option<Vec<i64>>> {
+        Ok(self.attribute(name, 7)?.map(|a| a.ints.clone()))
+    }
+
+    pub(super) fn float_list(&self, name: &'static str) -> Res<Option<Vec<f32>>> {
+        Ok(self.attribute(name, 6)?.map(|a| a.floats.clone()))
+    }
+
+    pub(super) fn has(&self, name: &'static str) -> bool {
+        self.seen.borrow_mut().insert(name);
+        self.attributes.iter().any(|a| a.name == name)
+    }
+
+    /// A tensor; it cannot lie outside the file.
+    pub(super) fn tensor(&mut self, name: &'static str) -> Res<Option<Const>> {
+        let Some(bytes) = self.attribute(name, 4)?.and_then(|a| a.t) else { return Ok(None) };
+        let value = decode(&Tensor::parse(bytes)?, &mut Files::new(None))?;
+        self.b.charge(value.len())?;
+        Ok(Some(value))
+    }
+
+    /// Attributes that do not change the result.
+    pub(super) fn ignore(&self, names: &[&'static str]) {
+        self.seen.borrow_mut().extend(names);
+    }
+
+    /// Refuses attributes that nobody asked for.
+    pub(super) fn check_attributes(&self) -> Res<()> {
+        let seen = self.seen.borrow();
+        match self.attributes.iter().find(|a| !seen.contains(a.name)) {
+            Some(a) => unsupported(format!("attribute {:?}", a.name), "export the model without it"),
+            None => Ok(()),
+        }
+    }
+
+    // Inputs.
+
+    pub(super) fn operand(&self, i: usize) -> &Operand {
+        self.inputs.get(i).unwrap_or(&Operand::None)
+    }
+
+    pub(super) fn is_present(&self, i: usize) -> bool {
+        !matches!(self.operand(i), Operand::None)
+    }
+
+    pub(super) fn is_const(&self, i: usize) -> bool {
+        matches!(self.operand(i), Operand::Const { .. })
+    }
+
+    /// A tensor that the network computes.
+    pub(super) fn runtime(&self, i: usize) -> Res<ValueId> {
+        match self.operand(i) {
+            Operand::Runtime(v) => Ok(*v),
+            Operand::Const { .. } => unsupported(format!("input {i} is a constant"), "fold constants before exporting the model"),
+            Operand::None => bad(format!("input {i} is missing")),
+        }
+    }
+
+    /// A tensor that the network computes, or a constant of floats as it is.
+    pub(super) fn value(&mut self, i: usize) -> Res<ValueId> {
+        match self.operand(i) {
+            Operand::Const { .. } => self.weight(i, "", true, |c| Ok((c.dims.clone(), None))),
+            _ => self.runtime(i),
+        }
+    }
+
+    /// A constant, if the input is there.
+    pub(super) fn constant(&self, i: usize) -> Res<Option<&Const>> {
+        match self.operand(i) {
+            Operand::Const { value, .. } => Ok(Some(value)),
+            Operand::None => Ok(None),
+            Operand::Runtime(_) => unsupported(format!("input {i} is computed at run time"), "make it a constant"),
+        }
+    }
+
+    /// Constant integers, if the input is there.
+    pub(super) fn ints(&self, i: usize) -> Res<Option<Vec<i64>>> {
+        match self.constant(i)? {
+            None => Ok(None),
+            Some(Const { data: Data::Int(v), dims }) if dims.len() <= 1 && v.len() <= 4096 => Ok(Some(v.to_vec())),
+            Some(c) => bad(format!("input {i} should be a short list of integers, it has shape {:?}", c.dims)),
+        }
+    }
+
+    /// A constant of one integer, if the input is there.
+    pub(super) fn scalar_int(&self, i: usize) -> Res<Option<i64>> {
+        match self.ints(i)?.as_deref() {
+            None => Ok(None),
+            Some([v]) => Ok(Some(*v)),
+            Some(_) => bad(format!("input {i} should be one integer")),
+        }
+    }
+
+    /// A constant of one float, if the input is there.
+    pub(super) fn scalar_float(&self, i: usize) -> Res<Option<f32>> {
+        match self.constant(i)? {
+            None => Ok(None),
+            Some(Const { data: Data::Float(v), .. }) if v.len() == 1 && !v[0].is_nan() => Ok(Some(v[0])),
+            Some(_) => bad(format!("input {i} should be one number")),
+        }
+    }
+
+    /// A list that is an attribute in older opsets and an input in newer ones.
+    pub(super) fn axes(&self, input: usize) -> Res<Option<Vec<i64>>> {
+        match self.int_list("axes")? {
+            Some(a) => Ok(Some(a)),
+            None => self.ints(input),
+        }
+    }
+
+    pub(super) fn shape(&self, v: ValueId) -> Vec<usize> {
+        self.b.graph.shape(v).to_vec()
+    }
+
+    // Results.
+
+    /// Appends a node of the IR. The one that stands for the source's node has an empty suffix.
+    pub(super) fn emit(&mut self, suffix: &str, op: Op, inputs: &[ValueId], shape: &[usize]) -> Res<ValueId> {
+        match shape::count(shape) {
+            Some(n) if n > 0 && shape.len() <= shape::MAX_RANK => {}
+            _ => return unsupported(format!("a tensor of shape {shape:?}"), "it is empty or too large"),
+        }
+        let name = if suffix.is_empty() { self.name.to_string() } else { format!("{}/{suffix}", self.name) };
+        Ok(self.b.graph.node(name, self.node.op_type, op, inputs, shape))
+    }
+
+    /// A constant of the graph made from input `i`. `make` gives its shape and, where they change, its elements; what it does
+    /// is known by `form`, so that a shared weight stays shared. It counts as parameters once; `trainable` says of which kind.
+    pub(super) fn weight(
+        &mut self,
+        i: usize,
+        form: &str,
+        trainable: bool,
+        make: impl FnOnce(&Const) -> Res<(Vec<usize>, Option<Vec<f32>>)>,
+    ) -> Res<ValueId> {
+        let Operand::Const { value, name } = self.operand(i).clone() else {
+            return match self.operand(i) {
+                Operand::None => bad(format!("input {i} is missing")),
+                _ => unsupported(format!("input {i} is computed at run time"), "make it a constant"),
+            };
+        };
+        let Data::Float(data) = &value.data else { return bad(format!("input {i} ({name:?}) holds integers, not floats")) };
+        if value.len() == 0 {
+            return bad(format!("input {i} ({name:?}) is empty"));
+        }
+        let key = (name, form.to_string());
+        if let Some(&v) = self.b.weights.get(&key) {
+            return Ok(v);
+        }
+        let (dims, changed) = make(&value)?;
+        let data = match changed {
+            Some(new) => {
+                self.b.charge(new.len())?;
+                Arc::new(new)
+            }
+            None => data.clone(),
+        };
+        if shape::count(&dims) != Some(data.len()) {
+            return bad(format!("input {i} ({:?}) has shape {:?}, which does not fit", key.0, value.dims));
+        }
+        // Single numbers are coefficients of formulas.
+        if value.len() > 1 && self.b.counted.insert(key.0.clone()) {
+            self.b.graph.total_parameters += value.len() as u64;
+            if trainable {
+                self.b.graph.trainable_parameters += value.len() as u64;
+            }
+        }
+        let v = self.b.graph.constant(key.0.clone(), &dims, data);
+        self.b.weights.insert(key, v);
+        Ok(v)
+    }
+
+    /// A constant of the graph that the source does not have.
+    pub(super) fn number(&mut self, value: f32) -> ValueId {
+        let name = format!("{}/{value}", self.name);
+        self.b.graph.constant(name, &[], Arc::new(vec![value]))
+    }
+}

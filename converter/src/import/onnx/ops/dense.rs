@@ -1,0 +1,125 @@
+//! Gemm and MatMul with constant weights.
+
+use super::super::fail::{bad, unsupported};
+use super::super::node::{Ctx, Operand};
+use super::Values;
+use super::conv::{floats, permuted};
+use crate::ir::{Act, BinaryOp, Op, ValueId};
+
+/// `alpha * A * B + beta * C`, the factors folded into the constants.
+pub(super) fn gemm(cx: &mut Ctx<'_, '_, '_>) -> Values {
+    let (alpha, beta) = (cx.float("alpha", 1.0)?, cx.float("beta", 1.0)?);
+    let (trans_a, trans_b) = (cx.flag("transA", false)?, cx.flag("transB", false)?);
+    let mut a = cx.runtime(0)?;
+    let [rows, cols] = cx.shape(a)[..] else { return bad("Gemm wants matrices") };
+    let [m, k] = if trans_a { [cols, rows] } else { [rows, cols] };
+    if trans_a {
+        a = cx.emit("a", Op::Transpose { perm: vec![1, 0] }, &[a], &[m, k])?;
+    }
+    let Some(b) = cx.constant(1)? else { return bad("the weights are missing") };
+    let [rows, cols] = b.dims[..] else { return bad("Gemm wants matrices") };
+    let [kb, n] = if trans_b { [cols, rows] } else { [rows, cols] };
+    if kb != k {
+        return bad(format!("weights of shape {:?} do not fit {k} inputs", b.dims));
+    }
+    let weight = cx.weight(1, &format!("gemm {trans_b} {alpha}"), true, |c| {
+        if !trans_b && alpha == 1.0 {
+            return Ok((vec![k, n], None));
+        }
+        let mut v = if trans_b { permuted(floats(c)?, [1, n, k], [0, 2, 1]) } else { floats(c)?.to_vec() };
+        v.iter_mut().for_each(|v| *v *= alpha);
+        Ok((vec![k, n], Some(v)))
+    })?;
+    let dense = |cx: &mut Ctx<'_, '_, '_>, suffix: &str, bias: Option<ValueId>| {
+        let inputs: Vec<ValueId> = [a, weight].into_iter().chain(bias).collect();
+        cx.emit(suffix, Op::Dense { bias: bias.is_some(), act: Act::None }, &inputs, &[m, n])
+    };
+    let c = match cx.operand(2).clone() {
+        Operand::None => return Ok(vec![dense(cx, "", None)?]),
+        _ if beta == 0.0 => return Ok(vec![dense(cx, "", None)?]),
+        Operand::Const { value, .. } => {
+            let dims = value.dims.clone();
+            if super::super::shape::broadcast(&dims, &[m, n])? != [m, n] {
+                return bad(format!("C of shape {dims:?} does not fit {m} by {n}"));
+            }
+            // One row that holds for all, or one number.
+            if dims.len() < 2 || dims[0] == 1 {
+                let bias = cx.weight(2, &format!("bias {n} {beta}"), true, |c| {
+                    let v = floats(c)?;
+                    if v.len() == n && beta == 1.0 {
+                        return Ok((vec![n], None));
+                    }
+                    Ok((vec![n], Some((0..n).map(|i| v[i % v.len()] * beta).collect())))
+                })?;
+                return Ok(vec![dense(cx, "", Some(bias))?]);
+            }
+            cx.weight(2, &format!("scaled {beta}"), true, |c| {
+                Ok((dims, if beta == 1.0 { None } else { Some(floats(c)?.iter().map(|v| v * beta).collect()) }))
+            })?
+        }
+        Operand::Runtime(c) if beta == 1.0 => c,
+        Operand::Runtime(c) => {
+            let (shape, factor) = (cx.shape(c), cx.number(beta));
+            cx.emit("beta", Op::Binary { op: BinaryOp::Mul, act: Act::None }, &[c, factor], &shape)?
+        }
+    };
+    let y = dense(cx, "", None)?;
+    Ok(vec![cx.emit("c", Op::Binary { op: BinaryOp::Add, act: Act::None }, &[y, c], &[m, n])?])
+}
+
+/// `x [.., K]` times a constant `[K, N]`, or a constant `[M, K]` times `x [.., K, N]`.
+pub(super) fn matmul(cx: &mut Ctx<'_, '_, '_>) -> Values {
+    if cx.is_const(0) {
+        return from_left(cx);
+    }
+    let x = cx.runtime(0)?;
+    let xs = cx.shape(x);
+    let (Some(&k), Some(b)) = (xs.last(), cx.constant(1)?) else { return bad("MatMul wants two tensors") };
+    let dims = b.dims.clone();
+    // A vector gives a column whose axis goes away again.
+    let (kb, n, lead) = match dims[..] {
+        [k] => (k, 1, 0),
+        [ref lead @ .., k, n] if lead.iter().all(|&d| d == 1) => (k, n, lead.len()),
+        _ => return unsupported(format!("weights of shape {dims:?}"), "only one matrix of weights is supported"),
+    };
+    if kb != k {
+        return bad(format!("weights of shape {dims:?} do not fit {k} inputs"));
+    }
+    let weight = cx.weight(1, "matrix", true, |_| Ok((vec![k, n], None)))?;
+    let mut shape = xs[..xs.len() - 1].to_vec();
+    shape.push(n);
+    let y = cx.emit("", Op::Dense { bias: false, act: Act::None }, &[x, weight], &shape)?;
+    // Axes of 1 that only the weights have come in front.
+    let missing = if dims.len() > 1 { (lead + 2).saturating_sub(xs.len().max(2)) } else { 0 };
+    if dims.len() == 1 {
+        shape.pop();
+    }
+    if missing > 0 {
+        shape.splice(0..0, vec![1; missing]);
+    }
+    if dims.len() == 1 || missing > 0 {
+        return Ok(vec![cx.emit("axes", Op::Reshape, &[y], &shape)?]);
+    }
+    Ok(vec![y])
+}
+
+/// `A x = (x' A')'`.
+fn from_left(cx: &mut Ctx<'_, '_, '_>) -> Values {
+    let x = cx.runtime(1)?;
+    let xs = cx.shape(x);
+    let Some(a) = cx.constant(0)? else { return bad("MatMul wants two tensors") };
+    let ([m, k], [lead @ .., kx, n]) = (&a.dims[..], &xs[..]) else {
+        return unsupported(format!("shapes {:?} and {xs:?}", a.dims), "only one matrix of weights is supported");
+    };
+    let (m, k, kx, n) = (*m, *k, *kx, *n);
+    if k != kx {
+        return bad(format!("weights of shape {:?} do not fit {xs:?}", a.dims));
+    }
+    let weight = cx.weight(0, "transposed", true, |c| Ok((vec![k, m], Some(permuted(floats(c)?, [1, m, k], [0, 2, 1])))))?;
+    let mut perm: Vec<usize> = (0..xs.len()).collect();
+    perm.swap(xs.len() - 2, xs.len() - 1);
+    let with = |tail: [usize; 2]| [lead, &tail].concat();
+    let t = cx.emit("x", Op::Transpose { perm: perm.clone() }, &[x], &with([n, k]))?;
+    let y = cx.emit("", Op::Dense { bias: false, act: Act::None }, &[t, weight], &with([n, m]))?;
+    Ok(vec![cx.emit("y", Op::Transpose { perm }, &[y], &with([m, n]))?])
+}

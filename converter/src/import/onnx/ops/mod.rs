@@ -1,0 +1,155 @@
+//! The operators, one file per family. Each takes a node with at least one input that the network computes, and writes
+//! nodes of the IR that mean the same.
+
+mod activation;
+mod arithmetic;
+mod conv;
+mod dense;
+pub(super) mod layout;
+mod norm;
+mod pieces;
+mod pool;
+mod reduce;
+mod resize;
+mod window;
+
+use super::fail::Res;
+use super::node::Ctx;
+use super::proto::Node;
+use crate::ir::ValueId;
+
+/// The results of an operator, as many as we have.
+type Values = Res<Vec<ValueId>>;
+
+/// Reads one node.
+type Import = fn(&mut Ctx<'_, '_, '_>) -> Values;
+
+/// Whether this is the domain of the standard operators.
+pub(super) fn is_onnx_domain(domain: &str) -> bool {
+    matches!(domain, "" | "ai.onnx")
+}
+
+/// Whether there is any hope for a node.
+pub(super) fn is_known(n: &Node<'_>) -> bool {
+    if n.domain == "com.microsoft" {
+        return n.op_type == "FusedConv";
+    }
+    is_onnx_domain(n.domain) && n.op_type != "FusedConv" && (find(n.op_type).is_some() || CONSTANT_ONLY.contains(&n.op_type))
+}
+
+/// Operators that we evaluate when their inputs are known and refuse otherwise.
+const CONSTANT_ONLY: &[&str] = &[
+    "Constant",
+    "ConstantOfShape",
+    "Shape",
+    "Size",
+    "Range",
+    "Floor",
+    "Ceil",
+    "Round",
+    "Sign",
+    "Log",
+    "Mod",
+    "Not",
+    "Equal",
+    "Greater",
+    "Less",
+    "GreaterOrEqual",
+    "LessOrEqual",
+    "And",
+    "Or",
+    "Xor",
+    "ReduceProd",
+    "ReduceMin",
+    "DequantizeLinear",
+    "CastLike",
+];
+
+/// Operators that we do not have, but know to give what has the shape of their first input.
+pub(super) fn keeps_shape(op: &str) -> bool {
+    matches!(
+        op,
+        "Softplus"
+            | "Softsign"
+            | "Mish"
+            | "Gelu"
+            | "Erf"
+            | "Log"
+            | "Celu"
+            | "ThresholdedRelu"
+            | "Sin"
+            | "Cos"
+            | "Tan"
+            | "Floor"
+            | "Ceil"
+            | "Round"
+            | "Sign"
+            | "LRN"
+            | "InstanceNormalization"
+            | "LayerNormalization"
+            | "GroupNormalization"
+            | "BatchNormalization"
+            | "Hardmax"
+            | "QuantizeLinear"
+            | "DequantizeLinear"
+            | "Cast"
+            | "CumSum"
+            | "Not"
+            | "Pow"
+            | "PRelu"
+            | "Shrink"
+            | "MeanVarianceNormalization"
+            | "LpNormalization"
+            | "Swish"
+    )
+}
+
+fn find(op: &str) -> Option<Import> {
+    Some(match op {
+        "Conv" => conv::conv,
+        "FusedConv" => conv::fused,
+        "ConvTranspose" => conv::transposed,
+        "MaxPool" => pool::max,
+        "AveragePool" => pool::average,
+        "GlobalAveragePool" | "GlobalMaxPool" => reduce::global,
+        "ReduceMean" | "ReduceSum" | "ReduceMax" => reduce::reduce,
+        "Gemm" => dense::gemm,
+        "MatMul" => dense::matmul,
+        "BatchNormalization" => norm::batch_norm,
+        "Softmax" | "LogSoftmax" => norm::softmax,
+        "Relu" | "LeakyRelu" | "Elu" | "Selu" | "HardSigmoid" | "HardSwish" | "Sigmoid" | "Tanh" | "Exp" | "Sqrt" => {
+            activation::unary
+        }
+        "Clip" => activation::clip,
+        "PRelu" => activation::prelu,
+        "Add" | "Sub" | "Mul" | "Div" => arithmetic::binary,
+        "Min" | "Max" | "Sum" | "Mean" => arithmetic::variadic,
+        "Pow" => arithmetic::pow,
+        "Neg" | "Reciprocal" | "Abs" => arithmetic::unary,
+        "Identity" | "Dropout" | "Cast" => layout::nothing,
+        "Reshape" | "Flatten" | "Squeeze" | "Unsqueeze" => layout::reshape,
+        "Transpose" => layout::transpose,
+        "Concat" => pieces::concat,
+        "Slice" => pieces::slice,
+        "Split" => pieces::split,
+        "Gather" => pieces::gather,
+        "Pad" => pieces::pad,
+        "Expand" => pieces::expand,
+        "Tile" => pieces::tile,
+        "Where" => pieces::select,
+        "Upsample" | "Resize" => resize::resize,
+        "DepthToSpace" => resize::depth_to_space,
+        "SpaceToDepth" => resize::space_to_depth,
+        _ => return None,
+    })
+}
+
+pub(super) fn import(cx: &mut Ctx<'_, '_, '_>) -> Values {
+    match find(cx.node.op_type) {
+        Some(f) => f(cx),
+        None => super::fail::unsupported(
+            "the operator is only supported on constants",
+            "export the model without it, or cut the network before it with --outputs",
+        ),
+    }
+}

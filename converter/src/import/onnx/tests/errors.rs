@@ -1,0 +1,133 @@
+//! What is refused, and how.
+
+use super::unsupported;
+use super::write::{floats, int, int64s, ints, model, node, text, value};
+use crate::error::Error;
+use crate::import::{Options, onnx};
+use crate::ir::Graph;
+
+fn import(bytes: &[u8]) -> crate::Result<Graph> {
+    onnx::import(bytes, None, &Options::default())
+}
+
+fn invalid(bytes: &[u8]) -> String {
+    match import(bytes) {
+        Err(Error::Invalid(m)) => m,
+        other => panic!("expected invalid, got {other:?}"),
+    }
+}
+
+#[test]
+fn everything_unsupported_is_listed_at_once() {
+    let weights = floats("w", &[2, 2, 1, 1], &[1.0; 4]);
+    let nodes = [
+        node("Softplus", &["x"], &["a"], &[]),
+        node("Conv", &["a", "w"], &["b"], &[]),
+        node("AveragePool", &["b"], &["c"], &[ints("kernel_shape", &[2, 2]), ints("pads", &[3, 0, 0, 0])]),
+        node("Pad", &["x", "p"], &["d"], &[text("mode", "reflect")]),
+        node("BatchNormalization", &["x", "g", "g", "g", "g"], &["e"], &[int("training_mode", 1)]),
+        node("Relu", &["x"], &["f"], &[int("surprise", 1)]),
+        node("MaxPool", &["x"], &["h", "indices"], &[ints("kernel_shape", &[1, 1])]),
+        node("Cast", &["indices"], &["i"], &[int("to", 1)]),
+        node("Erf", &["x"], &["dead"], &[]),
+    ];
+    let inits = [weights, int64s("p", &[8], &[0, 0, 1, 1, 0, 0, 1, 1]), floats("g", &[2], &[1.0, 2.0])];
+    let bytes = model(14, &[], &inits, &nodes, &["c", "d", "e", "f", "h", "i"]);
+    let all = unsupported(import(&bytes));
+    let got: Vec<(&str, &str)> = all.iter().map(|u| (u.node.as_str(), u.kind.as_str())).collect();
+    let want = [
+        ("Softplus#0", "Softplus"),
+        ("AveragePool#2", "AveragePool"),
+        ("Pad#3", "Pad"),
+        ("BatchNormalization#4", "BatchNormalization"),
+        ("Relu#5", "Relu"),
+        ("MaxPool#6", "MaxPool"),
+    ];
+    assert_eq!(got, want, "{all:#?}");
+    assert!(all[3].what.contains("training_mode") && !all[3].remedy.is_empty());
+}
+
+#[test]
+fn cutting_the_outputs_leaves_out_what_is_not_needed() {
+    let nodes = [node("Relu", &["x"], &["a"], &[]), node("Erf", &["a"], &["b"], &[]), node("Tanh", &["b"], &["c"], &[])];
+    let bytes = model(14, &[], &[], &nodes, &["c"]);
+    assert_eq!(unsupported(import(&bytes)).len(), 1);
+    let options = Options { outputs: vec!["a".into()], ..Options::default() };
+    let g = onnx::import(&bytes, None, &options).unwrap();
+    assert_eq!((g.nodes.len(), g.output_names.as_slice()), (1, ["a".to_string()].as_slice()));
+    let options = Options { outputs: vec!["nowhere".into()], ..Options::default() };
+    assert!(matches!(onnx::import(&bytes, None, &options), Err(Error::Invalid(m)) if m.contains("nowhere")));
+}
+
+#[test]
+fn unknown_extents_need_a_shape() {
+    let nodes = [node("Relu", &["x"], &["a"], &[]), node("Add", &["a", "z"], &["b"], &[])];
+    let inputs = [value("x", &[-1, 3, -2, -3]), value("z", &[1, 3, -2, -3])];
+    let bytes = model(14, &inputs, &[], &nodes, &["b"]);
+    let all = unsupported(import(&bytes));
+    assert_eq!(all.iter().map(|u| u.node.as_str()).collect::<Vec<_>>(), ["x", "z"]);
+    assert!(all[0].what.contains("d2") && all[0].remedy.contains("--input-shape"), "{all:?}");
+    // One shape names the symbols of the others.
+    let given = |name: &str, dims: &[usize]| Options { input_shapes: vec![(name.into(), dims.to_vec())], ..Options::default() };
+    let g = onnx::import(&bytes, None, &given("x", &[2, 3, 5, 7])).unwrap();
+    assert_eq!(g.shape(g.inputs[1]), [1, 3, 5, 7]);
+    assert_eq!(g.shape(g.outputs[0]), [2, 3, 5, 7]);
+    assert!(matches!(onnx::import(&bytes, None, &given("y", &[1])), Err(Error::Invalid(_))));
+    assert!(matches!(onnx::import(&bytes, None, &given("x", &[1])), Err(Error::Invalid(_))));
+}
+
+#[test]
+fn broken_graphs_are_invalid() {
+    let relu = |i: &str, o: &str| node("Relu", &[i], &[o], &[]);
+    assert!(invalid(&model(14, &[], &[], &[relu("a", "b"), relu("b", "a")], &["b"])).contains("depends on itself"));
+    assert!(invalid(&model(14, &[], &[], &[relu("x", "b"), relu("x", "b")], &["b"])).contains("written twice"));
+    assert!(invalid(&model(14, &[], &[], &[relu("x", "x")], &["x"])).contains("written twice"));
+    assert!(invalid(&model(14, &[], &[], &[relu("nothing", "b")], &["b"])).contains("does not exist"));
+    assert!(invalid(&model(14, &[], &[], &[relu("x", "b")], &["c"])).contains("does not exist"));
+    assert!(invalid(&model(14, &[], &[], &[relu("x", "b")], &[])).contains("no outputs"));
+    assert!(invalid(&model(14, &[], &[], &[node("", &["x"], &["b"], &[])], &["b"])).contains("no operator"));
+    let twice = [floats("w", &[1], &[1.0]), floats("w", &[1], &[1.0])];
+    assert!(invalid(&model(14, &[], &twice, &[relu("x", "b")], &["b"])).contains("twice"));
+    let lies = [floats("w", &[1 << 40], &[1.0])];
+    assert!(invalid(&model(14, &[], &lies, &[node("Add", &["x", "w"], &["b"], &[])], &["b"])).contains("1099511627776"));
+    let lies = [floats("w", &[3], &[1.0])];
+    assert!(invalid(&model(14, &[], &lies, &[node("Add", &["x", "w"], &["b"], &[])], &["b"])).contains("4 bytes"));
+    assert!(invalid(b"").contains("ONNX"));
+    assert!(invalid(b"hello, this is no model").contains("ONNX"));
+    assert_eq!(unsupported(import(&model(22, &[], &[], &[relu("x", "b")], &["b"])))[0].what, "opset 22");
+    assert_eq!(unsupported(import(&model(6, &[], &[], &[relu("x", "b")], &["b"])))[0].what, "opset 6");
+}
+
+#[test]
+fn nodes_in_disorder_are_sorted() {
+    let nodes = [node("Tanh", &["b"], &["c"], &[]), node("Sigmoid", &["a"], &["b"], &[]), node("Relu", &["x"], &["a"], &[])];
+    let g = import(&model(14, &[], &[], &nodes, &["c"])).unwrap();
+    g.verify().unwrap();
+    assert_eq!(g.nodes.iter().map(|n| n.kind.as_str()).collect::<Vec<_>>(), ["Relu", "Sigmoid", "Tanh"]);
+}
+
+#[test]
+fn an_output_is_always_written_by_a_node() {
+    let g = import(&model(14, &[], &[], &[node("Identity", &["x"], &["a"], &[])], &["a", "x"])).unwrap();
+    g.verify().unwrap();
+    assert_eq!(g.output_names, ["a", "x"]);
+    assert_eq!(g.nodes.len(), 2);
+    let constant = model(14, &[], &[floats("w", &[1], &[1.0])], &[node("Identity", &["w"], &["a"], &[])], &["a"]);
+    assert!(unsupported(import(&constant))[0].what.contains("constant"));
+}
+
+#[test]
+fn shared_weights_are_counted_once() {
+    let w = floats("w", &[2, 2, 1, 1], &[1.0; 4]);
+    let p = floats("p", &[2], &[1.0; 2]);
+    let m = floats("m", &[2], &[1.0; 2]);
+    let nodes = [
+        node("Conv", &["x", "w"], &["a"], &[]),
+        node("Conv", &["a", "w"], &["b"], &[]),
+        node("BatchNormalization", &["b", "p", "p", "m", "m"], &["c"], &[]),
+    ];
+    let g = import(&model(14, &[], &[w, p, m], &nodes, &["c"])).unwrap();
+    assert_eq!((g.total_parameters, g.trainable_parameters), (8, 6));
+    let convs: Vec<_> = g.nodes.iter().filter(|n| n.kind == "Conv" && n.inputs.len() == 2).collect();
+    assert_eq!((convs.len(), convs[0].inputs[1]), (2, convs[1].inputs[1]));
+}

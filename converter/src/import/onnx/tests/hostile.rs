@@ -1,0 +1,127 @@
+//! Bytes that nobody should trust: they may be refused, or even mean something, but they must not panic or take long.
+
+use super::write::{int, int64s, model, node};
+use crate::error::Error;
+use crate::import::{Options, onnx};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// xorshift.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, n: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 % n.max(1) as u64) as usize
+    }
+}
+
+fn try_import(bytes: &[u8], folder: &Path) {
+    if let Ok(g) = onnx::import(bytes, Some(folder), &Options::default()) {
+        // What is accepted must be sound.
+        g.verify().unwrap_or_else(|e| panic!("an inconsistent network was accepted: {e}"));
+    }
+}
+
+#[test]
+fn mutations_do_not_panic() {
+    let folder = super::data();
+    let models = super::models(&folder);
+    let each = 12_000 / models.len();
+    for (m, path) in models.iter().enumerate() {
+        let good = std::fs::read(path).unwrap();
+        let mut random = Random(0x9e37_79b9_7f4a_7c15 ^ m as u64);
+        for _ in 0..each / 3 {
+            try_import(&good[..random.below(good.len())], &folder);
+        }
+        for _ in 0..each {
+            let mut bytes = good.clone();
+            for _ in 0..1 + random.below(3) {
+                let at = random.below(bytes.len());
+                match random.below(4) {
+                    0 => bytes[at] ^= 1 << random.below(8),
+                    1 => bytes[at] = [0, 0xff, 0x7f, 0x80, 1][random.below(5)],
+                    2 => bytes[at] = random.below(256) as u8,
+                    _ => {
+                        let (from, len) = (random.below(bytes.len()), random.below(12));
+                        let piece = bytes[from..(from + len).min(bytes.len())].to_vec();
+                        bytes.splice(at..at, piece);
+                    }
+                }
+            }
+            try_import(&bytes, &folder);
+        }
+    }
+}
+
+#[test]
+fn noise_does_not_panic() {
+    let mut random = Random(7);
+    for _ in 0..3000 {
+        let bytes: Vec<u8> = (0..random.below(200)).map(|_| random.below(256) as u8).collect();
+        try_import(&bytes, Path::new("."));
+    }
+}
+
+#[test]
+fn small_files_cannot_ask_for_much() {
+    let start = Instant::now();
+    let big = int64s("big", &[3], &[1 << 10, 1 << 10, 1 << 10]);
+    let one = int64s("one", &[1], &[1]);
+    let fill = node("ConstantOfShape", &["big"], &["c"], &[]);
+    let add = node("Add", &["x", "c"], &["y"], &[]);
+    let refused = |bytes: &[u8]| match onnx::import(bytes, None, &Options::default()) {
+        Err(Error::Invalid(m)) => m,
+        other => panic!("accepted: {other:?}"),
+    };
+    assert!(refused(&model(13, &[], std::slice::from_ref(&big), &[fill, add], &["y"])).contains("multiply"));
+    let range = node("Range", &["zero", "far", "step"], &["c"], &[]);
+    let scalars = [int64s("zero", &[], &[0]), int64s("far", &[], &[i64::MAX]), int64s("step", &[], &[1])];
+    let cast = node("Cast", &["c"], &["d"], &[int("to", 1)]);
+    let add = node("Add", &["x", "d"], &["y"], &[]);
+    assert!(refused(&model(13, &[], &scalars, &[range, cast, add.clone()], &["y"])).contains("multiply"));
+    // Doubling forty times.
+    let mut nodes = vec![node("Concat", &["one", "one"], &["c0"], &[int("axis", 0)])];
+    for i in 0..40 {
+        let (from, to) = (format!("c{i}"), format!("c{}", i + 1));
+        nodes.push(node("Concat", &[&from, &from], &[&to], &[int("axis", 0)]));
+    }
+    nodes.push(node("Cast", &["c40"], &["d"], &[int("to", 1)]));
+    nodes.push(add);
+    assert!(refused(&model(13, &[], &[one], &nodes, &["y"])).contains("multiply"));
+    assert!(start.elapsed() < Duration::from_secs(5));
+}
+
+#[test]
+fn external_data_stays_in_its_folder() {
+    use super::write::Message;
+    let folder = super::data();
+    let entry = |k: &str, v: &str| Message::default().text(1, k).text(2, v);
+    let run = |entries: &[(&str, &str)]| {
+        let t = Message::default().int(1, 4).int(2, 1).text(8, "w").int(14, 1);
+        let t = entries.iter().fold(t, |t, (k, v)| t.message(13, &entry(k, v)));
+        let bytes = model(13, &[], &[t], &[node("Add", &["x", "w"], &["y"], &[])], &["y"]);
+        onnx::import(&bytes, Some(&folder), &Options::default())
+    };
+    let invalid = |entries: &[(&str, &str)]| match run(entries) {
+        Err(Error::Invalid(m)) => m,
+        other => panic!("{entries:?}: {other:?}"),
+    };
+    let file = ("location", "external_data.bin");
+    assert!(run(&[file]).is_ok());
+    assert!(run(&[file, ("offset", "16"), ("length", "16")]).is_ok());
+    for path in ["../onnx/external_data.bin", "/etc/passwd", "a/../../x", "", "C:\\x", "..\\x"] {
+        assert!(invalid(&[("location", path)]).contains("inside"), "{path}");
+    }
+    assert!(invalid(&[]).contains("location"));
+    assert!(invalid(&[file, ("length", "20")]).contains("length"));
+    assert!(invalid(&[file, ("offset", "18446744073709551615")]).contains("wanted"));
+    assert!(invalid(&[file, ("offset", "-1")]).contains("offset"));
+    assert!(invalid(&[("location", ".")]).contains("not a file"));
+    match run(&[("location", "missing.bin")]) {
+        Err(Error::Io { path, .. }) => assert!(path.ends_with("missing.bin")),
+        other => panic!("{other:?}"),
+    }
+}
