@@ -1,6 +1,121 @@
+//! One spelling for what has several: global pooling is a reduction, a slope that is the same everywhere is a leaky ReLU, and
+//! a batch norm whose channels are not the last axis is a product and a sum.
 use super::Report;
+use super::fold_batch_norm::affine::Affine;
 use crate::error::Result;
-use crate::ir::Graph;
-pub(super) fn run(g: Graph, _: &mut Report) -> Result<Graph> {
+use crate::ir::{Act, BinaryOp, Graph, Node, Op, Pads, PoolKind, ReduceKind};
+use std::sync::Arc;
+
+pub(super) fn run(mut g: Graph, report: &mut Report) -> Result<Graph> {
+    let mut nodes = Vec::with_capacity(g.nodes.len());
+    for mut n in std::mem::take(&mut g.nodes) {
+        match &n.op {
+            Op::Pool { .. } => {
+                if let Some(kind) = global(&g, &n) {
+                    report.note("canonicalise", format!("{} '{}' covers the image", n.kind, n.name));
+                    n.op = Op::Reduce { kind, axes: vec![1, 2], keep_dims: true };
+                }
+            }
+            Op::PRelu => {
+                let slope = g.data(n.inputs[1]).map_or(&[][..], |d| d);
+                if let Some(&a) = slope.first()
+                    && slope.iter().all(|&s| s == a)
+                {
+                    report.note("canonicalise", format!("{} '{}' has one slope", n.kind, n.name));
+                    n.inputs.truncate(1);
+                    n.op = Op::Act(if a == 0.0 { Act::RELU } else { Act::Leaky(a) });
+                }
+            }
+            Op::BatchNorm { axis, .. } if axis + 1 < g.shape(n.output).len() => {
+                let axis = *axis;
+                nodes.push(spread(&mut g, &mut n, axis, report)?);
+            }
+            _ => {}
+        }
+        nodes.push(n);
+    }
+    g.nodes = nodes;
     Ok(g)
+}
+
+/// What a pooling window takes that covers the whole image and nothing else.
+fn global(g: &Graph, n: &Node) -> Option<ReduceKind> {
+    let Op::Pool { kind, window, residual: false } = &n.op else { return None };
+    let (x, y) = (g.shape(n.inputs[0]), g.shape(n.output));
+    let covers = window.kernel == [x[1], x[2]] && window.dilation == [1, 1] && window.pads == Pads::default();
+    let one = y[1] == 1 && y[2] == 1;
+    match kind {
+        _ if !covers || !one => None,
+        PoolKind::Max => Some(ReduceKind::Max),
+        PoolKind::Average | PoolKind::AverageWithPad { .. } => Some(ReduceKind::Mean),
+    }
+}
+
+/// Makes a batch norm along a middle axis the sum, and gives the product before it.
+fn spread(g: &mut Graph, n: &mut Node, axis: usize, report: &mut Report) -> Result<Node> {
+    let affine = Affine::of_batch_norm(g, n)?;
+    affine.report(report, Err(format!("its channels are axis {axis}, which is not the last, so that nothing can take it")));
+    let shape = g.shape(n.output).to_vec();
+    let mut along = vec![1; shape.len() - axis];
+    along[0] = shape[axis];
+    let [scale, shift] = affine.rounded();
+    let scale = g.constant(format!("{}/scale", n.name), &along, Arc::new(scale));
+    let shift = g.constant(format!("{}/shift", n.name), &along, Arc::new(shift));
+    let scaled = g.value(format!("{}/scaled", n.name), &shape);
+    let product = Node {
+        name: format!("{}/scaled", n.name),
+        kind: n.kind.clone(),
+        op: Op::Binary { op: BinaryOp::Mul, act: Act::None },
+        inputs: vec![n.inputs[0], scale],
+        output: scaled,
+    };
+    n.op = Op::Binary { op: BinaryOp::Add, act: Act::None };
+    n.inputs = vec![scaled, shift];
+    Ok(product)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::passes::testing::{Numbers, batch_norm, finish, same_function, window};
+
+    #[test]
+    fn global_pools_become_reductions() {
+        for (kind, becomes) in [(PoolKind::Max, ReduceKind::Max), (PoolKind::Average, ReduceKind::Mean)] {
+            let mut g = Graph::default();
+            let x = g.input("x", &[2, 3, 3, 2]);
+            let op = Op::Pool { kind, window: window(3, 1, [0; 4]), residual: false };
+            let y = g.node("p", "Pool", op, &[x], &[2, 1, 1, 2]);
+            let before = finish(g, &[y]);
+            let after = run(before.clone(), &mut Report::default()).unwrap();
+            after.verify().unwrap();
+            assert!(same_function(&before, &after) < 1e-12);
+            assert_eq!(after.nodes[0].op, Op::Reduce { kind: becomes, axes: vec![1, 2], keep_dims: true });
+        }
+    }
+
+    #[test]
+    fn windows_that_pad_stay() {
+        let mut g = Graph::default();
+        let x = g.input("x", &[1, 2, 2, 2]);
+        let op = Op::Pool { kind: PoolKind::Average, window: window(3, 1, [1, 1, 0, 0]), residual: false };
+        let y = g.node("p", "Pool", op.clone(), &[x], &[1, 1, 1, 2]);
+        let after = run(finish(g, &[y]), &mut Report::default()).unwrap();
+        assert_eq!(after.nodes[0].op, op);
+    }
+
+    #[test]
+    fn a_batch_norm_along_a_middle_axis() {
+        let (mut g, mut r) = (Graph::default(), Numbers(5));
+        let x = g.input("x", &[1, 4, 2, 3]);
+        let y = batch_norm(&mut g, &mut r, "bn", x, 1);
+        let slope = g.constant("slope", &[3], Arc::new(vec![0.25; 3]));
+        let y = g.node("prelu", "PReLU", Op::PRelu, &[y, slope], &[1, 4, 2, 3]);
+        let before = finish(g, &[y]);
+        let after = run(before.clone(), &mut Report::default()).unwrap();
+        after.verify().unwrap();
+        assert!(same_function(&before, &after) < 1e-6);
+        assert_eq!(after.nodes[2].op, Op::Act(Act::Leaky(0.25)));
+        assert!(after.nodes.iter().all(|n| !matches!(n.op, Op::BatchNorm { .. })));
+    }
 }

@@ -1,4 +1,62 @@
-use super::Report;
-pub fn explain(_r: &Report) -> String {
-    String::new()
+//! The report of the passes in words.
+use super::{Fold, Report};
+use std::fmt::Write;
+
+/// A table of all batch norms (whether and where they folded, or why not, and the range of their scales), a summary, and every
+/// other change.
+pub fn explain(report: &Report) -> String {
+    let mut text = String::new();
+    let folded = report.folds.iter().filter(|f| f.folded).count();
+    // Writing to a string does not fail.
+    let _ = writeln!(text, "{folded} of {} batch norms folded", report.folds.len());
+    if !report.folds.is_empty() {
+        let width = report.folds.iter().map(|f| f.name.chars().count()).max().unwrap_or(0).max("batch norm".len());
+        let head =
+            format!("{:<width$}  {:<6}  {:>23}  {:>8}  {:>4}  {:>8}", "batch norm", "", "|scale|", "negative", "zero", "tiny var");
+        let _ = writeln!(text, "\n{head}  where, or why not");
+        for f in &report.folds {
+            let _ = writeln!(text, "{}", row(f, width));
+        }
+    }
+    if !report.notes.is_empty() {
+        let _ = writeln!(text, "\n{} other changes", report.notes.len());
+        for note in &report.notes {
+            let _ = writeln!(text, "  {note}");
+        }
+    }
+    text
+}
+
+fn row(f: &Fold, width: usize) -> String {
+    let fate = if f.folded { "folded" } else { "kept" };
+    let s = &f.scale;
+    let range = format!("{:.3e} .. {:.3e}", s.min, s.max);
+    format!("{:<width$}  {fate:<6}  {range:>23}  {:>8}  {:>4}  {:>8}  {}", f.name, s.negative, s.zero, s.tiny_variance, f.reason)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::passes::ScaleRange;
+
+    #[test]
+    fn lists_every_batch_norm() {
+        let scale = ScaleRange { min: 0.0, max: 12.5, negative: 2, zero: 1, tiny_variance: 3 };
+        let fold = |name: &str, folded, reason: &str| Fold { name: name.into(), folded, reason: reason.into(), scale };
+        let report = Report {
+            folds: vec![fold("block1_bn", true, "into Conv2D 'block1'"), fold("bn", false, "it reads an input of the network")],
+            notes: vec!["fuse_activations: ReLU 'relu' into Conv2D 'block1'".into()],
+        };
+        let expected = "1 of 2 batch norms folded
+
+batch norm                          |scale|  negative  zero  tiny var  where, or why not
+block1_bn   folded       0.000e0 .. 1.250e1         2     1         3  into Conv2D 'block1'
+bn          kept         0.000e0 .. 1.250e1         2     1         3  it reads an input of the network
+
+1 other changes
+  fuse_activations: ReLU 'relu' into Conv2D 'block1'
+";
+        assert_eq!(explain(&report), expected);
+        assert_eq!(explain(&Report::default()), "0 of 0 batch norms folded\n");
+    }
 }

@@ -1,6 +1,195 @@
+//! Folds batch norms, and scales and shifts by constants, into the weights of their neighbours.
+//!
+//! First, chains of them become one [`Affine`] in f64. Then each goes
+//! 1. *backward* into the convolution, transposed convolution or Dense that computes its input, if nothing else reads that;
+//! 2. else *forward* into the one that reads its result, where that is exact: the convolution pads nothing (the border of zeros
+//!    would have to become a border of shifts) or the shift is zero;
+//! 3. else it stands alone as a [`Op::ScaleShift`].
+//!
+//! Weights are scaled in f64, by the product of everything that folds into them, and rounded to f32 once.
 use super::Report;
-use crate::error::Result;
-use crate::ir::Graph;
-pub(super) fn run(g: Graph, _: &mut Report) -> Result<Graph> {
-    Ok(g)
+use super::edit::Edit;
+use crate::error::{Result, invalid};
+use crate::ir::{Act, Graph, Node, Op, Pads, PoolKind, ValueId};
+use affine::Affine;
+use std::collections::{BTreeMap, HashMap};
+use target::Target;
+
+pub(super) mod affine;
+mod target;
+
+pub(super) fn run(g: Graph, report: &mut Report) -> Result<Graph> {
+    let mut e = Edit::new(g);
+    let open = chains(&mut e)?;
+    let mut f = Folder { readers: readers(&mut e), e, targets: BTreeMap::new() };
+    for (i, affine) in open {
+        f.settle(i, affine, report)?;
+    }
+    let Folder { mut e, targets, .. } = f;
+    for (i, target) in targets {
+        target.write(&mut e, i, report)?;
+    }
+    Ok(e.finish())
 }
+
+/// Every affine node, consecutive ones merged into the first.
+fn chains(e: &mut Edit) -> Result<BTreeMap<usize, Affine>> {
+    let mut open: BTreeMap<usize, Affine> = BTreeMap::new();
+    for i in 0..e.len() {
+        let Some(n) = e.visit(i) else { continue };
+        let Some((x, affine)) = Affine::of(&e.graph, &n)? else { continue };
+        if x != n.inputs[0] {
+            // The variable operand comes first from here on.
+            e.rewrite(i, n.op.clone(), vec![x, n.inputs[0]]);
+        }
+        let before = e.producer(x).filter(|p| open.contains_key(p) && e.uses(x) == 1);
+        match before {
+            Some(p) => {
+                if let Some(a) = open.get_mut(&p) {
+                    a.then(affine);
+                }
+                e.absorb(p, i);
+            }
+            None => {
+                open.insert(i, affine);
+            }
+        }
+    }
+    Ok(open)
+}
+
+/// The nodes that read each value.
+fn readers(e: &mut Edit) -> HashMap<ValueId, Vec<usize>> {
+    let mut map: HashMap<ValueId, Vec<usize>> = HashMap::new();
+    for i in 0..e.len() {
+        for v in e.visit(i).map(|n| n.inputs).unwrap_or_default() {
+            map.entry(v).or_default().push(i);
+        }
+    }
+    map
+}
+
+struct Folder {
+    e: Edit,
+    readers: HashMap<ValueId, Vec<usize>>,
+    targets: BTreeMap<usize, Target>,
+}
+
+/// Why something does not fold, in words.
+type Refusal<T> = std::result::Result<T, String>;
+
+impl Folder {
+    fn settle(&mut self, i: usize, affine: Affine, report: &mut Report) -> Result<()> {
+        let Some(n) = self.e.visit(i) else { return Ok(()) };
+        let backward = self.backward(&n, &affine);
+        let forward = match &backward {
+            Err(_) => self.forward(&n, &affine),
+            Ok(_) => Err(String::new()),
+        };
+        match (backward, forward) {
+            (Ok(p), _) => {
+                self.target(p).behind(&affine);
+                affine.report(report, Ok(format!("into {}", title(&self.e.graph.nodes[p]))));
+                self.e.absorb(p, i);
+            }
+            (Err(_), Ok(next)) => {
+                self.target(next).before(&affine);
+                affine.report(report, Ok(format!("forward into {}", title(&self.e.graph.nodes[next]))));
+                self.e.forward(i, n.inputs[0]);
+            }
+            (Err(back), Err(on)) => {
+                affine.report(report, Err(format!("{back}; {on}")));
+                let name = affine.name();
+                let [scale, shift] = affine.rounded();
+                if scale.iter().chain(&shift).any(|x| !x.is_finite()) {
+                    return Err(invalid(format!("node '{name}' ({}): its scale or shift is beyond the range of f32", n.kind)));
+                }
+                let scale = self.e.constant(format!("{name}/scale"), &[scale.len()], scale);
+                let shift = self.e.constant(format!("{name}/shift"), &[shift.len()], shift);
+                self.e.rewrite(i, Op::ScaleShift { act: Act::None }, vec![n.inputs[0], scale, shift]);
+            }
+        }
+        Ok(())
+    }
+
+    fn target(&mut self, i: usize) -> &mut Target {
+        let e = &self.e;
+        self.targets.entry(i).or_insert_with(|| Target::new(&e.graph, &e.graph.nodes[i]))
+    }
+
+    /// The node before that takes the affine into its weights.
+    fn backward(&self, n: &Node, affine: &Affine) -> Refusal<usize> {
+        let x = n.inputs[0];
+        let Some((p, producer)) = self.e.producing(x) else {
+            let what = if self.e.graph.data(x).is_some() { "a constant" } else { "an input of the network" };
+            return Err(format!("it reads {what}"));
+        };
+        let what = title(producer);
+        match &producer.op {
+            Op::Conv { residual: false, act: Act::None, .. } => {}
+            Op::ConvTranspose { act: Act::None, .. } | Op::Dense { act: Act::None, .. } => {}
+            Op::Conv { residual: true, .. } => return Err(format!("{what} adds a residual")),
+            Op::Conv { .. } | Op::ConvTranspose { .. } | Op::Dense { .. } => {
+                return Err(format!("{what} ends in an activation"));
+            }
+            Op::Act(_) | Op::PRelu | Op::Softmax { .. } => return Err(format!("the activation {what} stands before it")),
+            Op::Pool { kind: PoolKind::Max, .. } => return Err(format!("the max-pool {what} stands before it")),
+            Op::Binary { .. } | Op::Concat { .. } => return Err(format!("{what} joins several tensors before it")),
+            _ => return Err(format!("{what} stands before it")),
+        }
+        if self.e.graph.outputs.contains(&x) {
+            return Err(format!("the result of {what} is also an output of the network"));
+        }
+        if self.e.uses(x) > 1 {
+            return Err(format!("the result of {what} has {} readers", self.e.uses(x)));
+        }
+        self.own_weights(p, affine)?;
+        Ok(p)
+    }
+
+    /// The node behind that takes the affine into its weights.
+    fn forward(&self, n: &Node, affine: &Affine) -> Refusal<usize> {
+        let y = n.output;
+        if self.e.graph.outputs.contains(&y) {
+            return Err("its result is an output of the network".into());
+        }
+        let readers = self.readers.get(&y).map_or(&[][..], |r| r);
+        let [next] = readers else { return Err(format!("its result has {} readers", readers.len())) };
+        let node = &self.e.graph.nodes[*next];
+        let what = title(node);
+        let centred = affine.shift.iter().all(|&t| t == 0.0);
+        match &node.op {
+            Op::Conv { pre_relu: true, .. } | Op::Act(_) | Op::PRelu => return Err(format!("the activation {what} follows")),
+            Op::Conv { .. } | Op::Dense { .. } | Op::ConvTranspose { .. } if node.inputs[0] != y => {
+                return Err(format!("{what} adds it"));
+            }
+            Op::Conv { window, .. } if window.pads != Pads::default() && !centred => {
+                return Err(format!("{what} pads it with zeros, to which the shift does not apply"));
+            }
+            Op::ConvTranspose { .. } if !centred => return Err(format!("{what} reads it, unevenly at the border")),
+            Op::Conv { .. } | Op::Dense { .. } | Op::ConvTranspose { .. } => {}
+            _ => return Err(format!("{what} follows")),
+        }
+        self.own_weights(*next, affine)?;
+        Ok(*next)
+    }
+
+    /// Refuses weights that another node reads too; a shift alone leaves them as they are.
+    fn own_weights(&self, i: usize, affine: &Affine) -> Refusal<()> {
+        let node = &self.e.graph.nodes[i];
+        if affine.scale.iter().all(|&s| s == 1.0) || self.e.uses(node.inputs[1]) == 1 {
+            return Ok(());
+        }
+        let all = self.readers.get(&node.inputs[1]).map_or(&[][..], |r| r);
+        let other = all.iter().find(|&&r| r != i).map_or("an output".into(), |&r| title(&self.e.graph.nodes[r]));
+        Err(format!("{} has weights shared with {other}", title(node)))
+    }
+}
+
+/// A node in the words of its source.
+fn title(n: &Node) -> String {
+    format!("{} '{}'", n.kind, n.name)
+}
+
+#[cfg(test)]
+mod tests;

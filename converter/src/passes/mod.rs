@@ -48,6 +48,8 @@ const PASSES: &[(&str, Pass)] = &[
     // Before pre_relu: an activation on the way out of a step is cheaper than one on the way into several.
     ("fuse_activations", fuse_activations::run),
     ("pre_relu", pre_relu::run),
+    // Again: a batch norm or a ReLU may have stood between a border and the convolution.
+    ("fuse_pads", fuse_pads::run),
     // Last: frees what nothing reads any more.
     ("sweep", sweep::run),
 ];
