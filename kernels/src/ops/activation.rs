@@ -20,7 +20,7 @@ use sepal_format::layout::BLOCK;
 
 const LOG2_E: f32 = core::f32::consts::LOG2_E;
 /// ln 2 in two parts; the first has ten bits, so that its product with n is exact.
-const LN2_HI: f32 = 0.693_359_375;
+const LN2_HI: f32 = 0.693_359_4;
 const LN2_LO: f32 = -0.000_212_194_44;
 /// q, lowest power first: (exp(r) - 1 - r) / r^2 on |r| <= 0.347, the error of exp at most 3.2e-9 before rounding.
 const Q: [f32; 5] = [0.5, 0.166_665_18, 0.041_666_202, 0.008_368_97, 0.001_395_063];
