@@ -202,7 +202,6 @@ mod tests {
             in_strides: [0, 0, 0, 112, 16, 1],
             out_strides: [0, 0, 0, 144, 16, 1],
             fill: Some(-1.0),
-            ..base
         });
         check(&Copy {
             dims: [1, 5, 2, 7, 2, 16],
