@@ -21,7 +21,7 @@ pub fn softmax<P: Parallel + ?Sized>(isa: Isa, par: &P, log: bool, input: View, 
 ///
 /// ln(2^e m) = e ln 2 + 2 atanh((m - 1) / (m + 1)), m in 1/sqrt(2)..sqrt(2), by the series of atanh.
 pub(crate) fn ln(x: f32) -> f32 {
-    if !(x < f32::INFINITY) {
+    if x.is_nan() || x == f32::INFINITY {
         return x;
     }
     let bits = (x as f64).to_bits();
