@@ -46,7 +46,6 @@ pub fn binary_in_place<P: Parallel + ?Sized>(isa: Isa, par: &P, op: BinaryOp, ac
     from(isa, par, op, act, swapped, None, x, b);
 }
 
-#[expect(clippy::too_many_arguments, reason = "the two entries above in one")]
 fn from<P: Parallel + ?Sized>(isa: Isa, par: &P, op: BinaryOp, act: Act, swapped: bool, source: Option<View>, x: ViewMut, b: View) {
     let shape = x.shape;
     let fits = |b: usize, x: usize| b == x || b == 1;

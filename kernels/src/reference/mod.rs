@@ -1,8 +1,8 @@
 //! Naive loops over logical NHWC, no blocks and no vectors: what every operator means, to the bit.
 
-pub mod conv;
 pub mod activation;
 pub mod binary;
+pub mod conv;
 pub mod copy;
 pub mod depthwise;
 mod element;
