@@ -116,6 +116,7 @@ fn run(bytes: &[u8], inputs: &[Vec<f32>]) -> Vec<Vec<f32>> {
 fn check(name: &str, build: impl Fn(&mut Net) -> Vec<ValueId>) {
     let mut net = Net::new();
     net.g.outputs = build(&mut net);
+    net.g.output_names = (0..net.g.outputs.len()).map(|i| format!("y{i}")).collect();
     net.g.verify().unwrap_or_else(|e| panic!("{name}: {e}"));
     let graph = net.g;
     let mut noise = Noise(99);
