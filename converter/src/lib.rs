@@ -1,11 +1,14 @@
 //! Reads trained networks (Keras `.h5` and `.keras`, ONNX), folds batch normalisation, plans the memory and writes one flat
 //! file that `sepal` runs in place.
 
+pub mod convert;
+pub mod data;
 pub mod emit;
 pub mod error;
 pub mod import;
 pub mod interp;
 pub mod ir;
 pub mod passes;
+pub mod provenance;
 
 pub use error::{Error, Result, Unsupported};

@@ -1,28 +1,109 @@
-//! Disjoint views of one slice.
+//! Memory for tensors: aligned, and cut into disjoint slices.
 
 use core::ops::Range;
 
-/// Cuts `target` out of `memory` for writing; the rest stays readable in two pieces.
-pub(crate) struct Cut<'a> {
-    before: &'a [f32],
-    after: &'a [f32],
-    end: usize,
+/// The unit of aligned memory.
+#[cfg(feature = "std")]
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(C, align(64))]
+struct Line([u8; 64]);
+
+/// Bytes on the heap that begin at a multiple of 64, as [`Model::from_bytes`](crate::Model::from_bytes) asks for.
+#[cfg(feature = "std")]
+pub struct AlignedBytes {
+    lines: std::boxed::Box<[Line]>,
+    len: usize,
 }
 
-impl<'a> Cut<'a> {
-    pub(crate) fn new(memory: &'a mut [f32], target: Range<usize>) -> (&'a mut [f32], Self) {
-        let end = target.end.min(memory.len());
-        let (head, after) = memory.split_at_mut(end);
-        let (before, target) = head.split_at_mut(target.start.min(end));
-        (target, Cut { before, after, end })
+#[cfg(feature = "std")]
+impl AlignedBytes {
+    /// So many zeros, or `None` if there is not so much memory.
+    pub fn zeroed(len: usize) -> Option<Self> {
+        let lines = bytemuck::allocation::try_zeroed_slice_box(len.div_ceil(64)).ok()?;
+        Some(AlignedBytes { lines, len })
     }
 
-    /// A range that does not meet the target, as verified; empty if it does.
-    pub(crate) fn read(&self, range: Range<usize>) -> &'a [f32] {
-        if range.end <= self.before.len() {
-            return self.before.get(range).unwrap_or(&[]);
-        }
-        let inside = range.start.checked_sub(self.end).and_then(|a| self.after.get(a..range.end - self.end));
-        inside.unwrap_or(&[])
+    /// A copy of `bytes`, or `None` if there is not so much memory.
+    pub fn copy(bytes: &[u8]) -> Option<Self> {
+        let mut all = Self::zeroed(bytes.len())?;
+        all.copy_from_slice(bytes);
+        Some(all)
     }
+
+    /// A file.
+    ///
+    /// # Errors
+    /// What reading it gives; [`OutOfMemory`](std::io::ErrorKind::OutOfMemory) if it does not fit.
+    pub fn read(path: impl AsRef<std::path::Path>) -> std::io::Result<Self> {
+        use std::io::{Error, ErrorKind, Read};
+        let mut file = std::fs::File::open(path)?;
+        let len = usize::try_from(file.metadata()?.len()).map_err(|_| Error::from(ErrorKind::OutOfMemory))?;
+        let mut all = Self::zeroed(len).ok_or(Error::from(ErrorKind::OutOfMemory))?;
+        file.read_exact(&mut all)?;
+        Ok(all)
+    }
+
+    /// All of it as floats; the last bytes are left out if they are not a whole one.
+    pub(crate) fn floats(&self) -> &[f32] {
+        let all: &[f32] = bytemuck::cast_slice(&self.lines);
+        all.get(..self.len / 4).unwrap_or(&[])
+    }
+
+    pub(crate) fn floats_mut(&mut self) -> &mut [f32] {
+        let all: &mut [f32] = bytemuck::cast_slice_mut(&mut self.lines);
+        all.get_mut(..self.len / 4).unwrap_or(&mut [])
+    }
+}
+
+#[cfg(feature = "std")]
+impl core::ops::Deref for AlignedBytes {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        let all: &[u8] = bytemuck::cast_slice(&self.lines);
+        all.get(..self.len).unwrap_or(&[])
+    }
+}
+
+#[cfg(feature = "std")]
+impl core::ops::DerefMut for AlignedBytes {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        let all: &mut [u8] = bytemuck::cast_slice_mut(&mut self.lines);
+        all.get_mut(..self.len).unwrap_or(&mut [])
+    }
+}
+
+#[cfg(feature = "std")]
+impl core::fmt::Debug for AlignedBytes {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "AlignedBytes({} bytes)", self.len)
+    }
+}
+
+/// What a step may read of the arena: all tensors but the memory that it writes.
+#[derive(Clone, Copy)]
+pub(crate) struct Readable<'m> {
+    before: &'m [f32],
+    after: &'m [f32],
+    /// Where `after` begins.
+    resumes: usize,
+}
+
+impl<'m> Readable<'m> {
+    /// Some floats of the arena; `None` if the step writes some of them.
+    pub fn get(&self, range: Range<usize>) -> Option<&'m [f32]> {
+        if range.end <= self.before.len() {
+            return self.before.get(range);
+        }
+        self.after.get(range.start.checked_sub(self.resumes)?..range.end.checked_sub(self.resumes)?)
+    }
+}
+
+/// Cuts an arena for a step: what it reads, what it writes (`out`), and the scratch that follows the first `tensors` floats.
+/// `None` if the arena is too short.
+pub(crate) fn cut(arena: &mut [f32], tensors: usize, out: Range<usize>) -> Option<(Readable<'_>, &mut [f32], &mut [f32])> {
+    let (tensors, scratch) = arena.split_at_mut_checked(tensors)?;
+    let resumes = out.end;
+    let (front, after) = tensors.split_at_mut_checked(out.end)?;
+    let (before, out) = front.split_at_mut_checked(out.start)?;
+    Some((Readable { before, after, resumes }, out, scratch))
 }

@@ -1,18 +1,19 @@
-//! What can go wrong before a network runs; nothing can while it does.
+//! Why a model or a session is refused.
 
 use core::fmt;
 use sepal_format::FormatError;
+use sepal_kernels::Isa;
 
-/// Why a model cannot be loaded.
+/// Why a model is refused.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum LoadError {
-    /// The file is not sound.
-    Format(FormatError),
-    /// The file could not be opened or mapped.
+    /// The file cannot be read.
     #[cfg(feature = "std")]
     Io(std::io::Error),
-    /// `SEPAL_ISA` names an instruction set that this CPU does not have.
+    /// The bytes are not a sound model.
+    Format(FormatError),
+    /// The environment variable `SEPAL_ISA` names an instruction set that is unknown or that this CPU does not have.
     Isa,
 }
 
@@ -25,11 +26,12 @@ impl From<FormatError> for LoadError {
 impl fmt::Display for LoadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            LoadError::Format(e) => e.fmt(f),
             #[cfg(feature = "std")]
-            LoadError::Io(e) => e.fmt(f),
+            LoadError::Io(e) => write!(f, "{e}"),
+            LoadError::Format(e) => write!(f, "{e}"),
             LoadError::Isa => {
-                f.write_str("SEPAL_ISA names an instruction set that this CPU does not have (scalar, avx2, avx512, neon)")
+                f.write_str("SEPAL_ISA names an instruction set that this CPU does not have; unset it or choose among:")?;
+                Isa::available().try_for_each(|isa| write!(f, " {}", isa.name()))
             }
         }
     }
@@ -38,48 +40,63 @@ impl fmt::Display for LoadError {
 impl core::error::Error for LoadError {
     fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
         match self {
-            LoadError::Format(e) => Some(e),
             #[cfg(feature = "std")]
             LoadError::Io(e) => Some(e),
+            LoadError::Format(e) => Some(e),
             LoadError::Isa => None,
         }
     }
 }
 
-/// Why a session cannot be made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Why a session is refused.
+#[derive(Debug)]
 #[non_exhaustive]
 pub enum SessionError {
-    /// The arena is not as long as [`Model::arena_bytes`](crate::Model::arena_bytes) says.
-    ArenaSize {
-        /// Bytes given.
+    /// No threads, or more than `most`.
+    Threads {
+        /// As asked for.
+        threads: usize,
+        /// The largest number that is possible.
+        most: usize,
+    },
+    /// There is not so much memory.
+    Memory {
+        /// Bytes of the arena.
+        bytes: usize,
+    },
+    /// The arena does not have the length that [`Model::arena_bytes`](crate::Model::arena_bytes) gives.
+    ArenaLength {
+        /// Bytes that it must have.
+        need: usize,
+        /// Bytes that it has.
         got: usize,
-        /// Bytes needed.
-        want: usize,
     },
-    /// The arena does not begin at a multiple of 64.
+    /// The arena does not begin at a multiple of 64 bytes.
     ArenaAlignment,
-    /// The system has not enough memory for the arena.
-    OutOfMemory {
-        /// Bytes asked for.
-        want: usize,
-    },
-    /// Threads: 1 to 64.
-    Threads,
-    /// The system refused to start a thread.
-    Spawn,
+    /// A thread could not be started.
+    #[cfg(feature = "std")]
+    Spawn(std::io::Error),
 }
 
 impl fmt::Display for SessionError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            SessionError::ArenaSize { got, want } => write!(f, "the arena has {got} bytes, the model needs exactly {want}"),
-            SessionError::ArenaAlignment => f.write_str("the arena does not begin at a multiple of 64"),
-            SessionError::OutOfMemory { want } => write!(f, "no memory for an arena of {want} bytes"),
-            SessionError::Threads => f.write_str("the number of threads must be 1 to 64"),
-            SessionError::Spawn => f.write_str("the system refused to start a thread"),
+            SessionError::Threads { threads, most } => write!(f, "{threads} threads: choose 1 to {most}"),
+            SessionError::Memory { bytes } => write!(f, "no memory for an arena of {bytes} bytes"),
+            SessionError::ArenaLength { need, got } => write!(f, "the arena has {got} bytes and must have exactly {need}"),
+            SessionError::ArenaAlignment => f.write_str("the arena does not begin at a multiple of 64 bytes"),
+            #[cfg(feature = "std")]
+            SessionError::Spawn(e) => write!(f, "cannot start a thread: {e}"),
         }
     }
 }
 
-impl core::error::Error for SessionError {}
+impl core::error::Error for SessionError {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        match self {
+            #[cfg(feature = "std")]
+            SessionError::Spawn(e) => Some(e),
+            _ => None,
+        }
+    }
+}

@@ -1,191 +1,213 @@
-//! The step loop: binds each step's tensors to views of the arena and the weights, and calls its kernel. No arithmetic here.
+//! One step: its record bound to memory and handed to a kernel.
 
-use crate::arena::Cut;
+use crate::arena::{Readable, cut};
 use core::ops::Range;
-use sepal_format::ModelView;
 use sepal_format::op::OpRef;
 use sepal_format::record::*;
-use sepal_kernels::ops::{activation, binary, conv, copy, depthwise, pool, reduce, scale_shift, separable, softmax};
+use sepal_format::{FormatError, FormatErrorKind, ModelView, layout};
+use sepal_kernels::ops::activation::{activation, activation_in_place, prelu, prelu_in_place};
+use sepal_kernels::ops::binary::{BinaryOp, binary, binary_in_place};
+use sepal_kernels::ops::conv::{Conv, Window, conv, conv_scratch};
+use sepal_kernels::ops::copy::{Copy, copy};
+use sepal_kernels::ops::depthwise::{Depthwise, depthwise};
+use sepal_kernels::ops::pool::{PoolKind, pool};
+use sepal_kernels::ops::reduce::{ReduceKind, reduce_hw};
+use sepal_kernels::ops::scale_shift::{scale_shift, scale_shift_in_place};
+use sepal_kernels::ops::separable::{separable, separable_scratch};
+use sepal_kernels::ops::softmax::softmax;
 use sepal_kernels::par::Parallel;
-use sepal_kernels::view::span;
-use sepal_kernels::{Act, Isa, Shape, View, ViewMut};
+use sepal_kernels::{Isa, Shape, View, ViewMut};
 
-/// Extent of a tensor.
-fn shape(t: &Tensor) -> Shape {
-    let [n, h, w, c] = t.dims.map(|d| d as usize);
-    Shape::new(n, h, w, c)
-}
-
-/// Floats of a tensor, from the start of the arena or of the weights.
-fn range(t: &Tensor) -> Range<usize> {
-    let at = (t.offset / 4) as usize;
-    at..at + span(shape(t), t.pixel as usize)
-}
-
-fn window(w: &WindowRecord) -> conv::Window {
-    let two = |p: [u32; 2]| p.map(|v| v as usize);
-    conv::Window { kernel: two(w.kernel), stride: two(w.stride), dilation: two(w.dilation), pad: two(w.pad) }
-}
-
-/// An activation; verified to be a known one.
-fn act(record: &sepal_format::act::ActRecord) -> Act {
-    record.act().unwrap_or_default()
-}
-
-/// Floats of scratch that each thread needs for a step; `None` if its tensors do not exist or the number is beyond all bounds.
-pub(crate) fn scratch(view: &ModelView, step: &Step) -> Option<usize> {
-    let tensor = |i: u32| view.tensors().get(i as usize).map(shape);
-    let (input, output) = (tensor(step.inputs[0])?, tensor(step.output)?);
-    Some(match step.op_ref()? {
-        OpRef::Conv(p) => conv::conv_scratch(window(&p.window), p.groups as usize, input, output),
-        OpRef::Separable(p) => separable::separable_scratch(window(&p.depthwise.window), input, output),
-        _ => 0,
-    })
-}
-
-/// One step with its views bound.
-struct Bound<'a> {
-    view: &'a ModelView<'a>,
-    step: &'a Step,
-    cut: Cut<'a>,
-}
-
-impl<'a> Bound<'a> {
-    fn tensor(&self, i: u32) -> Option<&'a Tensor> {
-        self.view.tensors().get(i as usize)
-    }
-
-    /// Memory and tensor of input `k`, if the step has it.
-    fn data(&self, k: usize) -> Option<(&'a [f32], &'a Tensor)> {
-        let t = self.tensor(*self.step.inputs.get(k)?)?;
-        let r = range(t);
-        let data = if t.place == place::WEIGHTS { self.view.weights().get(r)? } else { self.cut.read(r) };
-        Some((data, t))
-    }
-
-    fn input(&self, k: usize) -> Option<View<'a>> {
-        let (data, t) = self.data(k)?;
-        Some(View::new(data, shape(t), t.pixel as usize))
-    }
-
-    fn depthwise(&self, p: &DepthwiseParams) -> depthwise::Depthwise<'a> {
-        depthwise::Depthwise {
-            window: window(&p.window),
-            weights: self.view.floats(p.weights),
-            bias: self.view.floats(p.bias),
-            pre_relu: p.pre_relu != 0,
-            act: act(&p.act),
+/// Checks that each step finds its scratch: what a kernel needs is the kernel's affair, so the format cannot check it.
+pub(crate) fn check_scratch(view: &ModelView) -> Result<(), FormatError> {
+    for (i, step) in view.steps().iter().enumerate() {
+        let enough = scratch(view, step).and_then(|floats| (floats as u64).checked_mul(4));
+        if enough.is_none_or(|bytes| bytes > view.plan().scratch_bytes) {
+            return Err(FormatError::at(FormatErrorKind::Step, i));
         }
     }
+    Ok(())
 }
 
-/// Runs all steps. `memory` is the whole arena; what lies after the tensors is scratch.
-pub(crate) fn run(view: &ModelView, isa: Isa, par: &dyn Parallel, memory: &mut [f32], done: &mut dyn FnMut(usize)) {
-    let tensors = ((view.plan().tensor_bytes / 4) as usize).min(memory.len());
-    let (memory, scratch) = memory.split_at_mut(tensors);
-    for (i, step) in view.steps().iter().enumerate() {
-        // A verified file has none of the gaps that would end a step here.
-        let _ = run_step(view, isa, par, step, memory, scratch);
-        done(i);
+/// Floats of scratch that a step needs for each thread.
+fn scratch(view: &ModelView, step: &Step) -> Option<usize> {
+    let shapes = || Some((shape(tensor(view, step.inputs[0])?), shape(tensor(view, step.output)?)));
+    match step.op_ref()? {
+        OpRef::Conv(p) => {
+            let (x, y) = shapes()?;
+            Some(conv_scratch(window(&p.window), p.groups as usize, x, y))
+        }
+        OpRef::Separable(p) => {
+            let (x, y) = shapes()?;
+            Some(separable_scratch(window(&p.depthwise.window), x, y))
+        }
+        _ => Some(0),
     }
 }
 
-fn run_step(view: &ModelView, isa: Isa, par: &dyn Parallel, step: &Step, memory: &mut [f32], scratch: &mut [f32]) -> Option<()> {
-    let output = view.tensors().get(step.output as usize)?;
-    let (target, cut) = Cut::new(memory, range(output));
-    let b = Bound { view, step, cut };
+/// Where the elements of an input or output lie in the arena, in floats.
+pub(crate) fn dense(view: &ModelView, io: &Io) -> Option<Range<usize>> {
+    let t = tensor(view, io.tensor)?;
+    let start = start(t);
+    let s = shape(t);
+    Some(start..start + s.pixels() * s.c)
+}
+
+/// Runs a step. `None` if it does not fit its memory, which verification rules out.
+pub(crate) fn step(view: &ModelView, isa: Isa, par: &dyn Parallel, step: &Step, arena: &mut [f32]) -> Option<()> {
+    let target = tensor(view, step.output)?;
+    let tensors = (view.plan().tensor_bytes / 4) as usize;
+    let (rest, data, scratch) = cut(arena, tensors, span(target)?)?;
+    let out = ViewMut { data, shape: shape(target), pixel: target.pixel as usize };
+    let input = |slot: usize| read(view, rest, *step.inputs.get(slot)?);
+    // A second input that is not there is a residual that is not asked for.
+    let residual = || if step.inputs[1] == NONE { Some(None) } else { Some(Some(input(1)?)) };
     let in_place = step.flags & IN_PLACE != 0;
-    let out = ViewMut::new(target, shape(output), output.pixel as usize);
     match step.op_ref()? {
         OpRef::Conv(p) => {
-            let args = conv::Conv {
+            let args = Conv {
                 window: window(&p.window),
                 groups: p.groups as usize,
                 weights: view.floats(p.weights),
                 bias: view.floats(p.bias),
-                act: act(&p.act),
+                act: p.act.act()?,
             };
-            conv::conv(isa, par, &args, b.input(0)?, b.input(1), out, scratch);
+            conv(isa, par, &args, input(0)?, residual()?, out, scratch);
         }
-        OpRef::Depthwise(p) => depthwise::depthwise(isa, par, &b.depthwise(p), b.input(0)?, out),
+        OpRef::Depthwise(p) => depthwise(isa, par, &depthwise_args(view, p)?, input(0)?, out),
         OpRef::Separable(p) => {
-            let second = conv::Conv {
-                window: conv::Window::ONE,
+            let second = Conv {
+                window: Window::ONE,
                 groups: 1,
                 weights: view.floats(p.weights),
                 bias: view.floats(p.bias),
-                act: act(&p.act),
+                act: p.act.act()?,
             };
-            separable::separable(isa, par, &b.depthwise(&p.depthwise), &second, b.input(0)?, b.input(1), out, scratch);
+            separable(isa, par, &depthwise_args(view, &p.depthwise)?, &second, input(0)?, residual()?, out, scratch);
         }
         OpRef::Pool(p) => {
             let kind = match p.kind {
-                0 => pool::PoolKind::Max,
-                1 => pool::PoolKind::Average,
-                _ => pool::PoolKind::AverageWithPad { pad_end: p.window.pad_end.map(|v| v as usize) },
+                0 => PoolKind::Max,
+                1 => PoolKind::Average,
+                2 => PoolKind::AverageWithPad { pad_end: p.window.pad_end.map(|n| n as usize) },
+                _ => return None,
             };
-            pool::pool(isa, par, kind, window(&p.window), b.input(0)?, b.input(1), out);
+            pool(isa, par, kind, window(&p.window), input(0)?, residual()?, out);
         }
         OpRef::Reduce(p) => {
             let kind = match p.kind {
-                0 => reduce::ReduceKind::Mean,
-                1 => reduce::ReduceKind::Sum,
-                _ => reduce::ReduceKind::Max,
+                0 => ReduceKind::Mean,
+                1 => ReduceKind::Sum,
+                2 => ReduceKind::Max,
+                _ => return None,
             };
-            reduce::reduce_hw(isa, par, kind, b.input(0)?, out);
+            reduce_hw(isa, par, kind, input(0)?, out);
         }
         OpRef::Binary(p) => {
-            let op = match p.op {
-                0 => binary::BinaryOp::Add,
-                1 => binary::BinaryOp::Sub,
-                2 => binary::BinaryOp::Mul,
-                3 => binary::BinaryOp::Div,
-                4 => binary::BinaryOp::Min,
-                _ => binary::BinaryOp::Max,
-            };
-            let (swapped, act) = (p.swapped != 0, act(&p.act));
+            let (op, act, swapped) = (binary_op(p.op)?, p.act.act()?, p.swapped != 0);
             if in_place {
-                binary::binary_in_place(isa, par, op, act, swapped, out, b.input(1)?);
+                binary_in_place(isa, par, op, act, swapped, out, input(1)?);
             } else {
-                let (x, y) = (b.input(0)?, b.input(1)?);
-                let (x, y) = if swapped { (y, x) } else { (x, y) };
-                binary::binary(isa, par, op, act, x, y, out);
+                let (a, b) = if swapped { (input(1)?, input(0)?) } else { (input(0)?, input(1)?) };
+                binary(isa, par, op, act, a, b, out);
             }
         }
         OpRef::ScaleShift(p) => {
-            let (scale, shift, act) = (view.floats(p.scale), view.floats(p.shift), act(&p.act));
+            let (scale, shift, act) = (view.floats(p.scale), view.floats(p.shift), p.act.act()?);
             if in_place {
-                scale_shift::scale_shift_in_place(isa, par, scale, shift, act, out);
+                scale_shift_in_place(isa, par, scale, shift, act, out);
             } else {
-                scale_shift::scale_shift(isa, par, scale, shift, act, b.input(0)?, out);
+                scale_shift(isa, par, scale, shift, act, input(0)?, out);
             }
         }
-        OpRef::Activation(p) => {
-            if in_place {
-                activation::activation_in_place(isa, par, act(&p.act), out);
-            } else {
-                activation::activation(isa, par, act(&p.act), b.input(0)?, out);
-            }
-        }
-        OpRef::Prelu(p) => {
-            if in_place {
-                activation::prelu_in_place(isa, par, view.floats(p.slope), out);
-            } else {
-                activation::prelu(isa, par, view.floats(p.slope), b.input(0)?, out);
-            }
-        }
-        OpRef::Softmax(p) => softmax::softmax(isa, par, p.log != 0, b.input(0)?, out),
-        OpRef::Copy(p) => {
-            let six = |v: [u32; 6]| v.map(|n| n as usize);
-            let args = copy::Copy { dims: six(p.dims), in_strides: six(p.in_strides), out_strides: six(p.out_strides), fill: None };
-            if p.filled != 0 {
-                // All of the target, also what lies in front of the first element that is copied.
-                out.data.fill(p.fill);
-            }
-            let (data, _) = b.data(0)?;
-            let to = out.data.get_mut(p.out_offset as usize..)?;
-            copy::copy(par, &args, data.get(p.in_offset as usize..)?, to);
-        }
+        OpRef::Activation(p) if in_place => activation_in_place(isa, par, p.act.act()?, out),
+        OpRef::Activation(p) => activation(isa, par, p.act.act()?, input(0)?, out),
+        OpRef::Prelu(p) if in_place => prelu_in_place(isa, par, view.floats(p.slope), out),
+        OpRef::Prelu(p) => prelu(isa, par, view.floats(p.slope), input(0)?, out),
+        OpRef::Softmax(p) => softmax(isa, par, p.log != 0, input(0)?, out),
+        OpRef::Copy(p) => copy_step(par, p, input(0)?, out)?,
     }
     Some(())
+}
+
+fn copy_step(par: &dyn Parallel, p: &CopyParams, input: View, out: ViewMut) -> Option<()> {
+    let mut fill = (p.filled != 0).then_some(p.fill);
+    let from = input.data.get(p.in_offset as usize..)?;
+    if let Some(value) = fill {
+        let lanes = layout::lanes(out.shape.c as u64, out.pixel as u64) as usize;
+        if lanes < out.pixel {
+            // What lies between the pixels may be another tensor's.
+            out.data.chunks_mut(out.pixel).filter_map(|pixel| pixel.get_mut(..lanes)).for_each(|own| own.fill(value));
+            fill = None;
+        } else {
+            out.data.get_mut(..p.out_offset as usize)?.fill(value);
+        }
+    }
+    let args = Copy {
+        dims: p.dims.map(|n| n as usize),
+        in_strides: p.in_strides.map(|n| n as usize),
+        out_strides: p.out_strides.map(|n| n as usize),
+        fill,
+    };
+    copy(par, &args, from, out.data.get_mut(p.out_offset as usize..)?);
+    Some(())
+}
+
+fn depthwise_args<'a>(view: &ModelView<'a>, p: &DepthwiseParams) -> Option<Depthwise<'a>> {
+    Some(Depthwise {
+        window: window(&p.window),
+        weights: view.floats(p.weights),
+        bias: view.floats(p.bias),
+        pre_relu: p.pre_relu != 0,
+        act: p.act.act()?,
+    })
+}
+
+/// A tensor to read: in the arena outside of what the step writes, or among the weights.
+fn read<'m>(view: &ModelView<'m>, rest: Readable<'m>, index: u32) -> Option<View<'m>> {
+    let t = tensor(view, index)?;
+    let range = span(t)?;
+    let data = if t.place == place::WEIGHTS { view.weights().get(range)? } else { rest.get(range)? };
+    Some(View { data, shape: shape(t), pixel: t.pixel as usize })
+}
+
+fn binary_op(code: u32) -> Option<BinaryOp> {
+    Some(match code {
+        0 => BinaryOp::Add,
+        1 => BinaryOp::Sub,
+        2 => BinaryOp::Mul,
+        3 => BinaryOp::Div,
+        4 => BinaryOp::Min,
+        5 => BinaryOp::Max,
+        _ => return None,
+    })
+}
+
+fn tensor<'a>(view: &ModelView<'a>, index: u32) -> Option<&'a Tensor> {
+    view.tensors().get(index as usize)
+}
+
+fn shape(t: &Tensor) -> Shape {
+    let [n, h, w, c] = t.dims.map(|d| d as usize);
+    Shape { n, h, w, c }
+}
+
+/// First float of a tensor in its place.
+fn start(t: &Tensor) -> usize {
+    (t.offset / 4) as usize
+}
+
+/// A tensor's floats in its place.
+fn span(t: &Tensor) -> Option<Range<usize>> {
+    let floats = sepal_kernels::view::span(shape(t), t.pixel as usize);
+    Some(start(t)..start(t).checked_add(floats)?)
+}
+
+fn window(w: &WindowRecord) -> Window {
+    Window {
+        kernel: w.kernel.map(|n| n as usize),
+        stride: w.stride.map(|n| n as usize),
+        dilation: w.dilation.map(|n| n as usize),
+        pad: w.pad.map(|n| n as usize),
+    }
 }

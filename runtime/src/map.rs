@@ -1,62 +1,27 @@
-//! Bytes of model files: mapped, or copied to aligned memory.
-#![expect(unsafe_code, reason = "maps a file")]
+//! Mapping a file.
+#![expect(unsafe_code, reason = "mapping a file is a promise that it stays as it is")]
 
 use std::fs::File;
+use std::io;
 use std::path::Path;
-use std::vec::Vec;
 
-/// A mapped file.
+/// A file in memory, read as it is used.
 #[derive(Debug)]
-pub(crate) struct Mapped(memmap2::Mmap);
+pub(crate) struct Map(memmap2::Mmap);
 
-impl Mapped {
-    /// Maps a file for reading.
-    pub(crate) fn open(path: &Path) -> std::io::Result<Self> {
+impl Map {
+    /// Maps a file to be read.
+    pub fn open(path: &Path) -> io::Result<Map> {
         let file = File::open(path)?;
-        // SAFETY: the mapping is private to reading here, but another process may change or shorten the file underneath, which
-        // no program can prevent. That is the caller's contract, stated at `Model::open`: what was verified must not change.
-        // Numbers that change can at worst panic or give wrong results (every index is checked against its slice); a
-        // file that shrinks ends the process by a signal. Models that others may write to should be read with `from_bytes`.
-        unsafe { memmap2::Mmap::map(&file) }.map(Mapped)
+        // SAFETY: the bytes must not change while they are mapped. The map is private and read-only, so this process cannot change
+        // them through it; that nobody truncates or rewrites the file in place is what the documentation of `Model::open` asks of
+        // its caller, as of any program that maps its code or data (replacing the file by a rename leaves the map alone). Where
+        // that cannot be promised, `AlignedBytes::read` copies the file instead.
+        let map = unsafe { memmap2::Mmap::map(&file)? };
+        Ok(Map(map))
     }
 
-    pub(crate) fn bytes(&self) -> &[u8] {
+    pub fn bytes(&self) -> &[u8] {
         &self.0
     }
-}
-
-/// 64 bytes that begin at a multiple of 64.
-#[derive(Clone, Copy, Debug, bytemuck::Pod, bytemuck::Zeroable)]
-#[repr(C, align(64))]
-pub(crate) struct Line([f32; 16]);
-
-/// A copy of bytes that begins at a multiple of 64, as [`Model::from_bytes`](crate::Model::from_bytes) asks for.
-#[derive(Clone, Debug)]
-pub struct AlignedBytes {
-    lines: Vec<Line>,
-    len: usize,
-}
-
-impl AlignedBytes {
-    /// Copies bytes to aligned memory.
-    pub fn new(bytes: &[u8]) -> Self {
-        let mut lines = std::vec![Line([0.0; 16]); bytes.len().div_ceil(64)];
-        bytemuck::cast_slice_mut(&mut lines)[..bytes.len()].copy_from_slice(bytes);
-        AlignedBytes { lines, len: bytes.len() }
-    }
-}
-
-impl std::ops::Deref for AlignedBytes {
-    type Target = [u8];
-    fn deref(&self) -> &[u8] {
-        &bytemuck::cast_slice(&self.lines)[..self.len]
-    }
-}
-
-/// Zeroed memory for an arena, or `None` if the system has not enough.
-pub(crate) fn arena(bytes: usize) -> Option<Vec<Line>> {
-    let mut lines = Vec::new();
-    lines.try_reserve_exact(bytes.div_ceil(64)).ok()?;
-    lines.resize(bytes.div_ceil(64), Line([0.0; 16]));
-    Some(lines)
 }

@@ -1,80 +1,169 @@
-//! Threads for one session: they spin between the steps of an inference and sleep between two inferences.
+//! Threads that wait for the parts of steps.
 //!
-//! Waking a sleeping thread costs microseconds, a spinning one a fraction of one; a network has tens of steps. So the workers
-//! are woken once per inference and then look for work without sleeping, until the inference ends.
-#![expect(unsafe_code, reason = "lends a job on the caller's stack to the workers until it is done")]
+//! ```text
+//! ticket = epoch | parts | next part              one atomic word
+//! caller: publish job, new ticket, wake sleepers; take parts until there are none; wait until all are done
+//! worker: take parts while there are any; spin for SPIN; sleep
+//! ```
+//! 1. A part is taken by exchanging the ticket, epoch and all, so that a thread that wakes late can never take a part of a job
+//!    that is over; nor does the caller wait for it, since parts that nobody took are the caller's.
+//! 2. The next step of an inference follows within microseconds: workers spin so long, and sleep between inferences.
+//! 3. A part that panics counts as done; the caller then panics in turn.
+#![expect(unsafe_code, reason = "a job that lives on the caller's stack is called by threads that live longer")]
 
-use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use sepal_kernels::par::Parallel;
-use std::sync::{Arc, Condvar, Mutex};
-use std::thread::JoinHandle;
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering::SeqCst};
+use core::time::Duration;
+use sepal_kernels::par::{MAX_PARTS, Parallel};
+use std::any::Any;
+use std::boxed::Box;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{Builder, JoinHandle};
+use std::time::Instant;
+use std::vec::Vec;
 
-/// A job of the caller, with its lifetime hidden.
+/// How long a thread waits for work, or for the others' last parts, before it sleeps.
+const SPIN: Duration = Duration::from_micros(50);
+
+/// What a step's parts are given to, as far as the pool's threads know.
 type Job = &'static (dyn Fn(usize) + Sync);
 
-#[derive(Default)]
-struct Shared {
-    /// Number of jobs published so far.
-    turn: AtomicUsize,
-    /// The job and its number of parts.
-    job: Mutex<Option<(Job, usize)>>,
-    /// Workers that have not finished the job.
-    pending: AtomicUsize,
-    /// Whether an inference is running.
-    awake: AtomicBool,
-    /// Threads, the caller's included.
-    threads: usize,
-    panicked: AtomicBool,
-    quit: AtomicBool,
-    sleep: Mutex<()>,
-    alarm: Condvar,
-}
-
-/// A fixed number of threads, the caller's included.
+/// Threads that share the parts of each step, the caller's thread among them. Used by one step at a time: a second caller, or a
+/// job that calls the pool, runs its parts alone. Dropping the pool ends its threads.
+#[derive(Debug)]
 pub struct Pool {
     shared: Arc<Shared>,
-    workers: std::vec::Vec<JoinHandle<()>>,
+    workers: Vec<JoinHandle<()>>,
+    /// Set while a job is running.
+    busy: AtomicBool,
 }
 
-impl core::fmt::Debug for Pool {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("Pool").field("threads", &(self.workers.len() + 1)).finish()
+/// Keeps what one thread writes off the cache lines that others read.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Apart<T>(T);
+
+#[derive(Debug, Default)]
+struct Shared {
+    /// Bits 0..8: next part; 8..16: parts; 16..: number of the job.
+    ticket: Apart<AtomicU64>,
+    /// Parts of the current job that are over.
+    done: Apart<AtomicUsize>,
+    /// The current job. Valid while one of its parts is not over.
+    job: Apart<AtomicPtr<Job>>,
+    panicked: AtomicBool,
+    stop: AtomicBool,
+    /// Workers that sleep or are about to.
+    sleepers: AtomicUsize,
+    sleep: Mutex<()>,
+    wake: Condvar,
+    /// Whether the caller sleeps or is about to.
+    waiting: AtomicBool,
+    finish: Mutex<()>,
+    finished: Condvar,
+}
+
+fn lock(m: &Mutex<()>) -> MutexGuard<'_, ()> {
+    m.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The next part of a ticket and the number of all.
+fn part_of(ticket: u64) -> Option<(usize, usize)> {
+    let (next, parts) = ((ticket & 0xff) as usize, (ticket >> 8 & 0xff) as usize);
+    (next < parts).then_some((next, parts))
+}
+
+/// Spins until `ready`, for [`SPIN`] at most. Returns whether it is.
+fn spin(ready: impl Fn() -> bool) -> bool {
+    let start = Instant::now();
+    loop {
+        for _ in 0..64 {
+            if ready() {
+                return true;
+            }
+            core::hint::spin_loop();
+        }
+        if start.elapsed() > SPIN {
+            return false;
+        }
+    }
+}
+
+impl Shared {
+    /// Runs parts of the current job while there are any; the first panic comes back.
+    fn work(&self) -> Option<Box<dyn Any + Send>> {
+        let mut panic = None;
+        let mut ticket = self.ticket.0.load(SeqCst);
+        while let Some((part, parts)) = part_of(ticket) {
+            if let Err(now) = self.ticket.0.compare_exchange_weak(ticket, ticket + 1, SeqCst, SeqCst) {
+                ticket = now;
+                continue;
+            }
+            let job = self.job.0.load(SeqCst);
+            // SAFETY: `Pool::run` stored a pointer to a live `&dyn Fn` before it published this ticket, and returns, or stores
+            // another, only after `done` has counted every part. The exchange above gave this part to this thread alone and it
+            // is counted below, after its last use of the job: so the pointer, and what it points to, is alive here.
+            let job: Job = unsafe { *job };
+            if let Err(payload) = catch_unwind(AssertUnwindSafe(|| job(part))) {
+                self.panicked.store(true, SeqCst);
+                panic.get_or_insert(payload);
+            }
+            // Order matters for sleeping: count, then look for a sleeper; the caller announces its sleep, then looks at the count.
+            if self.done.0.fetch_add(1, SeqCst) + 1 == parts && self.waiting.load(SeqCst) {
+                drop(lock(&self.finish));
+                self.finished.notify_one();
+            }
+            ticket = self.ticket.0.load(SeqCst);
+        }
+        panic
+    }
+
+    fn has_news(&self) -> bool {
+        part_of(self.ticket.0.load(SeqCst)).is_some() || self.stop.load(SeqCst)
+    }
+
+    /// A worker's life.
+    fn serve(&self) {
+        while !self.stop.load(SeqCst) {
+            drop(self.work());
+            if spin(|| self.has_news()) {
+                continue;
+            }
+            self.sleepers.fetch_add(1, SeqCst);
+            let mut guard = lock(&self.sleep);
+            while !self.has_news() {
+                guard = self.wake.wait(guard).unwrap_or_else(PoisonError::into_inner);
+            }
+            drop(guard);
+            self.sleepers.fetch_sub(1, SeqCst);
+        }
+    }
+
+    /// Wakes all workers that sleep. A worker counts itself, then looks for news, then sleeps, the last two under the lock: it
+    /// has seen the news, or is counted here and asleep by the time the lock is free.
+    fn wake_all(&self) {
+        if self.sleepers.load(SeqCst) > 0 {
+            drop(lock(&self.sleep));
+            self.wake.notify_all();
+        }
     }
 }
 
 impl Pool {
-    /// Starts `threads - 1` workers.
+    /// A pool of so many threads, of which it starts all but one.
     ///
     /// # Errors
-    /// What the system says when it refuses to start one.
+    /// If a thread cannot be started.
     pub fn new(threads: usize) -> std::io::Result<Pool> {
-        let shared = Arc::new(Shared { threads, ..Shared::default() });
-        let mut pool = Pool { shared, workers: std::vec::Vec::with_capacity(threads.saturating_sub(1)) };
-        for i in 1..threads {
-            let shared = pool.shared.clone();
-            // If this fails, dropping the pool ends those that have started.
-            let worker = std::thread::Builder::new().name(std::format!("sepal-{i}")).spawn(move || work(&shared, i))?;
-            pool.workers.push(worker);
+        let threads = threads.clamp(1, MAX_PARTS);
+        let mut pool = Pool { shared: Arc::default(), workers: Vec::with_capacity(threads - 1), busy: AtomicBool::new(false) };
+        for _ in 1..threads {
+            let shared = Arc::clone(&pool.shared);
+            pool.workers.push(Builder::new().name("sepal".into()).spawn(move || shared.serve())?);
         }
+        // Some systems make a lock when it is first used: not during an inference.
+        drop((lock(&pool.shared.sleep), lock(&pool.shared.finish)));
         Ok(pool)
-    }
-
-    /// Keeps the workers awake until the guard is dropped.
-    pub fn wake(&self) -> Awake<'_> {
-        let guard = lock(&self.shared.sleep);
-        self.shared.awake.store(true, Ordering::Release);
-        drop(guard);
-        self.shared.alarm.notify_all();
-        Awake(&self.shared)
-    }
-}
-
-/// While it lives the workers of a pool look for work without sleeping.
-pub struct Awake<'a>(&'a Shared);
-
-impl Drop for Awake<'_> {
-    fn drop(&mut self) {
-        self.0.awake.store(false, Ordering::Release);
     }
 }
 
@@ -84,92 +173,122 @@ impl Parallel for Pool {
     }
 
     fn run(&self, parts: usize, job: &(dyn Fn(usize) + Sync)) {
-        if parts <= 1 || self.workers.is_empty() {
+        if parts < 2 || parts > MAX_PARTS || self.workers.is_empty() || self.busy.swap(true, SeqCst) {
             return (0..parts).for_each(job);
         }
         let s = &*self.shared;
-        let awake = (!s.awake.load(Ordering::Acquire)).then(|| self.wake());
-        // SAFETY: only the lifetime changes. The workers use the job between the publication below and the moment they count
-        // `pending` down, and `Finish` waits for all of them before this function is left, by return or by panic.
-        let job: Job = unsafe { core::mem::transmute::<&(dyn Fn(usize) + Sync), Job>(job) };
-        s.pending.store(self.workers.len(), Ordering::Relaxed);
-        *lock(&s.job) = Some((job, parts));
-        s.turn.fetch_add(1, Ordering::Release);
-        let finish = Finish(s);
-        // The caller takes part 0 and whatever exceeds the workers.
-        (0..parts).step_by(self.workers.len() + 1).for_each(job);
-        drop(finish);
-        drop(awake);
-        if s.panicked.swap(false, Ordering::AcqRel) {
-            panic!("a worker panicked");
+        s.done.0.store(0, SeqCst);
+        s.panicked.store(false, SeqCst);
+        s.waiting.store(false, SeqCst);
+        s.job.0.store((&raw const job).cast::<Job>().cast_mut(), SeqCst);
+        let number = (s.ticket.0.load(SeqCst) >> 16).wrapping_add(1);
+        s.ticket.0.store(number << 16 | (parts as u64) << 8, SeqCst);
+        s.wake_all();
+
+        // Nothing may leave this function before every part is over: the job dies with it.
+        let panic = s.work();
+        let over = || s.done.0.load(SeqCst) == parts;
+        if !spin(over) {
+            s.waiting.store(true, SeqCst);
+            let mut guard = lock(&s.finish);
+            while !over() {
+                guard = s.finished.wait(guard).unwrap_or_else(PoisonError::into_inner);
+            }
         }
-    }
-}
-
-/// Waits for the workers.
-struct Finish<'a>(&'a Shared);
-
-impl Drop for Finish<'_> {
-    fn drop(&mut self) {
-        spin_until(|| self.0.pending.load(Ordering::Acquire) == 0);
-        *lock(&self.0.job) = None;
+        let failed = s.panicked.load(SeqCst);
+        self.busy.store(false, SeqCst);
+        if let Some(payload) = panic {
+            resume_unwind(payload);
+        }
+        assert!(!failed, "a thread of the pool panicked");
     }
 }
 
 impl Drop for Pool {
     fn drop(&mut self) {
-        self.shared.quit.store(true, Ordering::Release);
-        drop(self.wake());
-        for w in self.workers.drain(..) {
-            let _ = w.join();
+        self.shared.stop.store(true, SeqCst);
+        drop(lock(&self.shared.sleep));
+        self.shared.wake.notify_all();
+        for worker in self.workers.drain(..) {
+            // A worker catches the panics of its parts: it cannot have failed itself.
+            let _ = worker.join();
         }
     }
 }
 
-/// The life of worker `index`: it takes parts `index`, `index + threads`, ... of each job.
-fn work(s: &Shared, index: usize) {
-    let mut seen = 0;
-    loop {
-        let mut turns = 0u32;
-        while s.turn.load(Ordering::Acquire) == seen {
-            if s.quit.load(Ordering::Acquire) {
-                return;
-            }
-            turns = turns.wrapping_add(1);
-            if !s.awake.load(Ordering::Acquire) && turns > 64 {
-                let mut guard = lock(&s.sleep);
-                while !s.awake.load(Ordering::Acquire) && !s.quit.load(Ordering::Acquire) {
-                    guard = s.alarm.wait(guard).unwrap_or_else(std::sync::PoisonError::into_inner);
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_part_once() {
+        for threads in [1, 2, 3, 8] {
+            let pool = Pool::new(threads).unwrap();
+            for parts in [0, 1, 2, 5, 64, 70] {
+                for round in 0..200 {
+                    let counts: Vec<AtomicUsize> = (0..parts).map(|_| AtomicUsize::new(0)).collect();
+                    pool.run(parts, &|i| {
+                        counts[i].fetch_add(1, SeqCst);
+                        if round % 50 == 0 && i == 1 {
+                            std::thread::sleep(Duration::from_micros(200));
+                        }
+                    });
+                    assert!(counts.iter().all(|c| c.load(SeqCst) == 1), "{threads} threads, {parts} parts");
                 }
-                turns = 0;
-            }
-            pause(turns);
-        }
-        seen = s.turn.load(Ordering::Acquire);
-        let job = *lock(&s.job);
-        if let Some((job, parts)) = job {
-            let run = || (index..parts).step_by(s.threads).for_each(job);
-            if std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).is_err() {
-                s.panicked.store(true, Ordering::Release);
             }
         }
-        s.pending.fetch_sub(1, Ordering::AcqRel);
     }
-}
 
-fn lock<T>(m: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    m.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-}
-
-fn spin_until(ready: impl Fn() -> bool) {
-    let mut turns = 0u32;
-    while !ready() {
-        turns = turns.wrapping_add(1);
-        pause(turns);
+    #[test]
+    fn wakes_after_a_sleep() {
+        let pool = Pool::new(4).unwrap();
+        for _ in 0..20 {
+            std::thread::sleep(Duration::from_millis(2));
+            let sum = AtomicUsize::new(0);
+            pool.run(4, &|i| {
+                sum.fetch_add(i, SeqCst);
+            });
+            assert_eq!(sum.into_inner(), 6);
+        }
     }
-}
 
-/// Spins; now and then lets somebody else run, who may be the one that is waited for.
-fn pause(turns: u32) {
-    if turns.is_multiple_of(1 << 14) { std::thread::yield_now() } else { core::hint::spin_loop() }
+    #[test]
+    fn a_panic_reaches_the_caller_and_the_pool_goes_on() {
+        let pool = Pool::new(3).unwrap();
+        for bad in 0..3 {
+            let result = catch_unwind(AssertUnwindSafe(|| {
+                pool.run(3, &|i| {
+                    if i == bad {
+                        resume_unwind(Box::new("expected"));
+                    }
+                })
+            }));
+            assert!(result.is_err());
+        }
+        let sum = AtomicUsize::new(0);
+        pool.run(3, &|i| {
+            sum.fetch_add(i + 1, SeqCst);
+        });
+        assert_eq!(sum.into_inner(), 6);
+    }
+
+    #[test]
+    fn jobs_within_jobs_and_from_two_callers() {
+        let pool = Pool::new(2).unwrap();
+        let sum = AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    for _ in 0..100 {
+                        pool.run(2, &|_| {
+                            pool.run(3, &|i| {
+                                sum.fetch_add(i, SeqCst);
+                            })
+                        });
+                    }
+                });
+            }
+        });
+        assert_eq!(sum.into_inner(), 2 * 100 * 2 * 3);
+    }
 }

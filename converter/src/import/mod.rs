@@ -23,13 +23,33 @@ pub struct Options {
 /// [`Error::Io`], [`Error::Invalid`], or [`Error::Unsupported`] with everything that is not supported.
 pub fn import(path: &Path, options: &Options) -> Result<Graph> {
     let bytes = std::fs::read(path).map_err(|source| Error::Io { path: path.into(), source })?;
-    let graph = if bytes.starts_with(b"\x89HDF\r\n\x1a\n") {
-        keras::import_h5(&bytes, options)?
-    } else if bytes.starts_with(b"PK\x03\x04") {
-        keras::import_keras(&bytes, options)?
-    } else {
-        onnx::import(&bytes, path.parent(), options)?
+    import_bytes(&bytes, path.parent(), options)
+}
+
+/// Reads a model in memory. `folder` is where external data lies.
+///
+/// # Errors
+/// As [`import`].
+pub fn import_bytes(bytes: &[u8], folder: Option<&Path>, options: &Options) -> Result<Graph> {
+    let graph = match format_name(bytes) {
+        HDF5 => keras::import_h5(bytes, options)?,
+        KERAS => keras::import_keras(bytes, options)?,
+        _ => onnx::import(bytes, folder, options)?,
     };
     graph.verify().map_err(|e| invalid(format!("inconsistent network: {e}")))?;
     Ok(graph)
+}
+
+const HDF5: &str = "keras-h5";
+const KERAS: &str = "keras";
+
+/// Which importer takes these bytes: `keras-h5`, `keras` or `onnx`.
+pub fn format_name(bytes: &[u8]) -> &'static str {
+    if bytes.starts_with(b"\x89HDF\r\n\x1a\n") {
+        HDF5
+    } else if bytes.starts_with(b"PK\x03\x04") {
+        KERAS
+    } else {
+        "onnx"
+    }
 }

@@ -1,0 +1,173 @@
+//! The developers' check of what the compiler does not check: which crate may use which, where `unsafe` may be written, how
+//! long a file may be. `cargo run -p sepal-benches --bin check`; exit code 1 when a rule is broken.
+
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+/// Each crate with the crates of the workspace that it may use: strictly those below it. Tests may use any.
+const LAYERS: [(&str, &[&str]); 6] = [
+    ("sepal-format", &[]),
+    ("sepal-kernels", &["sepal-format"]),
+    ("sepal", &["sepal-format", "sepal-kernels"]),
+    ("sepal-fixtures", &[]),
+    ("sepal-converter", &["sepal-format", "sepal-kernels", "sepal", "sepal-fixtures"]),
+    ("sepal-benches", &["sepal-format", "sepal-kernels", "sepal", "sepal-fixtures", "sepal-converter"]),
+];
+
+/// The files in which `unsafe` may be written: instructions, the sharing of outputs among threads, the mapped file, the
+/// pool, the counting allocators.
+const UNSAFE: [&str; 7] = [
+    "kernels/src/simd/avx2.rs",
+    "kernels/src/simd/avx512.rs",
+    "kernels/src/simd/neon.rs",
+    "kernels/src/par.rs",
+    "runtime/src/map.rs",
+    "runtime/src/pool.rs",
+    "converter/src/cli/alloc_count.rs",
+];
+
+/// Crates that work without the standard library.
+const NO_STD: [&str; 3] = ["runtime/format/src/lib.rs", "kernels/src/lib.rs", "runtime/src/lib.rs"];
+
+/// Most lines of a source file.
+const MAX_LINES: usize = 800;
+
+fn main() -> ExitCode {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut broken = Vec::new();
+    broken.extend(layers(&root));
+    let mut files = Vec::new();
+    sources(&root, &mut files);
+    files.sort();
+    for file in &files {
+        let name = file.strip_prefix(&root).unwrap_or(file).to_string_lossy().replace('\\', "/");
+        match std::fs::read_to_string(file) {
+            Ok(text) => broken.extend(source(&name, &text)),
+            Err(e) => broken.push(format!("{name}: {e}")),
+        }
+    }
+    for file in NO_STD {
+        if !std::fs::read_to_string(root.join(file)).is_ok_and(|t| t.contains("no_std")) {
+            broken.push(format!("{file}: is not no_std"));
+        }
+    }
+    for line in &broken {
+        eprintln!("{line}");
+    }
+    println!("{} files, {} rules broken", files.len(), broken.len());
+    ExitCode::from(u8::from(!broken.is_empty()))
+}
+
+/// Compares the crates' dependencies with [`LAYERS`].
+fn layers(root: &Path) -> Vec<String> {
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
+    let output = Command::new(cargo).args(["metadata", "--format-version=1", "--no-deps"]).current_dir(root).output();
+    let json = output.map_err(|e| e.to_string()).and_then(|o| {
+        serde_json::from_slice::<Value>(&o.stdout).map_err(|e| format!("{e}: {}", String::from_utf8_lossy(&o.stderr)))
+    });
+    match json {
+        Ok(json) => edges(&json),
+        Err(e) => vec![format!("cargo metadata: {e}")],
+    }
+}
+
+fn edges(metadata: &Value) -> Vec<String> {
+    let list = |v: &Value| v.as_array().cloned().unwrap_or_default();
+    let packages = list(&metadata["packages"]);
+    let names: BTreeSet<&str> = packages.iter().filter_map(|p| p["name"].as_str()).collect();
+    let mut broken = Vec::new();
+    for package in &packages {
+        let name = package["name"].as_str().unwrap_or_default();
+        let Some((_, below)) = LAYERS.iter().find(|(n, _)| *n == name) else {
+            broken.push(format!("{name}: a crate that has no layer; add it to LAYERS"));
+            continue;
+        };
+        for dependency in list(&package["dependencies"]) {
+            let to = dependency["name"].as_str().unwrap_or_default();
+            if dependency["kind"] != "dev" && names.contains(to) && !below.contains(&to) {
+                broken.push(format!("{name} must not use {to}: it is not below"));
+            }
+        }
+    }
+    broken
+}
+
+/// Every `.rs` file that is the project's own.
+fn sources(folder: &Path, files: &mut Vec<PathBuf>) {
+    let Ok(entries) = std::fs::read_dir(folder) else { return };
+    for path in entries.flatten().map(|e| e.path()) {
+        let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+        if path.is_dir() {
+            if !name.starts_with('.') && !name.starts_with("target") {
+                sources(&path, files);
+            }
+        } else if name.ends_with(".rs") {
+            files.push(path);
+        }
+    }
+}
+
+/// The rules of one file.
+fn source(name: &str, text: &str) -> Vec<String> {
+    let mut broken = Vec::new();
+    let lines = text.lines().count();
+    if lines > MAX_LINES {
+        broken.push(format!("{name}: {lines} lines, more than {MAX_LINES}"));
+    }
+    let allocator = name.contains("/tests/") && text.contains("GlobalAlloc");
+    if let Some(i) = text.lines().position(|l| has_word(code(l), concat!("un", "safe")))
+        && !UNSAFE.contains(&name)
+        && !allocator
+    {
+        broken.push(format!("{name}:{}: {} outside the files that may have it", i + 1, concat!("un", "safe")));
+    }
+    broken
+}
+
+/// A line without its comment.
+fn code(line: &str) -> &str {
+    line.split("//").next().unwrap_or(line)
+}
+
+fn has_word(text: &str, word: &str) -> bool {
+    text.split(|c: char| !c.is_alphanumeric() && c != '_').any(|w| w == word)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn sees_an_edge_upwards() {
+        let metadata = |to: &str, kind: Value| {
+            json!({ "packages": [
+                { "name": "sepal-kernels", "dependencies": [{ "name": to, "kind": kind }] },
+                { "name": "sepal", "dependencies": [] },
+                { "name": "sepal-format", "dependencies": [] },
+            ] })
+        };
+        assert_eq!(edges(&metadata("sepal", Value::Null)).len(), 1);
+        assert_eq!(edges(&metadata("sepal-format", Value::Null)).len(), 0);
+        assert_eq!(edges(&metadata("sepal", json!("dev"))).len(), 0);
+        assert_eq!(edges(&metadata("bytemuck", Value::Null)).len(), 0);
+    }
+
+    #[test]
+    fn sees_the_word_in_code_only() {
+        let word = concat!("un", "safe");
+        let rules = |text: &str| source("converter/src/x.rs", text).len();
+        assert_eq!(rules(&format!("{word} {{ }}")), 1);
+        assert_eq!(rules(&format!("// {word} {{ }}\n/// {word}\n#![deny({word}_code)]")), 0);
+        assert_eq!(source("kernels/src/par.rs", &format!("{word} {{ }}")).len(), 0);
+        assert_eq!(source("runtime/tests/a.rs", &format!("{word} impl GlobalAlloc for A {{}}")).len(), 0);
+    }
+
+    #[test]
+    fn sees_a_file_that_is_too_long() {
+        assert_eq!(source("a.rs", &"\n".repeat(MAX_LINES + 1)).len(), 1);
+        assert_eq!(source("a.rs", &"\n".repeat(MAX_LINES)).len(), 0);
+    }
+}

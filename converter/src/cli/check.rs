@@ -1,0 +1,33 @@
+//! `sepal check`.
+
+use super::convert::ImportArgs;
+use super::failure::Failure;
+use super::out;
+use super::progress::Line;
+use sepal_converter::convert::{self, ConvertOptions};
+use std::path::PathBuf;
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Exit code 0: it can be converted; 2: it cannot, and everything that stands in the way is listed.")]
+pub struct Args {
+    /// Network to look at: Keras .h5/.hdf5 or .keras, or ONNX
+    source: PathBuf,
+    #[command(flatten)]
+    import: ImportArgs,
+}
+
+pub fn main(args: Args) -> Result<(), Failure> {
+    let options = ConvertOptions { import: args.import.into(), no_verify: true };
+    let mut line = Line::new();
+    let converted = convert::convert(&args.source, &options, &mut line).map_err(|e| Failure::conversion(&args.source, &e))?;
+    drop(line);
+    let s = &converted.summary;
+    out::print(&format!(
+        "{}: fully supported ({}; {} trainable parameters, {} batch norms of which {} fold)\n",
+        args.source.display(),
+        s.format,
+        out::grouped(s.trainable_parameters),
+        s.report.folds.len(),
+        s.folded()
+    ))
+}

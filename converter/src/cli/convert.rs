@@ -1,0 +1,160 @@
+//! `sepal convert`.
+
+use super::failure::{Failure, IO};
+use super::out;
+use super::progress::Line;
+use super::{engine, info};
+use sepal_converter::convert::{self, ConvertOptions, Converted, SELF_CHECK_LIMIT};
+use sepal_converter::import::Options;
+use sepal_converter::passes;
+use sepal_converter::provenance::report_json;
+use std::path::{Path, PathBuf};
+
+const EXAMPLES: &str = "\
+Examples:
+  sepal convert model.h5
+  sepal convert model.onnx -o edge.sepal --input-shape 1,3,224,224 --explain
+  sepal convert model.keras --input-shape image=1,299,299,3 --outputs features";
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// Network to convert: Keras .h5/.hdf5 or .keras, or ONNX
+    source: PathBuf,
+    /// File to write [default: SOURCE with the ending .sepal]
+    #[arg(short, long, value_name = "OUT.sepal")]
+    output: Option<PathBuf>,
+    #[command(flatten)]
+    import: ImportArgs,
+    /// Type of the stored weights
+    #[arg(long, value_parser = ["f32", "f16"], default_value = "f32")]
+    weights: String,
+    /// Quantise (not supported yet)
+    #[arg(long, value_parser = ["int8"], requires = "calibrate", value_name = "TYPE")]
+    quantize: Option<String>,
+    /// Inputs to calibrate the quantisation with
+    #[arg(long, requires = "quantize", value_name = "FILE|DIR")]
+    calibrate: Option<PathBuf>,
+    /// Say of each batch norm what was done with it and why
+    #[arg(long)]
+    explain: bool,
+    /// Write the fold report to a file
+    #[arg(long, value_name = "OUT.json")]
+    report: Option<PathBuf>,
+    /// Leave out the self-check, which runs the result and compares it with the source in f64
+    #[arg(long)]
+    no_verify: bool,
+    /// Replace OUT if it exists
+    #[arg(long)]
+    force: bool,
+}
+
+/// How to read a source.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct ImportArgs {
+    /// Shape of an input, where the source leaves it open or another is wanted
+    #[arg(long = "input-shape", value_name = "[NAME=]1,299,299,3", value_parser = input_shape)]
+    input_shapes: Vec<(String, Vec<usize>)>,
+    /// Values to give out instead of the source's outputs
+    #[arg(long, value_name = "NAME,..", value_delimiter = ',')]
+    outputs: Vec<String>,
+}
+
+impl From<ImportArgs> for Options {
+    fn from(a: ImportArgs) -> Self {
+        Options { input_shapes: a.input_shapes, outputs: a.outputs }
+    }
+}
+
+fn input_shape(s: &str) -> Result<(String, Vec<usize>), String> {
+    let (name, dims) = s.rsplit_once('=').unwrap_or(("", s));
+    let dims = dims.split(',').map(|d| match d.trim().parse::<usize>() {
+        Ok(n) if n > 0 => Ok(n),
+        _ => Err(format!("{d}: extents are whole numbers from 1 up, separated by commas")),
+    });
+    Ok((name.to_owned(), dims.collect::<Result<_, _>>()?))
+}
+
+pub fn main(args: Args) -> Result<(), Failure> {
+    if args.weights != "f32" {
+        return Err(Failure::invalid(format!("--weights {}: not supported yet; f32 is", args.weights)));
+    }
+    if args.quantize.is_some() {
+        return Err(Failure::invalid("--quantize: not supported yet"));
+    }
+    if let Some(report) = &args.report
+        && report.extension().is_none_or(|e| e != "json")
+    {
+        return Err(Failure::invalid(format!("--report {}: only .json is supported yet", report.display())));
+    }
+    let output = args.output.clone().unwrap_or_else(|| args.source.with_extension("sepal"));
+    let same = |a: &Path, b: &Path| a.canonicalize().is_ok_and(|a| b.canonicalize().is_ok_and(|b| a == b));
+    if same(&args.source, &output) {
+        return Err(Failure::usage(format!("{} is both the source and the output", output.display())));
+    }
+    let write = |e| Failure::conversion(&args.source, &e);
+    if !args.force {
+        convert::refuse_existing(&output).map_err(write)?;
+    }
+
+    let options = ConvertOptions { import: args.import.into(), no_verify: args.no_verify };
+    let mut line = Line::new();
+    let converted = convert::convert(&args.source, &options, &mut line).map_err(|e| Failure::conversion(&args.source, &e))?;
+    line.say("writing");
+    converted.write(&output, args.force).map_err(write)?;
+    if let Some(path) = &args.report {
+        let text = format!("{:#}\n", report_json(&converted.summary.report));
+        std::fs::write(path, text).map_err(|e| Failure::new(IO, format!("{}: {e}", path.display())))?;
+    }
+    drop(line);
+
+    let mut text = format!("{} → {}\n\n", args.source.display(), output.display());
+    text += &summary(&converted)?;
+    if args.explain {
+        text += &format!("\n{}", passes::explain(&converted.summary.report));
+    }
+    out::print(&text)
+}
+
+/// What a conversion came to, as aligned lines.
+pub fn summary(converted: &Converted) -> Result<String, Failure> {
+    let s = &converted.summary;
+    let model = engine::from_bytes(converted.bytes(), None)?;
+    let sizes = info::Sizes::of(&model);
+    let mut facts = vec![
+        ("network", if s.network.is_empty() { "(unnamed)".into() } else { s.network.clone() }),
+        (
+            "parameters",
+            format!("{} trainable before folding, {} after", out::grouped(s.trainable_parameters), out::grouped(s.parameters)),
+        ),
+        ("batch norms", format!("{} of {} folded", s.folded(), s.report.folds.len())),
+        ("multiply-adds", out::count(sizes.macs)),
+        ("file", format!("{}, of which weights {}", out::bytes(sizes.file), out::bytes(sizes.weights))),
+        ("arena", format!("{} with one thread", out::bytes(sizes.arena))),
+    ];
+    facts.push((
+        "self-check",
+        match &s.self_check {
+            Some(c) => format!(
+                "passed: at most {:.1e} of the output's range off the source in f64 (limit {SELF_CHECK_LIMIT:.0e})",
+                c.relative
+            ),
+            None => "left out".into(),
+        },
+    ));
+    Ok(out::facts(&facts))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::input_shape;
+
+    #[test]
+    fn shapes_with_and_without_a_name() {
+        assert_eq!(input_shape("1,2,3").unwrap(), (String::new(), vec![1, 2, 3]));
+        assert_eq!(input_shape("a:0=1, 2").unwrap(), ("a:0".to_owned(), vec![1, 2]));
+        for bad in ["", "1,,2", "0,1", "-1", "x=y"] {
+            assert!(input_shape(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! The runtime as the commands use it.
+
+use super::failure::{Failure, USAGE};
+use sepal::{Model, Options, Session};
+use sepal_converter::data::npz::Array;
+use sepal_format::ModelView;
+use sepal_format::record::Io;
+use sepal_kernels::Isa;
+use std::path::Path;
+
+/// Most threads that are taken.
+const MAX_THREADS: usize = 64;
+
+/// An input or output.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Port {
+    /// The source's name for it.
+    pub name: String,
+    /// Extents.
+    pub dims: Vec<usize>,
+    /// `NHWC`, `NCHW`, or nothing.
+    pub layout: &'static str,
+}
+
+/// Opens a file as it is.
+pub fn open(path: &Path, isa: Option<&str>) -> Result<Model<'static>, Failure> {
+    let model = Model::open(path).map_err(|e| refused(path, e))?;
+    with_isa(model, isa)
+}
+
+/// Opens a file and checks the hash of its weights, too.
+pub fn open_verified(path: &Path, isa: Option<&str>) -> Result<Model<'static>, Failure> {
+    let model = Model::open_verified(path).map_err(|e| refused(path, e))?;
+    with_isa(model, isa)
+}
+
+/// A file in memory.
+pub fn from_bytes<'a>(bytes: &'a [u8], isa: Option<&str>) -> Result<Model<'a>, Failure> {
+    let model = Model::from_bytes(bytes).map_err(|e| Failure::invalid(format!("the converted file is refused: {e}")))?;
+    with_isa(model, isa)
+}
+
+fn refused(path: &Path, e: sepal::LoadError) -> Failure {
+    match e {
+        sepal::LoadError::Io(e) => Failure::io(path, &e),
+        e => Failure::invalid(format!("{}: {e}", path.display())),
+    }
+}
+
+fn with_isa<'a>(model: Model<'a>, name: Option<&str>) -> Result<Model<'a>, Failure> {
+    let Some(name) = name else { return Ok(model) };
+    if !Isa::NAMES.contains(&name) {
+        return Err(Failure::usage(format!("--isa {name}: the instruction sets are {}", Isa::NAMES.join(", "))));
+    }
+    let isa = Isa::by_name(name).ok_or_else(|| {
+        let here: Vec<&str> = Isa::available().map(Isa::name).collect();
+        Failure::new(USAGE, format!("--isa {name}: this CPU does not have it; it has {}", here.join(", ")))
+    })?;
+    Ok(model.with_isa(isa))
+}
+
+/// The instruction set that a model runs with.
+pub fn isa(model: &Model) -> &'static str {
+    model.isa().name()
+}
+
+/// A number of threads on the command line.
+pub fn threads(s: &str) -> Result<usize, String> {
+    let n = s.trim().parse().ok().filter(|n| (1..=MAX_THREADS).contains(n));
+    n.ok_or_else(|| format!("a number of threads from 1 to {MAX_THREADS} is needed"))
+}
+
+/// What a model takes.
+pub fn inputs(model: &Model) -> Vec<Port> {
+    let view = model.view();
+    view.inputs().iter().map(|io| port(&view, io)).collect()
+}
+
+/// What a model gives.
+pub fn outputs(model: &Model) -> Vec<Port> {
+    let view = model.view();
+    view.outputs().iter().map(|io| port(&view, io)).collect()
+}
+
+fn port(view: &ModelView, io: &Io) -> Port {
+    let rank = (io.rank as usize).min(io.dims.len());
+    Port {
+        name: view.io_name(io).to_owned(),
+        dims: io.dims[..rank].iter().map(|&d| d as usize).collect(),
+        layout: match io.layout {
+            1 => "NHWC",
+            2 => "NCHW",
+            _ => "",
+        },
+    }
+}
+
+/// A session with the names and shapes of its outputs.
+#[derive(Debug)]
+pub struct Runner<'m> {
+    session: Session<'m>,
+    outputs: Vec<Port>,
+    names: Vec<String>,
+}
+
+impl<'m> Runner<'m> {
+    pub fn new(model: &'m Model, threads: usize) -> Result<Self, Failure> {
+        let session = Session::new(model, Options { threads, ..Options::default() });
+        let session = session.map_err(|e| Failure::invalid(format!("no session with {threads} threads: {e}")))?;
+        let outputs = outputs(model);
+        let names = outputs.iter().map(|p| p.name.clone()).collect();
+        Ok(Runner { session, outputs, names })
+    }
+
+    pub fn output_names(&self) -> &[String] {
+        &self.names
+    }
+
+    /// Runs the network and gives its outputs.
+    pub fn run(&mut self, sample: &[Vec<f32>]) -> Result<Vec<Array>, Failure> {
+        self.set(sample)?;
+        self.session.run();
+        let outputs = self.outputs.iter().enumerate().map(|(i, port)| {
+            let values = self.session.output(i).unwrap_or(&[]).to_vec();
+            Array { shape: port.dims.clone(), values }
+        });
+        Ok(outputs.collect())
+    }
+
+    /// Sets the inputs, runs, reads the outputs where they are, allocates nothing.
+    pub fn run_quietly(&mut self, sample: &[Vec<f32>]) -> Result<(), Failure> {
+        self.set(sample)?;
+        self.session.run();
+        for i in 0..self.outputs.len() {
+            std::hint::black_box(self.session.output(i));
+        }
+        Ok(())
+    }
+
+    /// As [`run_quietly`](Self::run_quietly); calls `after` with the index of each step when it is done.
+    pub fn run_profiled(&mut self, sample: &[Vec<f32>], after: &mut dyn FnMut(usize)) -> Result<(), Failure> {
+        self.set(sample)?;
+        self.session.run_profiled(after);
+        Ok(())
+    }
+
+    fn set(&mut self, sample: &[Vec<f32>]) -> Result<(), Failure> {
+        for (i, values) in sample.iter().enumerate() {
+            let input = self.session.input_mut(i).filter(|input| input.len() == values.len());
+            input.ok_or_else(|| Failure::invalid(format!("input {i} has another size")))?.copy_from_slice(values);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,180 @@
+//! `sepal info`.
+
+use super::convert::ImportArgs;
+use super::engine::{self, Port};
+use super::failure::Failure;
+use super::out::{self, Side, Table};
+use super::progress::Line;
+use super::steps::{StepInfo, steps};
+use sepal::Model;
+use sepal_converter::convert::{self, ConvertOptions};
+use sepal_format::record::{MAGIC, section};
+use serde_json::{Value, json};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+const EXAMPLES: &str = "\
+A source is converted in memory first, so its figures are those of the file that `convert` would write.
+
+Examples:
+  sepal info model.sepal
+  sepal info model.keras --json";
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// A .sepal file, or a Keras or ONNX network
+    #[arg(value_name = "MODEL|SOURCE")]
+    model: PathBuf,
+    #[command(flatten)]
+    import: ImportArgs,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// The sizes of a converted network.
+#[derive(Clone, Copy, Debug)]
+pub struct Sizes {
+    /// Multiply-accumulates of an inference.
+    pub macs: u64,
+    /// Bytes of the file.
+    pub file: u64,
+    /// Bytes of packed weights.
+    pub weights: u64,
+    /// Bytes of the arena with one thread.
+    pub arena: u64,
+    /// Bytes that each further thread adds.
+    pub per_thread: u64,
+}
+
+impl Sizes {
+    pub fn of(model: &Model) -> Self {
+        let view = model.view();
+        let arena = |threads| model.arena_bytes(threads) as u64;
+        Sizes {
+            macs: view.plan().macs,
+            file: view.file_len() as u64,
+            weights: size_of_val(view.weights()) as u64,
+            arena: arena(1),
+            per_thread: arena(2) - arena(1),
+        }
+    }
+}
+
+pub fn main(args: Args) -> Result<(), Failure> {
+    let show = |model: &Model| {
+        let text = if args.json { format!("{:#}\n", describe(&args.model, model)) } else { render(&args.model, model) };
+        out::print(&text)
+    };
+    if is_model(&args.model)? {
+        return show(&engine::open(&args.model, None)?);
+    }
+    let options = ConvertOptions { import: args.import.clone().into(), no_verify: true };
+    let mut line = Line::new();
+    let converted = convert::convert(&args.model, &options, &mut line).map_err(|e| Failure::conversion(&args.model, &e))?;
+    drop(line);
+    show(&engine::from_bytes(converted.bytes(), None)?)
+}
+
+fn is_model(path: &Path) -> Result<bool, Failure> {
+    let mut start = Vec::new();
+    let file = std::fs::File::open(path).map_err(|e| Failure::io(path, &e))?;
+    file.take(MAGIC.len() as u64).read_to_end(&mut start).map_err(|e| Failure::io(path, &e))?;
+    Ok(start == MAGIC)
+}
+
+/// The file's own account of where it comes from; null if it has none.
+fn provenance(model: &Model) -> Value {
+    model.view().section(section::PROVENANCE).and_then(|b| serde_json::from_slice(b).ok()).unwrap_or(Value::Null)
+}
+
+fn describe(path: &Path, model: &Model) -> Value {
+    let sizes = Sizes::of(model);
+    let provenance = provenance(model);
+    let port = |p: &Port| json!({ "name": p.name, "shape": p.dims, "layout": p.layout, "dtype": "f32" });
+    let step = |(i, s): (usize, &StepInfo)| {
+        json!({
+            "index": i, "name": s.name, "kind": s.kind, "kernel": s.kernel,
+            "output": s.output, "macs": s.macs, "weights_bytes": s.weights,
+        })
+    };
+    json!({
+        "schema": 1,
+        "file": path.display().to_string(),
+        "source": provenance["source"],
+        "format": provenance["format"],
+        "network": provenance["network"],
+        "inputs": engine::inputs(model).iter().map(port).collect::<Vec<_>>(),
+        "outputs": engine::outputs(model).iter().map(port).collect::<Vec<_>>(),
+        "parameters": provenance["parameters"],
+        "batch_norms": provenance["batch_norms"],
+        "macs": sizes.macs,
+        "file_bytes": sizes.file,
+        "weights_bytes": sizes.weights,
+        "arena_bytes": sizes.arena,
+        "arena_bytes_per_extra_thread": sizes.per_thread,
+        "steps": steps(&model.view()).iter().enumerate().map(step).collect::<Vec<_>>(),
+    })
+}
+
+fn render(path: &Path, model: &Model) -> String {
+    let sizes = Sizes::of(model);
+    let from = provenance(model);
+    let mut text = format!("{}\n", path.display());
+    if let (Some(source), Some(format)) = (from["source"].as_str(), from["format"].as_str()) {
+        let network = from["network"].as_str().filter(|n| !n.is_empty()).map(|n| format!(", network {n}")).unwrap_or_default();
+        text += &format!("  converted from {source} ({format}{network})\n");
+    }
+    let mut ports = Table::new(&[("", Side::Left), ("name", Side::Left), ("shape", Side::Left), ("layout", Side::Left)]);
+    let named = |p: &Port, role: &str| [role.into(), p.name.clone(), out::shape(&p.dims), p.layout.to_owned()];
+    engine::inputs(model).iter().for_each(|p| ports.row(named(p, "input")));
+    engine::outputs(model).iter().for_each(|p| ports.row(named(p, "output")));
+    text += &format!("\n{}\n", ports.render());
+
+    let number = |v: &Value| v.as_u64().map(out::grouped);
+    let parameters = &from["parameters"];
+    if let (Some(before), Some(after)) = (number(&parameters["trainable_before_folding"]), number(&parameters["after_folding"])) {
+        text += &format!("  {before} trainable parameters before folding\n");
+        if let (Some(folded), Some(total)) = (number(&from["batch_norms"]["folded"]), number(&from["batch_norms"]["total"])) {
+            text += &format!("  {folded} of {total} batch norms folded\n");
+        }
+        text += &format!("  {after} parameters after\n\n");
+    }
+    text += &out::facts(&[
+        ("multiply-adds", format!("{} ({})", out::grouped(sizes.macs), out::count(sizes.macs))),
+        ("file", format!("{} bytes ({})", out::grouped(sizes.file), out::bytes(sizes.file))),
+        ("weights", format!("{} bytes ({})", out::grouped(sizes.weights), out::bytes(sizes.weights))),
+        (
+            "arena",
+            format!(
+                "{} bytes ({}) with one thread, {} bytes more for each further one",
+                out::grouped(sizes.arena),
+                out::bytes(sizes.arena),
+                out::grouped(sizes.per_thread)
+            ),
+        ),
+    ]);
+
+    let mut table = Table::new(&[
+        ("#", Side::Right),
+        ("step", Side::Left),
+        ("kind", Side::Left),
+        ("output", Side::Left),
+        ("MACs", Side::Right),
+        ("share", Side::Right),
+    ]);
+    for (i, s) in steps(&model.view()).iter().enumerate() {
+        let share = 100.0 * s.macs as f64 / sizes.macs.max(1) as f64;
+        let costs = |text: String| if s.macs > 0 { text } else { String::new() };
+        table.row([
+            i.to_string(),
+            out::tail(&s.name, 44),
+            s.kernel.trim_start_matches("f32.").to_owned(),
+            out::shape(s.output),
+            costs(out::count(s.macs)),
+            costs(format!("{share:.1} %")),
+        ]);
+    }
+    text + &format!("\n{}", table.render())
+}

@@ -1,0 +1,175 @@
+//! `sepal run`.
+
+use super::engine::{self, Runner};
+use super::failure::Failure;
+use super::out::{self, Side, Table};
+use super::samples::{self, InputArg};
+use sepal_converter::data::image::Normalize;
+use sepal_converter::data::npz::{Array, write_npz};
+use std::path::{Path, PathBuf};
+
+const HELP: &str = "\
+Inputs:
+  .npy          an array of the input's shape (leading extents of 1 do not matter)
+  .npz          arrays under the inputs' names, or its only array; or several samples: x0, x1, ..
+                (x0_0, x0_1, .. where the network has several inputs)
+  .png, .jpg    resized to the input's size (bilinear, antialiased, proportions not kept) and scaled by
+                --normalize; colour becomes grey where the input has one channel
+  Several files without a name, for a network of one input, are one sample each.
+
+Normalisation:
+  0..1          levels from 0 to 1 (the default)
+  -1..1         levels from -1 to 1, as Xception, Inception and MobileNet want them
+  0..255        levels as they are in the file
+  imagenet      (level - mean) / deviation of ImageNet, as torchvision's networks want them
+  mean=M,..;std=S,..   (level - M) / S for levels from 0 to 1, one number or one per channel
+
+Output file:
+  One array per output under its name, in the source's layout; y{sample}_{output} for several samples.
+
+Examples:
+  sepal run model.sepal --input cat.jpg --normalize=-1..1 --top 5 --labels imagenet.txt
+  sepal run model.sepal --input left=l.npy --input right=r.npy --output out.npz";
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = HELP)]
+pub struct Args {
+    /// Converted network
+    model: PathBuf,
+    /// What to run it on
+    #[arg(short, long, required = true, value_name = "[NAME=]FILE")]
+    input: Vec<InputArg>,
+    /// Write the outputs
+    #[arg(short, long, value_name = "OUT.npz")]
+    output: Option<PathBuf>,
+    /// Print the K largest elements of the first output
+    #[arg(long, value_name = "K")]
+    top: Option<usize>,
+    /// Names of the elements, one a line
+    #[arg(long, value_name = "FILE", requires = "top")]
+    labels: Option<PathBuf>,
+    /// How pictures become numbers
+    #[arg(long, default_value = "0..1", value_name = "MODE", allow_hyphen_values = true)]
+    normalize: Normalize,
+    /// Threads to run on
+    #[arg(long, default_value = "1", value_name = "N", value_parser = engine::threads)]
+    threads: usize,
+    /// Instruction set: scalar, avx2, avx512 or neon [default: the widest there is]
+    #[arg(long, value_name = "NAME")]
+    isa: Option<String>,
+}
+
+pub fn main(args: Args) -> Result<(), Failure> {
+    let model = engine::open(&args.model, args.isa.as_deref())?;
+    let ports = engine::inputs(&model);
+    let samples = samples::read(&args.input, &ports, &args.normalize)?;
+    let labels = args.labels.as_deref().map(read_labels).transpose()?;
+    let mut runner = Runner::new(&model, args.threads)?;
+
+    let mut stored = Vec::new();
+    let mut text = String::new();
+    for (i, (sample, name)) in samples.samples.iter().zip(&samples.names).enumerate() {
+        let outputs = runner.run(sample)?;
+        if samples.samples.len() > 1 {
+            text += &format!("{}{name}\n", if i > 0 { "\n" } else { "" });
+        }
+        match args.top {
+            Some(k) => text += &top(&outputs[0], k, labels.as_deref()),
+            None => text += &overview(runner.output_names(), &outputs),
+        }
+        if args.output.is_some() {
+            for (j, (array, name)) in outputs.into_iter().zip(runner.output_names()).enumerate() {
+                let key = if samples.numbered { format!("y{i}_{j}") } else { name.clone() };
+                stored.push((key, array));
+            }
+        }
+    }
+    if let Some(path) = &args.output {
+        write_npz(path, &stored)?;
+    }
+    out::print(&text)
+}
+
+/// One name a line.
+pub fn read_labels(path: &Path) -> Result<Vec<String>, Failure> {
+    let text = std::fs::read_to_string(path).map_err(|e| Failure::io(path, &e))?;
+    Ok(text.lines().map(|l| l.trim().to_owned()).collect())
+}
+
+/// Indices of the `k` largest elements, largest first; not-numbers last.
+pub fn largest(values: &[f32], k: usize) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..values.len()).collect();
+    let key = |i: usize| if values[i].is_nan() { f32::NEG_INFINITY } else { values[i] };
+    order.sort_by(|&a, &b| key(b).total_cmp(&key(a)).then(a.cmp(&b)));
+    order.truncate(k);
+    order
+}
+
+/// Whether the values are probabilities of which one holds.
+fn probabilities(values: &[f32]) -> bool {
+    values.iter().all(|v| (0.0..=1.0).contains(v)) && (values.iter().sum::<f32>() - 1.0).abs() < 1e-3
+}
+
+fn top(output: &Array, k: usize, labels: Option<&[String]>) -> String {
+    let percent = probabilities(&output.values);
+    let width = output.values.len().saturating_sub(1).to_string().len();
+    let mut text = String::new();
+    for i in largest(&output.values, k) {
+        let v = output.values[i];
+        let label = labels.and_then(|l| l.get(i)).map_or("", String::as_str);
+        text += &match percent {
+            true => {
+                let bar = "█".repeat((v * 20.0).round() as usize);
+                format!("  {:>8}  {i:>width$}  {bar:<20}  {label}", format!("{:.3} %", v * 100.0))
+            }
+            false => format!("  {v:>12.5}  {i:>width$}  {label}"),
+        };
+        text.truncate(text.trim_end().len());
+        text.push('\n');
+    }
+    text
+}
+
+fn overview(names: &[String], outputs: &[Array]) -> String {
+    let mut table = Table::new(&[
+        ("output", Side::Left),
+        ("shape", Side::Left),
+        ("min", Side::Right),
+        ("max", Side::Right),
+        ("mean", Side::Right),
+        ("first elements", Side::Left),
+    ]);
+    for (name, a) in names.iter().zip(outputs) {
+        let v = &a.values;
+        let mean = v.iter().map(|&v| f64::from(v)).sum::<f64>() / v.len().max(1) as f64;
+        let first: Vec<String> = v.iter().take(4).map(|v| format!("{v:.5}")).collect();
+        let more = if v.len() > 4 { " …" } else { "" };
+        table.row([
+            out::tail(name, 40),
+            out::shape(&a.shape),
+            format!("{:.5}", v.iter().copied().fold(f32::INFINITY, f32::min)),
+            format!("{:.5}", v.iter().copied().fold(f32::NEG_INFINITY, f32::max)),
+            format!("{mean:.5}"),
+            first.join("  ") + more,
+        ]);
+    }
+    table.render()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_largest_come_first_and_ties_in_order() {
+        assert_eq!(largest(&[0.1, f32::NAN, 0.7, 0.1, 0.2], 4), [2, 4, 0, 3]);
+        assert_eq!(largest(&[], 3), [0usize; 0]);
+    }
+
+    #[test]
+    fn scores_are_not_shown_as_probabilities() {
+        let a = |v: &[f32]| Array { shape: vec![v.len()], values: v.to_vec() };
+        assert!(top(&a(&[0.25, 0.75]), 1, None).contains("75.000 %"));
+        assert!(top(&a(&[3.0, 0.75]), 1, Some(&["three".into()])).contains("3.00000  0  three"));
+    }
+}

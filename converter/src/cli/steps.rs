@@ -1,0 +1,104 @@
+//! What each step of a file does and costs, computed from its records.
+
+use sepal_format::ModelView;
+use sepal_format::op::OpRef;
+use sepal_format::record::{ConvParams, DepthwiseParams, NONE, Range, SeparableParams, Step, Tensor, WindowRecord};
+
+/// A step, for tables.
+#[derive(Clone, Debug)]
+pub struct StepInfo {
+    /// The source's name for it.
+    pub name: String,
+    /// The operator's name.
+    pub kind: &'static str,
+    /// The operator with what tells its variants apart: `f32.depthwise.k3s1`.
+    pub kernel: String,
+    /// Batch, rows, columns, channels.
+    pub output: [u32; 4],
+    /// Multiply-accumulates.
+    pub macs: u64,
+    /// Bytes of weights.
+    pub weights: u64,
+    /// Bytes read and written: inputs, output, weights.
+    pub bytes: u64,
+}
+
+/// All steps in execution order.
+pub fn steps(view: &ModelView) -> Vec<StepInfo> {
+    view.steps().iter().map(|s| step(view, s)).collect()
+}
+
+fn step(view: &ModelView, step: &Step) -> StepInfo {
+    let tensor = |i: u32| view.tensors().get(i as usize);
+    let x = tensor(step.inputs[0]).map_or([0; 4], |t| t.dims);
+    let out = tensor(step.output).map_or([0; 4], |t| t.dims);
+    let moved = step.inputs.iter().filter(|&&i| i != NONE).chain([&step.output]);
+    let moved: u64 = moved.filter_map(|&i| tensor(i)).map(tensor_bytes).sum();
+    let (kind, kernel, macs, weights) = match step.op_ref() {
+        Some(op) => (op.op().name(), kernel(&op, x), macs(&op, x, out), weights(&op)),
+        None => ("unknown", "unknown".into(), 0, 0),
+    };
+    StepInfo {
+        name: view.step_name(step).to_owned(),
+        kind,
+        kernel,
+        output: out,
+        macs,
+        weights,
+        bytes: moved.saturating_add(weights),
+    }
+}
+
+fn product(factors: &[u32]) -> u64 {
+    factors.iter().fold(1, |n, &f| n.saturating_mul(u64::from(f)))
+}
+
+fn tensor_bytes(t: &Tensor) -> u64 {
+    product(&[t.dims[0], t.dims[1], t.dims[2], t.pixel]).saturating_mul(4)
+}
+
+fn macs(op: &OpRef, x: [u32; 4], out: [u32; 4]) -> u64 {
+    match op {
+        OpRef::Conv(ConvParams { window, groups, .. }) => {
+            product(&out).saturating_mul(product(&window.kernel)).saturating_mul(u64::from(x[3] / (*groups).max(1)))
+        }
+        OpRef::Depthwise(p) => product(&out).saturating_mul(product(&p.window.kernel)),
+        OpRef::Separable(p) => {
+            let pixels = product(&out[..3]);
+            let window = product(&p.depthwise.window.kernel).saturating_add(u64::from(out[3]));
+            pixels.saturating_mul(u64::from(x[3])).saturating_mul(window)
+        }
+        _ => 0,
+    }
+}
+
+fn weights(op: &OpRef) -> u64 {
+    let of = |ranges: &[Range]| ranges.iter().fold(0u64, |n, r| n.saturating_add(r.len));
+    match op {
+        OpRef::Conv(p) => of(&[p.weights, p.bias]),
+        OpRef::Depthwise(p) => of(&[p.weights, p.bias]),
+        OpRef::Separable(SeparableParams { depthwise: d, weights, bias, .. }) => of(&[d.weights, d.bias, *weights, *bias]),
+        OpRef::ScaleShift(p) => of(&[p.scale, p.shift]),
+        OpRef::Prelu(p) => of(&[p.slope]),
+        _ => 0,
+    }
+}
+
+fn kernel(op: &OpRef, x: [u32; 4]) -> String {
+    let window = |w: &WindowRecord| {
+        let pair = |[a, b]: [u32; 2]| if a == b { a.to_string() } else { format!("{a}x{b}") };
+        let dilation = if w.dilation == [1, 1] { String::new() } else { format!("d{}", pair(w.dilation)) };
+        format!("k{}s{}{dilation}", pair(w.kernel), pair(w.stride))
+    };
+    let depthwise = |p: &DepthwiseParams| window(&p.window);
+    match op {
+        OpRef::Conv(p) if p.window.kernel == [1, 1] && p.groups == 1 && x[1] == 1 && x[2] == 1 => "f32.dense".into(),
+        OpRef::Conv(p) if p.window.kernel == [1, 1] && p.groups == 1 => format!("f32.pointwise.s{}", p.window.stride[0]),
+        OpRef::Conv(p) if p.groups == 1 => format!("f32.conv.{}", window(&p.window)),
+        OpRef::Conv(p) => format!("f32.conv.{}g{}", window(&p.window), p.groups),
+        OpRef::Depthwise(p) => format!("f32.depthwise.{}", depthwise(p)),
+        OpRef::Separable(p) => format!("f32.separable.{}", depthwise(&p.depthwise)),
+        OpRef::Pool(p) => format!("f32.pool.{}", window(&p.window)),
+        other => format!("f32.{}", other.op().name()),
+    }
+}

@@ -1,0 +1,134 @@
+//! `sepal verify`.
+
+use super::engine::{self, Port, Runner};
+use super::failure::{Failure, VERIFICATION};
+use super::out::{self, Side, Table};
+use super::samples::{self, Sample};
+use super::tolerance::{Entry, Measured, check_flat};
+use sepal_converter::data::npz::{self, Array, Arrays};
+use std::path::{Path, PathBuf};
+
+const HELP: &str = "\
+Golden file: inputs x0, x1, .. (x0_0, x0_1, .. where the network has several inputs) and expected outputs
+y{sample}_{output}; or arrays under the names of inputs and outputs. An output passes if every element is
+within atol + rtol * |expected|, or by the tolerance that the index states for the name.
+
+Exit code 3: an output is outside. The hash of the weights is checked, too.
+
+Examples:
+  sepal verify model.sepal --golden golden.npz --atol 1e-6
+  sepal verify model.sepal --index models.json --name mobilenet";
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = HELP)]
+pub struct Args {
+    /// Converted network
+    model: PathBuf,
+    /// Inputs and expected outputs [default with --index: the file that the index names]
+    #[arg(long, value_name = "FILE.npz", required_unless_present = "index")]
+    golden: Option<PathBuf>,
+    /// Absolute tolerance
+    #[arg(long, default_value = "1e-5", conflicts_with = "index", value_name = "A", value_parser = tolerance)]
+    atol: f64,
+    /// Relative tolerance
+    #[arg(long, default_value = "1e-5", conflicts_with = "index", value_name = "R", value_parser = tolerance)]
+    rtol: f64,
+    /// Take the tolerance from an index of models
+    #[arg(long, value_name = "models.json", requires = "name")]
+    index: Option<PathBuf>,
+    /// Entry of the index
+    #[arg(long, requires = "index")]
+    name: Option<String>,
+    /// Threads to run on
+    #[arg(long, default_value = "1", value_name = "N", value_parser = engine::threads)]
+    threads: usize,
+    /// Instruction set: scalar, avx2, avx512 or neon [default: the widest there is]
+    #[arg(long, value_name = "NAME")]
+    isa: Option<String>,
+}
+
+fn tolerance(s: &str) -> Result<f64, String> {
+    s.parse().ok().filter(|v: &f64| v.is_finite() && *v >= 0.0).ok_or_else(|| "a number from 0 up is needed".into())
+}
+
+pub fn main(args: Args) -> Result<(), Failure> {
+    let entry = match (&args.index, &args.name) {
+        (Some(index), Some(name)) => Some(Entry::find(index, name)?),
+        _ => None,
+    };
+    let path = match (&args.golden, &entry) {
+        (Some(path), _) => path.clone(),
+        (None, Some(entry)) => entry.golden.clone(),
+        (None, None) => return Err(Failure::usage("--golden or --index is needed")),
+    };
+    let model = engine::open_verified(&args.model, args.isa.as_deref())?;
+    let golden = npz::read_npz(&path)?;
+    let ports = engine::inputs(&model);
+    let (samples, numbered) = inputs(&golden, &ports, &path)?;
+    let mut runner = Runner::new(&model, args.threads)?;
+    let got = samples.iter().map(|s| runner.run(s)).collect::<Result<Vec<Vec<Array>>, _>>()?;
+
+    let names = runner.output_names();
+    let (measured, allowed): (Vec<Measured>, Vec<String>) = match &entry {
+        Some(entry) => {
+            let (measured, bounds) = entry.rules.check(&golden, &got);
+            (measured, bounds.iter().map(|b| format!("{b:.2e}")).collect())
+        }
+        None => {
+            let one = |j: usize| {
+                let single = if golden.contains_key(&names[j]) { names[j].clone() } else { "y".into() };
+                let key = |i: usize| if numbered { format!("y{i}_{j}") } else { single.clone() };
+                check_flat(&golden, key, &got, j, args.atol, args.rtol)
+            };
+            let allowed = format!("{:.0e} + {:.0e} * |y|", args.atol, args.rtol);
+            ((0..names.len()).map(one).collect(), vec![allowed; names.len()])
+        }
+    };
+    report(&args.model, &path, samples.len(), names, &measured, &allowed)
+}
+
+fn report(
+    model: &Path,
+    golden: &Path,
+    samples: usize,
+    names: &[String],
+    measured: &[Measured],
+    allowed: &[String],
+) -> Result<(), Failure> {
+    let mut table = Table::new(&[
+        ("output", Side::Left),
+        ("max abs", Side::Right),
+        ("of range", Side::Right),
+        ("allowed", Side::Right),
+        ("", Side::Left),
+    ]);
+    for ((name, m), allowed) in names.iter().zip(measured).zip(allowed.iter().chain(std::iter::repeat(&String::new()))) {
+        table.row([
+            out::tail(name, 40),
+            format!("{:.3e}", m.max_abs),
+            format!("{:.3e}", m.relative),
+            allowed.clone(),
+            if m.complaints.is_empty() { "ok".into() } else { "OUTSIDE".into() },
+        ]);
+    }
+    let of = if samples == 1 { "1 sample".into() } else { format!("{samples} samples") };
+    out::print(&format!("{} against {} ({of})\n\n{}", model.display(), golden.display(), table.render()))?;
+    let complaints: Vec<&str> = measured.iter().flat_map(|m| &m.complaints).map(String::as_str).collect();
+    if complaints.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::new(VERIFICATION, format!("{}: outputs differ\n  {}", model.display(), complaints.join("\n  "))))
+}
+
+/// The samples of a golden file and whether its outputs are numbered.
+fn inputs(golden: &Arrays, ports: &[Port], path: &Path) -> Result<(Vec<Sample>, bool), Failure> {
+    if let Some(samples) = samples::numbered(golden, ports, path)? {
+        return Ok((samples, true));
+    }
+    // A single pair is also read when it is called simply x and y.
+    let mut golden = golden.clone();
+    if let ([port], Some(x)) = (ports, golden.get("x").cloned()) {
+        golden.entry(port.name.clone()).or_insert(x);
+    }
+    Ok((vec![samples::named(&golden, ports, path)?], false))
+}

@@ -1,0 +1,367 @@
+//! The whole way from a trained network to a checked file: import, passes, emit, self-check, write.
+
+use crate::data::random::Random;
+use crate::emit::{self, Emitted};
+use crate::error::{Error, Result, invalid};
+use crate::import;
+use crate::ir::Graph;
+use crate::passes::{self, Report};
+use crate::{interp, provenance};
+use bytemuck::{Pod, Zeroable};
+use sepal_format::record::section;
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// Largest error of the self-check, as a share of the largest magnitude in the output.
+pub const SELF_CHECK_LIMIT: f64 = 1e-4;
+/// Seed of the self-check's inputs.
+const SELF_CHECK_SEED: u64 = 1;
+
+/// What to convert and how.
+#[derive(Clone, Debug, Default)]
+pub struct ConvertOptions {
+    /// For the importer.
+    pub import: import::Options,
+    /// Leave out the self-check.
+    pub no_verify: bool,
+}
+
+/// What a conversion is busy with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Reading the source.
+    Import,
+    /// Folding and fusing.
+    Passes,
+    /// Planning the memory and packing the weights.
+    Emit,
+    /// Running the result and comparing it with the source. Has steps.
+    SelfCheck,
+}
+
+/// Somebody who wants to know how far a conversion is. `()` does not.
+pub trait Progress {
+    /// A stage begins.
+    fn stage(&mut self, _stage: Stage) {}
+    /// `done` of `all` steps of the stage are done.
+    fn steps(&mut self, _done: usize, _all: usize) {}
+}
+
+impl Progress for () {}
+
+/// How far the written file is from the f64 interpreter of the source graph, at the worst output.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SelfCheck {
+    /// Name of that output.
+    pub output: String,
+    /// Largest difference.
+    pub max_abs: f64,
+    /// The same as a share of the largest magnitude in that output.
+    pub relative: f64,
+}
+
+/// What a conversion has to tell.
+#[derive(Clone, Debug)]
+pub struct Summary {
+    /// The source's name for the network.
+    pub network: String,
+    /// Which importer read it.
+    pub format: &'static str,
+    /// Trainable parameters of the source.
+    pub trainable_parameters: u64,
+    /// All parameters of the source.
+    pub total_parameters: u64,
+    /// Parameters of the converted network.
+    pub parameters: u64,
+    /// What the passes did.
+    pub report: Report,
+    /// The outcome of the self-check, unless it was left out.
+    pub self_check: Option<SelfCheck>,
+}
+
+impl Summary {
+    /// Batch normalisations that disappeared into weights.
+    pub fn folded(&self) -> usize {
+        self.report.folds.iter().filter(|f| f.folded).count()
+    }
+}
+
+/// A converted network: the file's bytes and what there is to say about them.
+#[derive(Debug)]
+pub struct Converted {
+    blocks: Vec<Block>,
+    len: usize,
+    /// What the conversion has to tell.
+    pub summary: Summary,
+}
+
+/// 64 aligned bytes: what the runtime asks of a model in memory.
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+#[repr(C, align(64))]
+struct Block([u8; 64]);
+
+/// Converts the network in a file.
+///
+/// # Errors
+/// Those of [`import::import`] and [`emit::emit`], and [`Error::Verification`] when the self-check finds a difference.
+pub fn convert(source: &Path, options: &ConvertOptions, progress: &mut dyn Progress) -> Result<Converted> {
+    progress.stage(Stage::Import);
+    let bytes = std::fs::read(source).map_err(|e| Error::Io { path: source.into(), source: e })?;
+    let name = source.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+    let graph = import::import_bytes(&bytes, source.parent(), &options.import)?;
+    let format = import::format_name(&bytes);
+    drop(bytes);
+    finish(graph, &name, format, options, progress)
+}
+
+/// Converts a network in memory. `name` is what its file would be called.
+///
+/// # Errors
+/// As [`convert`].
+pub fn convert_bytes(name: &str, source: &[u8], options: &ConvertOptions, progress: &mut dyn Progress) -> Result<Converted> {
+    progress.stage(Stage::Import);
+    let graph = import::import_bytes(source, None, &options.import)?;
+    finish(graph, name, import::format_name(source), options, progress)
+}
+
+fn finish(
+    graph: Graph,
+    name: &str,
+    format: &'static str,
+    options: &ConvertOptions,
+    progress: &mut dyn Progress,
+) -> Result<Converted> {
+    progress.stage(Stage::Passes);
+    // Weights are shared, so this copy costs the folded ones only.
+    let source = (!options.no_verify).then(|| graph.clone());
+    let (network, trainable_parameters, total_parameters) =
+        (graph.name.clone(), graph.trainable_parameters, graph.total_parameters);
+    let (graph, report) = passes::run(graph)?;
+    let mut summary = Summary {
+        network,
+        format,
+        trainable_parameters,
+        total_parameters,
+        parameters: provenance::parameters(&graph),
+        report,
+        self_check: None,
+    };
+
+    progress.stage(Stage::Emit);
+    let extra = vec![
+        (section::PROVENANCE, provenance::provenance(name, &summary).into_bytes()),
+        (section::FOLDS, provenance::folds(&summary.report).into_bytes()),
+    ];
+    let Emitted { structure, weights } = emit::emit(&graph, extra)?;
+    drop(graph);
+    let len = structure.len() + weights.len();
+    let mut blocks = vec![Block::zeroed(); len.div_ceil(64)];
+    let bytes: &mut [u8] = bytemuck::cast_slice_mut(&mut blocks);
+    bytes[..structure.len()].copy_from_slice(&structure);
+    bytes[structure.len()..len].copy_from_slice(&weights);
+    drop((structure, weights));
+
+    if let Some(source) = source {
+        progress.stage(Stage::SelfCheck);
+        let bytes: &[u8] = bytemuck::cast_slice(&blocks);
+        summary.self_check = Some(self_check(&source, &bytes[..len], progress)?);
+    }
+    Ok(Converted { blocks, len, summary })
+}
+
+/// Runs the file and interprets the source on the same pseudo-random inputs.
+fn self_check(source: &Graph, file: &[u8], progress: &mut dyn Progress) -> Result<SelfCheck> {
+    let mut random = Random::new(SELF_CHECK_SEED);
+    let inputs: Vec<Vec<f32>> = source.inputs.iter().map(|&v| random.units(source.shape(v).iter().product())).collect();
+
+    let refused = |what: &str, e: &dyn std::fmt::Display| Error::Verification(format!("the converted file {what}: {e}"));
+    let model = sepal::Model::from_bytes(file).map_err(|e| refused("is refused", &e))?;
+    let mut session = sepal::Session::new(&model, sepal::Options::default()).map_err(|e| refused("gives no session", &e))?;
+    for (i, values) in inputs.iter().enumerate() {
+        let input = session.input_mut(i).filter(|input| input.len() == values.len());
+        input.ok_or_else(|| refused("has another input", &i))?.copy_from_slice(values);
+    }
+    session.run();
+
+    let wide: Vec<Vec<f64>> = inputs.iter().map(|x| x.iter().map(|&v| f64::from(v)).collect()).collect();
+    let want = interp::interpret(source, &wide, &mut |done, all| progress.steps(done, all))?;
+    let mut worst: Option<SelfCheck> = None;
+    for (i, want) in want.iter().enumerate() {
+        let name = source.output_names.get(i).cloned().unwrap_or_default();
+        let got = session.output(i).filter(|got| got.len() == want.len());
+        let got = got.ok_or_else(|| refused("has another output", &name))?;
+        let one = compare(name, got, want)?;
+        if worst.as_ref().is_none_or(|w| one.relative > w.relative) {
+            worst = Some(one);
+        }
+    }
+    let worst = worst.ok_or_else(|| invalid("a network without outputs"))?;
+    if worst.relative > SELF_CHECK_LIMIT {
+        return Err(Error::Verification(format!(
+            "output {} is off by {:.3e}, {:.3e} of its range; allowed is {SELF_CHECK_LIMIT:.0e}",
+            worst.output, worst.max_abs, worst.relative
+        )));
+    }
+    Ok(worst)
+}
+
+fn compare(output: String, got: &[f32], want: &[f64]) -> Result<SelfCheck> {
+    let (mut range, mut max_abs) = (0f64, 0f64);
+    for (i, (&g, &w)) in got.iter().zip(want).enumerate() {
+        // What overflows f32 is infinite in the file and finite in the interpreter.
+        let w = if w.abs() > f64::from(f32::MAX) { f64::INFINITY.copysign(w) } else { w };
+        let g = f64::from(g);
+        if g.is_nan() != w.is_nan() || (g.is_infinite() || w.is_infinite()) && g != w {
+            return Err(Error::Verification(format!("output {output}, element {i}: {g}, the source gives {w}")));
+        }
+        if w.is_finite() {
+            range = range.max(w.abs());
+            max_abs = max_abs.max((g - w).abs());
+        }
+    }
+    let relative = if max_abs == 0.0 { 0.0 } else { max_abs / range.max(f64::from(f32::MIN_POSITIVE)) };
+    Ok(SelfCheck { output, max_abs, relative })
+}
+
+impl Converted {
+    /// The file; aligned to 64, so that the runtime takes it as it is.
+    pub fn bytes(&self) -> &[u8] {
+        &bytemuck::cast_slice(&self.blocks)[..self.len]
+    }
+
+    /// Writes the file under a temporary name in the same folder and renames it, so that nothing half-written is ever seen.
+    ///
+    /// # Errors
+    /// [`Error::Io`], also for a file that exists, unless `force`.
+    pub fn write(&self, path: &Path, force: bool) -> Result<()> {
+        let fail = |source| Error::Io { path: path.into(), source };
+        if !force {
+            refuse_existing(path)?;
+        }
+        let (temporary, mut file) = Temporary::beside(path).map_err(fail)?;
+        file.write_all(self.bytes()).and_then(|()| file.sync_all()).map_err(fail)?;
+        drop(file);
+        temporary.become_file(path, force).map_err(fail)
+    }
+}
+
+/// An error if `path` exists; for asking before the work is done.
+///
+/// # Errors
+/// [`Error::Io`] of kind [`std::io::ErrorKind::AlreadyExists`].
+pub fn refuse_existing(path: &Path) -> Result<()> {
+    match path.symlink_metadata() {
+        Ok(_) => Err(Error::Io { path: path.into(), source: exists() }),
+        Err(_) => Ok(()),
+    }
+}
+
+fn exists() -> std::io::Error {
+    std::io::Error::new(std::io::ErrorKind::AlreadyExists, "exists already; --force replaces it")
+}
+
+/// A file that is removed unless it becomes the real one.
+struct Temporary(Option<PathBuf>);
+
+impl Temporary {
+    fn beside(path: &Path) -> std::io::Result<(Self, File)> {
+        let name = path.file_name().ok_or_else(|| std::io::Error::new(std::io::ErrorKind::InvalidInput, "not a file name"))?;
+        for attempt in 0..100 {
+            let own = format!(".{}.{}-{attempt}.tmp", name.to_string_lossy(), std::process::id());
+            let own = path.with_file_name(own);
+            match OpenOptions::new().write(true).create_new(true).open(&own) {
+                Ok(file) => return Ok((Temporary(Some(own)), file)),
+                Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Err(std::io::Error::new(std::io::ErrorKind::AlreadyExists, "no temporary name is free in its folder"))
+    }
+
+    fn become_file(mut self, path: &Path, force: bool) -> std::io::Result<()> {
+        let own = self.0.take().unwrap_or_default();
+        if !force {
+            // A link, unlike a rename, never replaces a file that came into being meanwhile.
+            match std::fs::hard_link(&own, path) {
+                Ok(()) => return std::fs::remove_file(&own),
+                Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {
+                    self.0 = Some(own);
+                    return Err(exists());
+                }
+                Err(_) => {} // A file system without links.
+            }
+        }
+        std::fs::rename(&own, path).inspect_err(|_| self.0 = Some(own))
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        if let Some(path) = &self.0 {
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn converted() -> Converted {
+        let summary = Summary {
+            network: "n".into(),
+            format: "onnx",
+            trainable_parameters: 1,
+            total_parameters: 1,
+            parameters: 1,
+            report: Report::default(),
+            self_check: None,
+        };
+        Converted { blocks: vec![Block([7; 64]); 2], len: 100, summary }
+    }
+
+    fn folder(name: &str) -> PathBuf {
+        let folder = std::env::temp_dir().join(format!("sepal-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        folder
+    }
+
+    #[test]
+    fn writes_once_unless_forced_and_leaves_nothing_else() {
+        let folder = folder("write");
+        let path = folder.join("m.sepal");
+        converted().write(&path, false).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), [7; 100]);
+        std::fs::write(&path, b"mine").unwrap();
+        let refused = converted().write(&path, false);
+        assert!(matches!(&refused, Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::AlreadyExists));
+        assert_eq!(std::fs::read(&path).unwrap(), b"mine");
+        converted().write(&path, true).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), [7; 100]);
+        assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 1);
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn a_failed_write_leaves_nothing() {
+        let folder = folder("fail");
+        let taken = folder.join("taken");
+        std::fs::create_dir(&taken).unwrap();
+        assert!(matches!(converted().write(&taken, true), Err(Error::Io { .. })));
+        assert!(matches!(converted().write(&folder.join("no/such/folder"), true), Err(Error::Io { .. })));
+        assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 1);
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn comparison_sees_what_differs() {
+        let close = compare("y".into(), &[1.0, -2.0], &[1.0, -2.00001]).unwrap();
+        assert!(close.relative > 4e-6 && close.relative < 6e-6);
+        assert!(compare("y".into(), &[f32::NAN], &[1.0]).is_err());
+        assert!(compare("y".into(), &[1.0], &[f64::NAN]).is_err());
+        assert!(compare("y".into(), &[f32::INFINITY], &[1.0]).is_err());
+        assert_eq!(compare("y".into(), &[f32::NAN, f32::INFINITY], &[f64::NAN, 1e300]).unwrap().max_abs, 0.0);
+        assert_eq!(compare("y".into(), &[0.0], &[0.0]).unwrap().relative, 0.0);
+    }
+}

@@ -1,0 +1,331 @@
+//! Numpy's files: `.npy` arrays and `.npz` archives of them, read into f32 and written as f32.
+//!
+//! Any numeric type is read; the order in memory is always C. Sizes are checked against the file before anything is
+//! allocated, so a damaged header costs nothing.
+
+use super::DataError;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufReader, BufWriter, Read, Seek, Write};
+use std::path::Path;
+use zip::write::SimpleFileOptions;
+
+/// Longest header that is read; numpy's own are 128 bytes.
+const MAX_HEADER: usize = 1 << 16;
+/// Deflate cannot shrink anything by more than this.
+const MAX_DEFLATE_RATIO: u64 = 1032;
+
+/// An array in C order.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Array {
+    /// Extents; empty for a scalar.
+    pub shape: Vec<usize>,
+    /// The elements; as many as the product of the extents.
+    pub values: Vec<f32>,
+}
+
+/// The arrays of an archive by name.
+pub type Arrays = BTreeMap<String, Array>;
+
+/// Reads a `.npy` file.
+///
+/// # Errors
+/// [`DataError`], also for what is not an array of numbers.
+pub fn read_npy(path: &Path) -> Result<Array, DataError> {
+    let file = open(path)?;
+    let len = file.metadata().map_err(|e| DataError::io(path, e))?.len();
+    parse_npy(BufReader::new(file), len).map_err(|e| DataError::invalid(path, e))
+}
+
+/// Reads every array of a `.npz` file.
+///
+/// # Errors
+/// [`DataError`], also for what is not an archive of arrays of numbers.
+pub fn read_npz(path: &Path) -> Result<Arrays, DataError> {
+    let file = open(path)?;
+    parse_npz(BufReader::new(file)).map_err(|e| DataError::invalid(path, e))
+}
+
+/// Reads every array of an archive.
+///
+/// # Errors
+/// Says what is not an archive of arrays of numbers.
+pub fn parse_npz(reader: impl Read + Seek) -> Result<Arrays, String> {
+    let mut zip = zip::ZipArchive::new(reader).map_err(|e| format!("not an .npz archive: {e}"))?;
+    let mut all = Arrays::new();
+    for i in 0..zip.len() {
+        let member = zip.by_index(i).map_err(|e| format!("member {i} of the archive: {e}"))?;
+        let name = member.name().map_err(|e| format!("member {i} of the archive: {e}"))?;
+        let Some(name) = name.strip_suffix(".npy").map(str::to_owned) else { continue };
+        let len = member.size();
+        if len / MAX_DEFLATE_RATIO > member.compressed_size() {
+            return Err(format!("array {name}: {} bytes cannot unpack to {len}", member.compressed_size()));
+        }
+        let array = parse_npy(member, len).map_err(|e| format!("array {name}: {e}"))?;
+        all.insert(name, array);
+    }
+    Ok(all)
+}
+
+/// Writes an archive whose members are stored, in the order given. The same arrays give the same bytes.
+///
+/// # Errors
+/// [`DataError::Io`].
+pub fn write_npz(path: &Path, arrays: &[(String, Array)]) -> Result<(), DataError> {
+    let file = File::create(path).map_err(|e| DataError::io(path, e))?;
+    let mut zip = zip::ZipWriter::new(BufWriter::new(file));
+    let options = SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
+    let write = |zip: &mut zip::ZipWriter<BufWriter<File>>| -> std::io::Result<()> {
+        for (name, array) in arrays {
+            zip.start_file(format!("{name}.npy"), options)?;
+            zip.write_all(&npy_header(&array.shape))?;
+            for chunk in array.values.chunks(4096) {
+                let bytes: Vec<u8> = chunk.iter().flat_map(|v| v.to_le_bytes()).collect();
+                zip.write_all(&bytes)?;
+            }
+        }
+        Ok(())
+    };
+    write(&mut zip).map_err(|e| DataError::io(path, e))?;
+    zip.finish().map_err(std::io::Error::from).and_then(|mut w| w.flush()).map_err(|e| DataError::io(path, e))
+}
+
+/// Format 1.0, padded so that the data begin at a multiple of 64.
+fn npy_header(shape: &[usize]) -> Vec<u8> {
+    let extents: String = match shape {
+        [one] => format!("{one},"),
+        many => many.iter().map(usize::to_string).collect::<Vec<_>>().join(", "),
+    };
+    let mut dict = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({extents}), }}");
+    let len = (10 + dict.len() + 1).next_multiple_of(64) - 10;
+    dict.extend(std::iter::repeat_n(' ', len - 1 - dict.len()));
+    dict.push('\n');
+    let mut out = b"\x93NUMPY\x01\x00".to_vec();
+    out.extend((len as u16).to_le_bytes());
+    out.extend(dict.into_bytes());
+    out
+}
+
+/// What a header says.
+struct Header {
+    kind: u8,
+    item: usize,
+    big_endian: bool,
+    fortran: bool,
+    shape: Vec<usize>,
+}
+
+/// Reads an array from a stream of `len` bytes.
+fn parse_npy(mut r: impl Read, len: u64) -> Result<Array, String> {
+    let mut start = [0; 8];
+    read_exact(&mut r, &mut start)?;
+    if &start[..6] != b"\x93NUMPY" {
+        return Err("not a .npy array".into());
+    }
+    let (before, header_len) = if start[6] == 1 {
+        let mut n = [0; 2];
+        read_exact(&mut r, &mut n)?;
+        (10, usize::from(u16::from_le_bytes(n)))
+    } else {
+        let mut n = [0; 4];
+        read_exact(&mut r, &mut n)?;
+        (12, u32::from_le_bytes(n) as usize)
+    };
+    if header_len > MAX_HEADER {
+        return Err(format!("a .npy header of {header_len} bytes"));
+    }
+    let mut text = vec![0; header_len];
+    read_exact(&mut r, &mut text)?;
+    let header = parse_header(&String::from_utf8_lossy(&text))?;
+
+    let count = header.shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d));
+    let bytes = count.and_then(|n| n.checked_mul(header.item));
+    let room = len.saturating_sub((before + header_len) as u64);
+    let (Some(count), Some(bytes)) = (count, bytes) else {
+        return Err(format!("an array of impossible shape {:?}", header.shape));
+    };
+    if bytes as u64 != room {
+        return Err(format!("shape {:?} needs {bytes} bytes of data, there are {room}", header.shape));
+    }
+    let mut values = Vec::new();
+    let mut buffer = vec![0; header.item * 4096];
+    let mut left = count;
+    while left > 0 {
+        let n = left.min(4096);
+        let part = &mut buffer[..n * header.item];
+        read_exact(&mut r, part)?;
+        values.extend(part.chunks_exact_mut(header.item).map(|item| {
+            if header.big_endian {
+                item.reverse();
+            }
+            number(header.kind, item)
+        }));
+        left -= n;
+    }
+    if header.fortran && header.shape.len() > 1 {
+        values = to_c_order(&header.shape, &values);
+    }
+    Ok(Array { shape: header.shape, values })
+}
+
+/// One little-endian element; `parse_header` has checked kind and size.
+fn number(kind: u8, b: &[u8]) -> f32 {
+    let mut wide = [0u8; 8];
+    wide[..b.len()].copy_from_slice(b);
+    let unsigned = u64::from_le_bytes(wide);
+    match (kind, b.len()) {
+        (b'f', 2) => half::f16::from_bits(unsigned as u16).to_f32(),
+        (b'f', 4) => f32::from_bits(unsigned as u32),
+        (b'f', _) => f64::from_bits(unsigned) as f32,
+        (b'i', n) => {
+            let unused = 64 - 8 * n as u32;
+            ((unsigned << unused) as i64 >> unused) as f32
+        }
+        _ => unsigned as f32,
+    }
+}
+
+/// Elements stored first axis fastest, in C order.
+fn to_c_order(shape: &[usize], values: &[f32]) -> Vec<f32> {
+    let mut out = Vec::with_capacity(values.len());
+    let mut index = vec![0; shape.len()];
+    for _ in 0..values.len() {
+        let at = shape.iter().zip(&index).rev().fold(0, |at, (&d, &i)| at * d + i);
+        out.push(values[at]);
+        for (i, &d) in index.iter_mut().zip(shape).rev() {
+            *i += 1;
+            if *i < d {
+                break;
+            }
+            *i = 0;
+        }
+    }
+    out
+}
+
+/// Reads `{'descr': '<f4', 'fortran_order': False, 'shape': (1, 2), }`, keys in any order.
+fn parse_header(text: &str) -> Result<Header, String> {
+    let value = |key: &str| {
+        let at = text.find(&format!("'{key}'"))? + key.len() + 2;
+        Some(text[at..].trim_start().strip_prefix(':')?.trim_start())
+    };
+    let bad = |what: &str| format!("a .npy header without a usable {what}: {}", text.trim_end());
+    let descr = value("descr").and_then(|v| v.strip_prefix('\'')).and_then(|v| v.split('\'').next());
+    let descr = descr.filter(|d| d.is_ascii()).ok_or_else(|| bad("element type (structured arrays are not read)"))?;
+    let (order, kind, size) = match descr.as_bytes() {
+        [order @ (b'<' | b'>' | b'|' | b'='), kind, ..] => (*order, *kind, &descr[2..]),
+        _ => return Err(bad("element type")),
+    };
+    let item = match (kind, size) {
+        (b'b' | b'i' | b'u', "1") => 1,
+        (b'f' | b'i' | b'u', "2") => 2,
+        (b'f' | b'i' | b'u', "4") => 4,
+        (b'f' | b'i' | b'u', "8") => 8,
+        _ => return Err(format!("elements of type {descr}; real numbers are needed")),
+    };
+    let fortran = match value("fortran_order") {
+        Some(v) if v.starts_with("True") => true,
+        Some(v) if v.starts_with("False") => false,
+        _ => return Err(bad("fortran_order")),
+    };
+    let inside = value("shape").and_then(|v| v.strip_prefix('(')).and_then(|v| v.split_once(')'));
+    let (inside, _) = inside.ok_or_else(|| bad("shape"))?;
+    let extents = inside.split(',').map(str::trim).filter(|s| !s.is_empty()).map(|s| s.trim_end_matches('L').parse());
+    let shape = extents.collect::<Result<Vec<usize>, _>>().map_err(|_| bad("shape"))?;
+    if shape.len() > 32 {
+        return Err(bad("shape"));
+    }
+    Ok(Header { kind, item, big_endian: order == b'>', fortran, shape })
+}
+
+fn read_exact(r: &mut impl Read, buffer: &mut [u8]) -> Result<(), String> {
+    r.read_exact(buffer).map_err(|e| format!("the array is cut short or damaged: {e}"))
+}
+
+fn open(path: &Path) -> Result<File, DataError> {
+    File::open(path).map_err(|e| DataError::io(path, e))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn npy(dict: &str, data: &[u8]) -> Vec<u8> {
+        let mut out = b"\x93NUMPY\x01\x00".to_vec();
+        out.extend((dict.len() as u16).to_le_bytes());
+        out.extend(dict.as_bytes());
+        out.extend(data);
+        out
+    }
+
+    fn parse(bytes: &[u8]) -> Result<Array, String> {
+        parse_npy(bytes, bytes.len() as u64)
+    }
+
+    #[test]
+    fn reads_every_numeric_type() {
+        for (descr, data, want) in [
+            ("<f4", 1.5f32.to_le_bytes().to_vec(), 1.5),
+            (">f4", 1.5f32.to_be_bytes().to_vec(), 1.5),
+            ("<f8", (-2.25f64).to_le_bytes().to_vec(), -2.25),
+            ("<f2", half::f16::from_f32(0.5).to_le_bytes().to_vec(), 0.5),
+            ("|i1", vec![0xff], -1.0),
+            ("|u1", vec![0xff], 255.0),
+            ("|b1", vec![1], 1.0),
+            ("<i4", (-7i32).to_le_bytes().to_vec(), -7.0),
+            (">i2", (-300i16).to_be_bytes().to_vec(), -300.0),
+            ("<u8", 9u64.to_le_bytes().to_vec(), 9.0),
+        ] {
+            let dict = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': (1,), }}\n");
+            assert_eq!(parse(&npy(&dict, &data)).unwrap(), Array { shape: vec![1], values: vec![want] }, "{descr}");
+        }
+    }
+
+    #[test]
+    fn turns_fortran_order_round() {
+        let data: Vec<u8> = [1u8, 2, 3, 4, 5, 6].to_vec();
+        let a = parse(&npy("{'shape': (2, 3), 'descr': '|u1', 'fortran_order': True}", &data)).unwrap();
+        assert_eq!(a.values, [1.0, 3.0, 5.0, 2.0, 4.0, 6.0]);
+    }
+
+    #[test]
+    fn refuses_shapes_that_the_file_cannot_hold() {
+        for shape in ["(18446744073709551615, 2)", "(1000000000000,)", "(3,)", "(-1,)", "(x,)"] {
+            let dict = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}");
+            assert!(parse(&npy(&dict, &[0; 8])).is_err(), "{shape}");
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let path = std::env::temp_dir().join(format!("sepal-npz-{}.npz", std::process::id()));
+        let arrays = vec![
+            ("a/b:0".to_owned(), Array { shape: vec![2, 3], values: vec![1.0, -2.0, 3.0, 0.5, f32::MIN_POSITIVE, 9.0] }),
+            ("one".to_owned(), Array { shape: vec![1], values: vec![4.0] }),
+            ("scalar".to_owned(), Array { shape: vec![], values: vec![5.0] }),
+        ];
+        write_npz(&path, &arrays).unwrap();
+        let first = std::fs::read(&path).unwrap();
+        assert_eq!(read_npz(&path).unwrap(), arrays.iter().cloned().collect::<Arrays>());
+        write_npz(&path, &arrays).unwrap();
+        assert_eq!(first, std::fs::read(&path).unwrap(), "the same arrays give the same bytes");
+        std::fs::remove_file(&path).unwrap();
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_give_an_answer(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = parse(&bytes);
+            let _ = parse_npz(std::io::Cursor::new(bytes.clone()));
+            let mut with_magic = b"\x93NUMPY\x01\x00".to_vec();
+            with_magic.extend(bytes);
+            let _ = parse(&with_magic);
+        }
+
+        #[test]
+        fn any_header_gives_an_answer(dict in "[{]'descr': '[<>|]?[fiub]?[0-9]{0,2}', 'fortran_order': (True|False), 'shape': [(][0-9, ]{0,30}[)]") {
+            let _ = parse(&npy(&dict, &[0; 16]));
+        }
+    }
+}
