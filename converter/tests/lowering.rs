@@ -91,7 +91,7 @@ impl Net {
 
 /// Runs `bytes` on every instruction set and for several thread counts; all must agree to the bit.
 fn run(bytes: &[u8], inputs: &[Vec<f32>]) -> Vec<Vec<f32>> {
-    let bytes = sepal::AlignedBytes::new(bytes);
+    let bytes = sepal::AlignedBytes::copy(bytes).expect("memory");
     let model = sepal::Model::from_bytes(&bytes).expect("the emitted file is sound");
     let mut first: Option<Vec<Vec<f32>>> = None;
     for isa in sepal::Isa::available() {

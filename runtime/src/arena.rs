@@ -2,25 +2,28 @@
 
 use core::ops::Range;
 
-/// The unit of aligned memory.
+/// The unit of allocation. Not aligned to 64 itself: the system gives zeroed pages without touching them only for what needs no
+/// more than its usual alignment.
 #[cfg(feature = "std")]
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
-#[repr(C, align(64))]
-struct Line([u8; 64]);
+#[repr(C, align(16))]
+struct Unit([u8; 16]);
 
 /// Bytes on the heap that begin at a multiple of 64, as [`Model::from_bytes`](crate::Model::from_bytes) asks for.
 #[cfg(feature = "std")]
 pub struct AlignedBytes {
-    lines: std::boxed::Box<[Line]>,
+    units: std::boxed::Box<[Unit]>,
+    start: usize,
     len: usize,
 }
 
 #[cfg(feature = "std")]
 impl AlignedBytes {
-    /// So many zeros, or `None` if there is not so much memory.
+    /// So many zeros, or `None` if there is not so much memory. Large ones cost nothing until they are used.
     pub fn zeroed(len: usize) -> Option<Self> {
-        let lines = bytemuck::allocation::try_zeroed_slice_box(len.div_ceil(64)).ok()?;
-        Some(AlignedBytes { lines, len })
+        let units: std::boxed::Box<[Unit]> = bytemuck::allocation::try_zeroed_slice_box(len.div_ceil(16).checked_add(3)?).ok()?;
+        let address = units.as_ptr() as usize;
+        Some(AlignedBytes { start: address.next_multiple_of(64) - address, units, len })
     }
 
     /// A copy of `bytes`, or `None` if there is not so much memory.
@@ -45,13 +48,13 @@ impl AlignedBytes {
 
     /// All of it as floats; the last bytes are left out if they are not a whole one.
     pub(crate) fn floats(&self) -> &[f32] {
-        let all: &[f32] = bytemuck::cast_slice(&self.lines);
-        all.get(..self.len / 4).unwrap_or(&[])
+        let all: &[f32] = bytemuck::cast_slice(&self.units);
+        all.get(self.start / 4..).and_then(|f| f.get(..self.len / 4)).unwrap_or(&[])
     }
 
     pub(crate) fn floats_mut(&mut self) -> &mut [f32] {
-        let all: &mut [f32] = bytemuck::cast_slice_mut(&mut self.lines);
-        all.get_mut(..self.len / 4).unwrap_or(&mut [])
+        let all: &mut [f32] = bytemuck::cast_slice_mut(&mut self.units);
+        all.get_mut(self.start / 4..).and_then(|f| f.get_mut(..self.len / 4)).unwrap_or(&mut [])
     }
 }
 
@@ -59,16 +62,16 @@ impl AlignedBytes {
 impl core::ops::Deref for AlignedBytes {
     type Target = [u8];
     fn deref(&self) -> &[u8] {
-        let all: &[u8] = bytemuck::cast_slice(&self.lines);
-        all.get(..self.len).unwrap_or(&[])
+        let all: &[u8] = bytemuck::cast_slice(&self.units);
+        all.get(self.start..).and_then(|b| b.get(..self.len)).unwrap_or(&[])
     }
 }
 
 #[cfg(feature = "std")]
 impl core::ops::DerefMut for AlignedBytes {
     fn deref_mut(&mut self) -> &mut [u8] {
-        let all: &mut [u8] = bytemuck::cast_slice_mut(&mut self.lines);
-        all.get_mut(..self.len).unwrap_or(&mut [])
+        let all: &mut [u8] = bytemuck::cast_slice_mut(&mut self.units);
+        all.get_mut(self.start..).and_then(|b| b.get_mut(..self.len)).unwrap_or(&mut [])
     }
 }
 

@@ -40,7 +40,8 @@ impl Window {
 }
 
 /// A convolution: `out[n, y, x, o] = act(bias[o] + sum over ky, kx, ci of in[n, y*sy + ky*dy - py, x*sx + kx*dx - px, ci]
-/// * w[ky, kx, ci, o] (+ residual[n, y, x, o]))`, summed in that order by FMA, taps outside the input counting as 0.
+/// * w[ky, kx, ci, o] (+ residual[n, y, x, o]))`, summed in that order by FMA in chains of 512 terms, whose sums are then added
+/// up; taps outside the input count as 0.
 #[derive(Clone, Copy, Debug)]
 pub struct Conv<'a> {
     /// The window.
@@ -366,6 +367,16 @@ mod tests {
         // More rows than a block of scratch holds.
         let window = window([3, 3], [2, 2], [1, 1], [1, 1]);
         check(&Case { size: [40, 60], c: 100, o: 3, window, pad_end: [1, 1], ..BASE });
+    }
+
+    #[test]
+    fn sums_of_several_chunks() {
+        for c in [511, 512, 513, 1024, 1600] {
+            check(&Case { size: [2, 3], c, o: 20, residual: true, ..BASE });
+        }
+        let window = window([3, 3], [1, 1], [1, 1], [1, 1]);
+        check(&Case { size: [4, 5], c: 200, o: 9, window, pad_end: [1, 1], ..BASE });
+        check(&Case { size: [1, 1], c: 1100, o: 70, ..BASE });
     }
 
     #[test]

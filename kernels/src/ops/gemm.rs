@@ -4,9 +4,12 @@
 //! for each block of pixels that fits L2:            for each group of NB panels (16 output channels each):
 //!   for each tile of MR pixels:
 //!     acc[MR][NB] = bias
-//!     for each segment of the window, for k in segment:   acc[i][j] += a[i][k] * panel[j][k]      (whole K, in order)
-//!     acc += residual; clamp; store; other activations while the tile is in L1
+//!     for k in 0..K, over the segments of the window:   acc[i][j] += a[i][k] * panel[j][k]
+//!       after every CHUNK of k:                         sum[i][j] += acc[i][j], acc = 0
+//!     acc += sum; acc += residual; clamp; store; other activations while the tile is in L1
 //! ```
+//! Chunks keep the rounding error of long sums small: it grows with the length of a chain of additions.
+//!
 //! How the real loop differs, and why:
 //! 1. A is the tensor itself. A tile has few rows, so that they fit the ways of one L1 set and need neither packing nor copying;
 //!    each row is a slice that starts where its pixel's window starts.
@@ -21,6 +24,8 @@ use sepal_format::layout::BLOCK;
 
 /// Most pixels whose offsets are kept at hand.
 const MAX_PIXELS: usize = 512;
+/// Terms that are summed up in one chain; a part of the meaning of every convolution, see [`mod@crate::reference`].
+pub(crate) const CHUNK: usize = 512;
 /// Floats of A that a block of pixels should not exceed: 384 KB, a good part of L2.
 pub(crate) const A_BLOCK: usize = 96 * 1024;
 
@@ -132,14 +137,34 @@ impl<S: Simd> Tile<'_, S> {
             }
         }
         let offsets = &offsets[..MR];
-        let mut k = 0;
+        // `sum` holds the chunks that are over; the first one is taken as it is.
+        let mut sum = acc;
+        let (mut k, mut chunk_end) = (0, CHUNK);
         for sy in 0..segments.ny {
             for sx in 0..segments.nx {
-                let at = sy * segments.dy + sx * segments.dx;
-                let rows: [&[f32]; MR] = core::array::from_fn(|i| &a[offsets[i] + at..][..segments.len]);
-                let parts: [&[Block]; NB] = core::array::from_fn(|j| &panels[j][k..][..segments.len]);
-                s.multiply::<MR, NB, NV>(segments.len, rows, parts, &mut acc);
-                k += segments.len;
+                let mut at = sy * segments.dy + sx * segments.dx;
+                let mut left = segments.len;
+                while left > 0 {
+                    if k == chunk_end {
+                        for (sum, acc) in sum.as_flattened_mut().iter_mut().zip(acc.as_flattened_mut()) {
+                            *sum = if k == CHUNK { *acc } else { s.add(*sum, *acc) };
+                            *acc = s.splat(0.0);
+                        }
+                        chunk_end += CHUNK;
+                    }
+                    let run = left.min(chunk_end - k);
+                    let rows: [&[f32]; MR] = core::array::from_fn(|i| &a[offsets[i] + at..][..run]);
+                    let parts: [&[Block]; NB] = core::array::from_fn(|j| &panels[j][k..][..run]);
+                    s.multiply::<MR, NB, NV>(run, rows, parts, &mut acc);
+                    k += run;
+                    at += run;
+                    left -= run;
+                }
+            }
+        }
+        if k > CHUNK {
+            for (sum, acc) in sum.as_flattened().iter().zip(acc.as_flattened_mut()) {
+                *acc = s.add(*sum, *acc);
             }
         }
         if self.room < NB * BLOCK {

@@ -6,7 +6,7 @@ pub mod binary;
 pub mod conv;
 pub mod copy;
 pub mod depthwise;
-mod gemm;
+pub(crate) mod gemm;
 pub mod pool;
 pub mod reduce;
 pub mod scale_shift;

@@ -3,6 +3,7 @@
 use super::element::{each, get, set, tap};
 use crate::ops::activation;
 use crate::ops::conv::Window;
+use crate::ops::gemm::CHUNK;
 use crate::simd::{Scalar, Simd};
 use crate::{Act, View, ViewMut};
 
@@ -21,7 +22,8 @@ pub fn conv(
     let n = out.shape.c;
     let (c_per, n_per) = (input.shape.c / groups, n / groups);
     each(out.shape, |[image, y, x, o]| {
-        let mut sum = bias[o];
+        // Chains of CHUNK terms, the first of which begins with the bias, added up in order.
+        let (mut total, mut sum, mut k) = (None, bias[o], 0);
         for ky in 0..kernel[0] {
             for kx in 0..kernel[1] {
                 let iy = tap(y, stride[0], ky, dilation[0], pad[0], input.shape.h);
@@ -31,9 +33,17 @@ pub fn conv(
                         (Some(iy), Some(ix)) => get(&input, [image, iy, ix, o / n_per * c_per + ci]),
                         _ => 0.0,
                     };
+                    if k > 0 && k % CHUNK == 0 {
+                        total = Some(total.map_or(sum, |t: f32| t + sum));
+                        sum = 0.0;
+                    }
+                    k += 1;
                     sum = Scalar.fma(v, weights[((ky * kernel[1] + kx) * c_per + ci) * n + o], sum);
                 }
             }
+        }
+        if let Some(t) = total {
+            sum += t;
         }
         if let Some(r) = &residual {
             sum += get(r, [image, y, x, o]);
