@@ -53,6 +53,8 @@ struct Shared {
     job: Apart<AtomicPtr<Job>>,
     panicked: AtomicBool,
     stop: AtomicBool,
+    /// Workers that are up.
+    started: AtomicUsize,
     /// Workers that sleep or are about to.
     sleepers: AtomicUsize,
     sleep: Mutex<()>,
@@ -124,6 +126,7 @@ impl Shared {
 
     /// A worker's life.
     fn serve(&self) {
+        self.started.fetch_add(1, SeqCst);
         while !self.stop.load(SeqCst) {
             drop(self.work());
             if spin(|| self.has_news()) {
@@ -161,7 +164,10 @@ impl Pool {
             let shared = Arc::clone(&pool.shared);
             pool.workers.push(Builder::new().name("sepal".into()).spawn(move || shared.serve())?);
         }
-        // Some systems make a lock when it is first used: not during an inference.
+        // A thread allocates as it starts, and some systems make a lock when it is first used: not during an inference.
+        while pool.shared.started.load(SeqCst) < pool.workers.len() {
+            std::thread::yield_now();
+        }
         drop((lock(&pool.shared.sleep), lock(&pool.shared.finish)));
         Ok(pool)
     }

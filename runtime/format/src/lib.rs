@@ -1,4 +1,4 @@
-//! The flat model file.
+#![doc = include_str!("../FORMAT.md")]
 #![no_std]
 
 pub mod act;

@@ -11,6 +11,7 @@ use sepal_kernels::ops::conv::Window;
 use sepal_kernels::{Shape, View, ViewMut, pack, view::span};
 
 mod all_ops;
+#[allow(unused_imports, reason = "each test uses a part of it")]
 pub use all_ops::{all_ops, all_ops_builder};
 
 /// A small generator (splitmix64).
