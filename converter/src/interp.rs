@@ -11,8 +11,8 @@ mod movement;
 pub(crate) use movement::transpose;
 mod windowed;
 
-/// Most elements of one tensor that is computed: beyond that, memory and patience end (16 GB in f64).
-const MOST_ELEMENTS: usize = 1 << 31;
+/// Most elements of one tensor that is computed: beyond that, memory and patience end (2 GB in f64).
+const MOST_ELEMENTS: usize = 1 << 28;
 
 /// A tensor that is read: computed (f64) or constant (f32).
 #[derive(Clone, Copy)]

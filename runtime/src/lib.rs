@@ -1,1 +1,58 @@
+//! Runs a network that the `sepal` command has converted.
+//!
+//! A [`Model`] is a verified file, mapped or in memory; a [`Session`] is the memory in which it runs. Everything that can fail
+//! fails when these two are made: [`Session::run`] does not fail and does not touch the heap.
+//!
+//! ```no_run
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let model = sepal::Model::open("digits.sepal")?;
+//! let mut session = sepal::Session::new(&model, sepal::Options::default())?;
+//! if let Some(input) = session.input_mut(0) {
+//!     input.fill(0.5);
+//! }
+//! session.run();
+//! println!("{:?}", session.output(0));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Without the feature `std` the crate needs neither an allocator nor an operating system: give [`Model::from_bytes`] a `static`
+//! file and [`Session::in_arena`] a `static` arena.
+//!
+//! | module | what |
+//! |---|---|
+//! | `model`, `map` | the verified file; `map` holds the one unsafe call that maps it |
+//! | `session`, `arena` | an inference's memory, cut into disjoint tensors without unsafe |
+//! | `exec` | one step: its record to a kernel call, the one `match` over the operators |
+//! | `pool` | threads, if asked for |
+//!
+//! # Trust
+//! Any bytes may be given to [`Model::from_bytes`]: a file that is not sound is refused, a file that is accepted runs within its
+//! arena. How long it runs and how large an arena it asks for are the file's choice: look at [`Model::arena_bytes`] before you run
+//! what you do not trust. Memory safety never depends on the values of weights, so their hash is only checked on demand.
+#![no_std]
 
+#[cfg(feature = "std")]
+extern crate std;
+
+mod arena;
+mod error;
+mod exec;
+#[cfg(feature = "std")]
+mod map;
+mod model;
+#[cfg(feature = "std")]
+mod pool;
+mod session;
+
+#[cfg(feature = "std")]
+pub use arena::AlignedBytes;
+pub use error::{LoadError, SessionError};
+pub use model::{Layout, Model, Port};
+#[cfg(feature = "std")]
+pub use pool::Pool;
+pub use sepal_format::{FormatError, FormatErrorKind, ModelView};
+pub use sepal_kernels::Isa;
+#[cfg(feature = "std")]
+pub use session::Options;
+pub use session::Session;

@@ -195,7 +195,7 @@ fn measure(args: &Args, threads: usize) -> Result<Measured, Failure> {
 
 /// Times each step in a few inferences of their own, so that reading the clock does not count in the others.
 fn profile(runner: &mut Runner, model: &sepal::Model, sample: &[Vec<f32>], times: &[f64]) -> Result<Vec<Timed>, Failure> {
-    let infos = steps(model.view());
+    let infos = steps(&model.view());
     let mut all: Vec<Timed> =
         infos.into_iter().map(|info| Timed { info, ms: f64::INFINITY, start_ms: 0.0, last_ms: 0.0 }).collect();
     for _ in 0..times.len().clamp(3, 20) {

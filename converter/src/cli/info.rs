@@ -114,7 +114,7 @@ fn describe(path: &Path, model: &Model) -> Value {
         "weights_bytes": sizes.weights,
         "arena_bytes": sizes.arena,
         "arena_bytes_per_extra_thread": sizes.per_thread,
-        "steps": steps(model.view()).iter().enumerate().map(step).collect::<Vec<_>>(),
+        "steps": steps(&model.view()).iter().enumerate().map(step).collect::<Vec<_>>(),
     })
 }
 
@@ -164,7 +164,7 @@ fn render(path: &Path, model: &Model) -> String {
         ("MACs", Side::Right),
         ("share", Side::Right),
     ]);
-    for (i, s) in steps(model.view()).iter().enumerate() {
+    for (i, s) in steps(&model.view()).iter().enumerate() {
         let share = 100.0 * s.macs as f64 / sizes.macs.max(1) as f64;
         let costs = |text: String| if s.macs > 0 { text } else { String::new() };
         table.row([

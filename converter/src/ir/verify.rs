@@ -404,7 +404,8 @@ mod tests {
 
     #[test]
     fn refuses_what_breaks_a_rule() {
-        let breakers: [(&str, fn(&mut Graph)); 10] = [
+        type Breaker = fn(&mut Graph);
+        let breakers: [(&str, Breaker); 10] = [
             ("should be", |g| g.values[2].shape = vec![1, 3, 5, 8]),
             ("groups", |g| g.values[0].shape = vec![1, 5, 6, 3]),
             ("not constant", |g| g.values[1].data = None),

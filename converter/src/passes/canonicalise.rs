@@ -1,6 +1,7 @@
-//! One spelling for what has several: global pooling is a reduction, a slope that is the same everywhere is a leaky ReLU, and
-//! a batch norm whose channels are not the last axis is a product and a sum.
+//! One spelling for what has several: global pooling is a reduction, a reduction can drop its axes itself, a slope that is the
+//! same everywhere is a leaky ReLU, and a batch norm whose channels are not the last axis is a product and a sum.
 use super::Report;
+use super::edit::Edit;
 use super::fold_batch_norm::affine::Affine;
 use crate::error::Result;
 use crate::ir::{Act, BinaryOp, Graph, Node, Op, Pads, PoolKind, ReduceKind};
@@ -35,7 +36,31 @@ pub(super) fn run(mut g: Graph, report: &mut Report) -> Result<Graph> {
         nodes.push(n);
     }
     g.nodes = nodes;
-    Ok(g)
+    Ok(drop_axes(g))
+}
+
+/// A reshape that only removes or restores the axes of the reduction before it is part of that.
+fn drop_axes(g: Graph) -> Graph {
+    let mut e = Edit::new(g);
+    for i in 0..e.len() {
+        let Some(n) = e.visit(i) else { continue };
+        let Some((p, before)) = e.producing(n.inputs[0]).filter(|_| n.op == Op::Reshape && e.uses(n.inputs[0]) == 1) else {
+            continue;
+        };
+        let Op::Reduce { kind, axes, keep_dims } = &before.op else { continue };
+        let x = e.shape(before.inputs[0]).iter().enumerate();
+        let other: Vec<usize> = match keep_dims {
+            true => x.filter(|(i, _)| !axes.contains(i)).map(|(_, &d)| d).collect(),
+            false => x.map(|(i, &d)| if axes.contains(&i) { 1 } else { d }).collect(),
+        };
+        if e.shape(n.output) == other {
+            let op = Op::Reduce { kind: *kind, axes: axes.clone(), keep_dims: !keep_dims };
+            let inputs = before.inputs.clone();
+            e.rewrite(p, op, inputs);
+            e.absorb(p, i);
+        }
+    }
+    e.finish()
 }
 
 /// What a pooling window takes that covers the whole image and nothing else.
@@ -91,6 +116,23 @@ mod tests {
             after.verify().unwrap();
             assert!(same_function(&before, &after) < 1e-12);
             assert_eq!(after.nodes[0].op, Op::Reduce { kind: becomes, axes: vec![1, 2], keep_dims: true });
+        }
+    }
+
+    #[test]
+    fn reductions_drop_and_restore_their_axes() {
+        for keep_dims in [false, true] {
+            let mut g = Graph::default();
+            let x = g.input("x", &[2, 3, 3, 2]);
+            let shapes: [&[usize]; 2] = if keep_dims { [&[2, 1, 1, 2], &[2, 2]] } else { [&[2, 2], &[2, 1, 1, 2]] };
+            let op = Op::Reduce { kind: ReduceKind::Max, axes: vec![1, 2], keep_dims };
+            let y = g.node("r", "Reduce", op, &[x], shapes[0]);
+            let y = g.node("v", "Reshape", Op::Reshape, &[y], shapes[1]);
+            let before = finish(g, &[y]);
+            let after = run(before.clone(), &mut Report::default()).unwrap();
+            after.verify().unwrap();
+            assert_eq!(same_function(&before, &after), 0.0);
+            assert_eq!(after.nodes.len(), 1);
         }
     }
 

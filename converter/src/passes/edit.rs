@@ -64,6 +64,19 @@ impl Edit {
         self.producer(v).map(|i| (i, &self.graph.nodes[i]))
     }
 
+    /// The value before reshapes that nothing else reads, as far back as its last axis holds whole sets of `channels`, so that
+    /// what is done along channels can be done there.
+    pub(super) fn before_reshapes(&self, mut v: ValueId, channels: usize) -> ValueId {
+        while let Some((_, n)) = self.producing(v)
+            && n.op == Op::Reshape
+            && self.uses(v) == 1
+            && self.shape(n.inputs[0]).last().is_some_and(|k| k % channels == 0)
+        {
+            v = n.inputs[0];
+        }
+        v
+    }
+
     /// Extents of a value.
     pub(super) fn shape(&self, v: ValueId) -> &[usize] {
         self.graph.shape(v)

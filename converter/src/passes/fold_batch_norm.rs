@@ -6,6 +6,8 @@
 //!    would have to become a border of shifts) or the shift is zero;
 //! 3. else it stands alone as a [`Op::ScaleShift`].
 //!
+//! Reshapes in between do not matter as long as they keep channels apart: one-dimensional convolutions and Flatten bring some.
+//!
 //! Weights are scaled in f64, by the product of everything that folds into them, and rounded to f32 once.
 use super::Report;
 use super::edit::Edit;
@@ -88,9 +90,10 @@ impl Folder {
         };
         match (backward, forward) {
             (Ok(p), _) => {
+                let direct = self.e.graph.nodes[p].output == n.inputs[0];
                 self.target(p).behind(&affine);
                 affine.report(report, Ok(format!("into {}", title(&self.e.graph.nodes[p]))));
-                self.e.absorb(p, i);
+                if direct { self.e.absorb(p, i) } else { self.e.forward(i, n.inputs[0]) }
             }
             (Err(_), Ok(next)) => {
                 self.target(next).before(&affine);
@@ -119,7 +122,7 @@ impl Folder {
 
     /// The node before that takes the affine into its weights.
     fn backward(&self, n: &Node, affine: &Affine) -> Refusal<usize> {
-        let x = n.inputs[0];
+        let x = self.e.before_reshapes(n.inputs[0], affine.scale.len());
         let Some((p, producer)) = self.e.producing(x) else {
             let what = if self.e.graph.data(x).is_some() { "a constant" } else { "an input of the network" };
             return Err(format!("it reads {what}"));
@@ -149,12 +152,20 @@ impl Folder {
 
     /// The node behind that takes the affine into its weights.
     fn forward(&self, n: &Node, affine: &Affine) -> Refusal<usize> {
-        let y = n.output;
-        if self.e.graph.outputs.contains(&y) {
-            return Err("its result is an output of the network".into());
-        }
-        let readers = self.readers.get(&y).map_or(&[][..], |r| r);
-        let [next] = readers else { return Err(format!("its result has {} readers", readers.len())) };
+        let mut y = n.output;
+        let next = loop {
+            if self.e.graph.outputs.contains(&y) {
+                return Err("its result is an output of the network".into());
+            }
+            let readers = self.readers.get(&y).map_or(&[][..], |r| r);
+            let [next] = readers else { return Err(format!("its result has {} readers", readers.len())) };
+            let node = &self.e.graph.nodes[*next];
+            let apart = self.e.shape(node.output).last().is_some_and(|k| k % affine.scale.len() == 0);
+            if node.op != Op::Reshape || !apart {
+                break next;
+            }
+            y = node.output;
+        };
         let node = &self.e.graph.nodes[*next];
         let what = title(node);
         let centred = affine.shift.iter().all(|&t| t == 0.0);

@@ -1,4 +1,4 @@
-//! Lets the step that computes a value apply the activation that alone reads it.
+//! Lets the step that computes a value apply the activation that alone reads it, reshapes in between or not.
 use super::Report;
 use super::edit::Edit;
 use super::recognise_activations::both;
@@ -10,7 +10,7 @@ pub(super) fn run(g: Graph, report: &mut Report) -> Result<Graph> {
     for i in 0..e.len() {
         let Some(n) = e.visit(i) else { continue };
         let Op::Act(act) = n.op else { continue };
-        let x = n.inputs[0];
+        let x = e.before_reshapes(n.inputs[0], 1);
         let Some((p, producer)) = e.producing(x).filter(|_| e.uses(x) == 1) else { continue };
         let mut op = producer.op.clone();
         let Some(own) = epilogue(&mut op) else { continue };
@@ -22,7 +22,7 @@ pub(super) fn run(g: Graph, report: &mut Report) -> Result<Graph> {
         report.note("fuse_activations", format!("{} '{}' into {} '{}'", n.kind, n.name, producer.kind, producer.name));
         let inputs = producer.inputs.clone();
         e.rewrite(p, op, inputs);
-        e.absorb(p, i);
+        if x == n.inputs[0] { e.absorb(p, i) } else { e.forward(i, n.inputs[0]) }
     }
     Ok(e.finish())
 }
@@ -73,6 +73,18 @@ mod tests {
         let after = optimise(&finish(g, &[y]));
         assert_eq!(after.nodes.len(), 3, "{after}");
         assert!(matches!(after.nodes[0].op, Op::Conv { act: Act::Clamp { lo: 0.0, hi: 2.0 }, .. }));
+    }
+
+    #[test]
+    fn through_a_reshape() {
+        let (mut g, mut r) = (Graph::default(), Numbers(1));
+        let x = g.input("x", &[1, 2, 2, 3]);
+        let y = conv(&mut g, &mut r, "c", x, 3, 1, true, window(1, 1, [0; 4]));
+        let y = g.node("r", "Reshape", Op::Reshape, &[y], &[4, 3]);
+        let y = act(&mut g, Act::RELU, y);
+        let z = act(&mut g, Act::Tanh, y);
+        let after = optimise(&finish(g, &[y, z]));
+        assert_eq!(after.nodes.len(), 3, "{after}");
     }
 
     #[test]

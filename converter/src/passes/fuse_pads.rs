@@ -5,8 +5,8 @@ use super::edit::Edit;
 use crate::error::Result;
 use crate::ir::{Act, Graph, Op, Pads, PoolKind, ValueId};
 
-/// How far back the smallest possible value is looked for.
-const DEPTH: usize = 8;
+/// How many nodes are asked for the smallest value they give.
+const MOST_ASKED: usize = 64;
 
 pub(super) fn run(g: Graph, report: &mut Report) -> Result<Graph> {
     let mut e = Edit::new(g);
@@ -40,7 +40,7 @@ fn fuse(e: &mut Edit, i: usize, report: &mut Report) -> bool {
                 let span = (window.kernel[i] - 1) * window.dilation[i];
                 before <= span && after <= span && window.dilation[i] <= e.shape(inner)[1 + i]
             };
-            if *value > smallest(e, inner, DEPTH) {
+            if *value > smallest(e, inner, &mut { MOST_ASKED }) {
                 Some("the input may be smaller than the border")
             } else if !reaches(grown.top, 0, grown.bottom) || !reaches(grown.left, 1, grown.right) {
                 Some("a window would lie in the border")
@@ -68,9 +68,10 @@ fn sum(a: Pads, b: Pads) -> Pads {
 }
 
 /// A value below which no element of `v` lies, as far as the operators before it tell.
-fn smallest(e: &Edit, v: ValueId, depth: usize) -> f32 {
-    let Some((_, n)) = e.producing(v).filter(|_| depth > 0) else { return f32::NEG_INFINITY };
-    let before = || n.inputs.iter().map(|&v| smallest(e, v, depth - 1)).fold(f32::INFINITY, f32::min);
+fn smallest(e: &Edit, v: ValueId, left: &mut usize) -> f32 {
+    let Some((_, n)) = e.producing(v).filter(|_| *left > 0) else { return f32::NEG_INFINITY };
+    *left -= 1;
+    let mut before = || n.inputs.iter().map(|&v| smallest(e, v, left)).fold(f32::INFINITY, f32::min);
     match &n.op {
         Op::Act(act)
         | Op::Conv { act, .. }

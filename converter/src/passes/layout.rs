@@ -28,11 +28,12 @@ pub(super) fn run(g: Graph, report: &mut Report) -> Result<Graph> {
         return Ok(g);
     }
     let mut choice = Choice::default();
-    let mut best = build::build(&g, &choice);
+    let Some(mut best) = build::build(&g, &choice) else { return Ok(g) };
     if cost(&best).moving > 0 {
         let other = Choice { keep_source_order: true, ..Choice::default() };
-        let built = build::build(&g, &other);
-        if cost(&built) < cost(&best) {
+        if let Some(built) = build::build(&g, &other)
+            && cost(&built) < cost(&best)
+        {
             (best, choice) = (built, other);
         }
     }
@@ -45,8 +46,9 @@ pub(super) fn run(g: Graph, report: &mut Report) -> Result<Graph> {
             }
             let mut other = choice.clone();
             other.inputs.push((input, perm));
-            let built = build::build(&g, &other);
-            if cost(&built) < cost(&best) {
+            if let Some(built) = build::build(&g, &other)
+                && cost(&built) < cost(&best)
+            {
                 (best, choice) = (built, other);
                 break;
             }

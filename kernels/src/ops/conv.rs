@@ -1,9 +1,11 @@
 //! Convolution of any kernel, stride, dilation and group count; with a 1x1 kernel it is the pointwise convolution, on a
 //! 1x1 image the fully connected layer.
+//!
+//! Where every window lies inside the input, the input's own memory is what the multiplication reads. Otherwise the rows that a
+//! block of output rows needs are copied to scratch with a border of zeros first.
 
-use super::activation::blocks;
-use super::gemm::{self, Gemm, Residual, Run, Source};
-use crate::par::{self, Band, Cut, Parallel};
+use super::gemm::{A_BLOCK, Gemm, Pixels, Segments};
+use crate::par::{Parallel, split};
 use crate::{Act, Isa, Shape, View, ViewMut};
 use core::ops::Range;
 use sepal_format::layout::BLOCK;
@@ -25,10 +27,21 @@ pub struct Window {
 impl Window {
     /// A 1x1 window.
     pub const ONE: Window = Window { kernel: [1, 1], stride: [1, 1], dilation: [1, 1], pad: [0, 0] };
+
+    /// Rows (axis 0) or columns (axis 1) that `count` neighbouring windows cover.
+    pub(crate) const fn cover(&self, axis: usize, count: usize) -> usize {
+        (count - 1) * self.stride[axis] + (self.kernel[axis] - 1) * self.dilation[axis] + 1
+    }
+
+    /// Whether every window lies inside the input.
+    const fn inside(&self, input: Shape, output: Shape) -> bool {
+        self.pad[0] == 0 && self.pad[1] == 0 && self.cover(0, output.h) <= input.h && self.cover(1, output.w) <= input.w
+    }
 }
 
 /// A convolution: `out[n, y, x, o] = act(bias[o] + sum over ky, kx, ci of in[n, y*sy + ky*dy - py, x*sx + kx*dx - px, ci]
-/// * w[ky, kx, ci, o] (+ residual[n, y, x, o]))`, summed in that order by FMA, taps outside the input counting as 0.
+/// * w[ky, kx, ci, o] (+ residual[n, y, x, o]))`, summed in that order by FMA in chains of 512 terms, whose sums are then added
+/// up; taps outside the input count as 0.
 #[derive(Clone, Copy, Debug)]
 pub struct Conv<'a> {
     /// The window.
@@ -43,229 +56,336 @@ pub struct Conv<'a> {
     pub act: Act,
 }
 
-/// How a convolution finds its input.
-enum Input {
-    /// As it lies there.
-    Direct,
-    /// From a copy with zeros around it and no gaps between pixels, of the rows that so many output rows need.
-    Copied { rows: usize },
-}
-
-/// Extents of a window on the input: 1 + (kernel - 1) * dilation.
-fn reach(window: &Window) -> [usize; 2] {
-    [0, 1].map(|i| (window.kernel[i] - 1) * window.dilation[i] + 1)
-}
-
-/// Rows and columns that `out` output rows and columns cover.
-fn covered(window: &Window, out: [usize; 2]) -> [usize; 2] {
-    let reach = reach(window);
-    [0, 1].map(|i| (out[i].max(1) - 1) * window.stride[i] + reach[i])
-}
-
-/// Whether some window lies partly outside the input.
-fn leaves(window: &Window, input: Shape, output: Shape) -> bool {
-    let covered = covered(window, [output.h, output.w]);
-    window.pad != [0, 0] || covered[0] > input.h || covered[1] > input.w
-}
-
-/// Whether the input should be copied so that windows become long runs, if there are gaps between its pixels.
-fn short(window: &Window, groups: usize, input: Shape) -> bool {
-    window.kernel[1] > 1 && window.dilation[1] == 1 && groups == 1 && input.c < 64 && !input.c.is_multiple_of(BLOCK)
-}
-
-/// Output rows whose copied input fits the cache, all blocks of an image about equal.
-fn copied_rows(window: &Window, input: Shape, output: Shape) -> usize {
-    let [reach, width] = [reach(window)[0], covered(window, [1, output.w])[1]];
-    let rows = (gemm::CACHE / (width * input.c).max(1)).saturating_sub(reach) / window.stride[0] + 1;
-    balance(output.h, rows)
-}
-
-/// `rows` in nearly equal blocks of at most `most`: the size of the first.
-pub(crate) fn balance(rows: usize, most: usize) -> usize {
-    rows.div_ceil(rows.div_ceil(most.max(1)).max(1)).max(1)
+/// Output rows for which a bordered copy is made at a time, and the floats of that copy.
+fn bordered_rows(window: &Window, input: Shape, output: Shape) -> (usize, usize) {
+    let row = window.cover(1, output.w) * input.c;
+    let rows = (A_BLOCK / row.max(1)).saturating_sub(window.cover(0, 1)) / window.stride[0] + 1;
+    let rows = rows.clamp(1, output.h);
+    // Even blocks: no short one at the end of an image.
+    let rows = output.h.div_ceil(output.h.div_ceil(rows));
+    (rows, window.cover(0, rows) * row)
 }
 
 /// Floats of scratch that [`conv`] needs for each part of [`Parallel::parts`].
-pub fn conv_scratch(window: Window, groups: usize, input: Shape, output: Shape) -> usize {
-    if !leaves(&window, input, output) && !short(&window, groups, input) {
-        return 0;
-    }
-    let rows = copied_rows(&window, input, output);
-    let [height, width] = covered(&window, [rows, output.w]);
-    height * width * input.c
+pub fn conv_scratch(window: Window, _groups: usize, input: Shape, output: Shape) -> usize {
+    if window.inside(input, output) { 0 } else { bordered_rows(&window, input, output).1 }
 }
 
-/// Runs a convolution. `input` may have any pixel stride; `residual` has the shape of `out`. The pixel strides of `out`
-/// and `residual` are multiples of 16.
-///
-/// # Panics
-/// If shapes, panels or scratch do not match, which a verified file rules out.
-pub fn conv<P: Parallel + ?Sized>(
-    isa: Isa,
-    par: &P,
-    args: &Conv,
-    input: View,
-    residual: Option<View>,
-    out: ViewMut,
-    scratch: &mut [f32],
-) {
-    let (window, shape) = (&args.window, out.shape);
-    let per_group = shape.c / args.groups;
-    let depth = window.kernel[0] * window.kernel[1] * (input.shape.c / args.groups);
-    let blocks = per_group.div_ceil(BLOCK);
-    assert!(input.shape.n == shape.n && out.pixel.is_multiple_of(BLOCK), "conv: output does not match");
-    assert!(per_group * args.groups == shape.c && input.shape.c.is_multiple_of(args.groups), "conv: groups do not divide");
-    assert!(args.weights.len() >= args.groups * blocks * depth * BLOCK, "conv: too few weights");
-    assert!(args.bias.len() >= args.groups * blocks * BLOCK, "conv: too few biases");
-    assert!(residual.is_none_or(|r| r.shape == shape && r.pixel.is_multiple_of(BLOCK)), "conv: residual does not match");
-    if shape.pixels() == 0 || shape.c == 0 {
-        return;
+/// Runs a convolution. `input` may have any pixel stride; `residual` has the shape of `out`.
+pub fn conv(isa: Isa, par: &dyn Parallel, args: &Conv, input: View, residual: Option<View>, out: ViewMut, scratch: &mut [f32]) {
+    let (shape, pixel) = (out.shape, out.pixel);
+    let w = &args.window;
+    if w.inside(input.shape, shape) {
+        if shape.pixels() == 1 && args.groups == 1 {
+            return fully_connected(isa, par, args, input, residual, out);
+        }
+        // One grain is a tile of every set, so that parts do not tear tiles more than needed.
+        return split(par, out.data, shape.pixels(), pixel, 6, scratch, 0, &|r: Range<usize>, out, _| {
+            let base = Pixels {
+                width: shape.w,
+                height: shape.h,
+                dx: w.stride[1] * input.pixel,
+                dy: w.stride[0] * input.shape.w * input.pixel,
+                dn: input.shape.h * input.shape.w * input.pixel,
+            };
+            groups(isa, args, &input, base, r.start, r.len(), shape.c, residual, r.start, out, pixel);
+        });
     }
-    let copied = leaves(window, input.shape, shape) || (short(window, args.groups, input.shape) && input.pixel != input.shape.c);
-    let route = match copied {
-        true => Input::Copied { rows: copied_rows(window, input.shape, shape) },
-        false => Input::Direct,
-    };
-    let scratch_len = if copied { conv_scratch(*window, args.groups, input.shape, shape) } else { 0 };
-    let band = Band::new(out.data, shape.pixels(), out.pixel, shape.c.next_multiple_of(BLOCK));
-    let cut = cut(par.parts(), shape, depth, args.groups);
-    par::split_band(par, band, cut, scratch, scratch_len, &|mut part| {
-        let product = Product { isa, args, shape, residual, columns: part.columns.clone(), start: part.rows.start };
-        match route {
-            Input::Direct => product.run(direct(window, args.groups, &input, shape), 0, part.rows, &mut part.out),
-            Input::Copied { rows } => blocks_of_rows(shape, part.rows, rows, |n, rows, pixels| {
-                let source = copy(window, args.groups, &input, n, rows.clone(), shape.w, part.scratch);
-                product.run(source, (n * shape.h + rows.start) * shape.w, pixels, &mut part.out);
-            }),
+    let (rows, floats) = bordered_rows(w, input.shape, shape);
+    split(par, out.data, shape.n * shape.h, shape.w * pixel, 1, scratch, floats, &|r: Range<usize>, out, scratch| {
+        let mut row = r.start;
+        while row < r.end {
+            let (n, y) = (row / shape.h, row % shape.h);
+            let count = rows.min(r.end - row).min(shape.h - y);
+            let copy = Shape::new(1, w.cover(0, count), w.cover(1, shape.w), input.shape.c);
+            bordered_copy(w, &input, n, y, copy, scratch);
+            let view = View { data: scratch, shape: copy, pixel: copy.c };
+            let base = Pixels { width: shape.w, height: count, dx: w.stride[1] * copy.c, dy: w.stride[0] * copy.w * copy.c, dn: 0 };
+            let first = row * shape.w;
+            let part = &mut out[(row - r.start) * shape.w * pixel..];
+            groups(isa, args, &view, base, 0, count * shape.w, shape.c, residual, first, part, pixel);
+            row += count;
         }
     });
 }
 
-/// How the output is cut among threads: by pixels, or by columns where pixels are few, so that each weight is read once.
-pub(crate) fn cut(parts: usize, shape: Shape, depth: usize, groups: usize) -> Cut {
-    let (pixels, blocks) = (shape.pixels(), shape.c.div_ceil(BLOCK));
-    if groups == 1 && pixels <= 64 && blocks >= 4 * parts {
-        // Whole tiles where there are enough of them.
-        let worth = GRAIN.div_ceil(depth * pixels).next_multiple_of(BLOCK);
-        return Cut::Columns(if blocks >= 16 * parts { worth.next_multiple_of(64) } else { worth });
-    }
-    Cut::Rows(GRAIN.div_ceil(depth * shape.c).max(6))
-}
-
-/// Products of a part that are worth a thread.
-const GRAIN: usize = 1 << 16;
-
-/// Calls `f(image, rows of it, pixels)` for blocks of at most `most` rows that together cover `pixels`, which are counted
-/// through all images. Only the first and the last row of a block may be covered in part.
-pub(crate) fn blocks_of_rows(
-    shape: Shape,
-    pixels: Range<usize>,
-    most: usize,
-    mut f: impl FnMut(usize, Range<usize>, Range<usize>),
-) {
-    let mut m = pixels.start;
-    while m < pixels.end {
-        let row = m / shape.w;
-        let (n, y) = (row / shape.h, row % shape.h);
-        let until = (y / most + 1) * most;
-        let end = pixels.end.min((n * shape.h + until.min(shape.h)) * shape.w);
-        f(n, y..end.div_ceil(shape.w) - n * shape.h, m..end);
-        m = end;
-    }
-}
-
-/// Windows as they lie in the input.
-fn direct<'a>(window: &Window, groups: usize, input: &View<'a>, out: Shape) -> Source<'a> {
-    let Window { kernel, stride, dilation, .. } = *window;
-    let (pixel, row) = (input.pixel, input.shape.w * input.pixel);
-    let steps = [input.shape.h * row, stride[0] * row, stride[1] * pixel];
-    let joined = groups == 1 && dilation[1] == 1 && pixel == input.shape.c;
-    Source {
-        data: input.data,
-        extent: [out.h, out.w],
-        steps,
-        runs: if joined { [kernel[0], 1] } else { kernel },
-        run_steps: [dilation[0] * row, dilation[1] * pixel],
-        run: if joined { kernel[1] * pixel } else { input.shape.c / groups },
-    }
-}
-
-/// Copies what output rows `rows` of image `n` need to `to`, zeros around it; the windows there.
-fn copy<'a>(
-    window: &Window,
-    groups: usize,
-    input: &View,
-    n: usize,
-    rows: Range<usize>,
-    out_w: usize,
-    to: &'a mut [f32],
-) -> Source<'a> {
-    let [height, width] = covered(window, [rows.len(), out_w]);
-    let Shape { h, w, c, .. } = input.shape;
-    let left = window.pad[1].min(width);
-    let inside = w.min(width - left);
-    for (i, to) in to.chunks_exact_mut(width * c).take(height).enumerate() {
-        let Some(y) = (rows.start * window.stride[0] + i).checked_sub(window.pad[0]).filter(|&y| y < h) else {
-            to.fill(0.0);
+/// Copies the input rows under output rows `y..` of image `n` to `to`, with zeros where they lie outside.
+fn bordered_copy(w: &Window, input: &View, n: usize, y: usize, copy: Shape, to: &mut [f32]) {
+    let Shape { h, w: width, c, .. } = input.shape;
+    let left = w.pad[1];
+    let inside = (left + width).min(copy.w).saturating_sub(left);
+    for (i, row) in to.chunks_exact_mut(copy.w * c).take(copy.h).enumerate() {
+        let Some(iy) = (y * w.stride[0] + i).checked_sub(w.pad[0]).filter(|&iy| iy < h && inside > 0) else {
+            row.fill(0.0);
             continue;
         };
-        let (before, rest) = to.split_at_mut(left * c);
-        let (to, after) = rest.split_at_mut(inside * c);
+        let (before, rest) = row.split_at_mut(left * c);
+        let (middle, after) = rest.split_at_mut(inside * c);
         before.fill(0.0);
         after.fill(0.0);
-        let from = &input.data[(n * h + y) * w * input.pixel..];
+        let from = &input.data[(n * h + iy) * width * input.pixel..];
         if input.pixel == c {
-            to.copy_from_slice(&from[..to.len()]);
+            middle.copy_from_slice(&from[..inside * c]);
         } else {
-            for (to, from) in to.chunks_exact_mut(c).zip(from.chunks(input.pixel)) {
+            for (to, from) in middle.chunks_exact_mut(c).zip(from.chunks(input.pixel)) {
                 to.copy_from_slice(&from[..c]);
             }
         }
     }
-    let shape = Shape::new(1, height, width, c);
-    let unpadded = Window { pad: [0, 0], ..*window };
-    direct(&unpadded, groups, &View { data: to, shape, pixel: c }, Shape::new(1, rows.len(), out_w, 0))
 }
 
-/// The products of one part of a convolution.
-pub(crate) struct Product<'a> {
-    pub isa: Isa,
-    pub args: &'a Conv<'a>,
-    /// Of the whole output.
-    pub shape: Shape,
-    pub residual: Option<View<'a>>,
-    /// Columns that this part computes: all of them where there are several groups.
-    pub columns: Range<usize>,
-    /// Pixel of the whole output that is row 0 of this part's.
-    pub start: usize,
+/// All groups of `m` output pixels; `first` is the first one's index among `base`, `residual_first` in the residual.
+fn groups(
+    isa: Isa,
+    args: &Conv,
+    input: &View,
+    base: Pixels,
+    first: usize,
+    m: usize,
+    out_channels: usize,
+    residual: Option<View>,
+    residual_first: usize,
+    out: &mut [f32],
+    out_pixel: usize,
+) {
+    let w = &args.window;
+    let (c, n) = (input.shape.c / args.groups, out_channels / args.groups);
+    let row = w.dilation[0] * input.shape.w * input.pixel;
+    let together = args.groups == 1 && input.pixel == c && (w.dilation[1] == 1 || w.kernel[1] == 1);
+    let segments = if together {
+        Segments { ny: w.kernel[0], dy: row, nx: 1, dx: 0, len: w.kernel[1] * c }
+    } else {
+        Segments { ny: w.kernel[0], dy: row, nx: w.kernel[1], dx: w.dilation[1] * input.pixel, len: c }
+    };
+    let (panels, biases) = (args.weights.len() / args.groups, args.bias.len() / args.groups);
+    for g in 0..args.groups {
+        isa.run(Gemm {
+            a: &input.data[g * c..],
+            pixels: base,
+            segments,
+            first,
+            m,
+            panels: &args.weights[g * panels..][..panels],
+            bias: &args.bias[g * biases..][..biases],
+            n,
+            whole_blocks: args.groups == 1 || n.is_multiple_of(BLOCK),
+            residual: residual.map(|r| (&r.data[residual_first * r.pixel + g * n..], r.pixel)),
+            act: args.act,
+            out: &mut out[g * n..],
+            out_pixel,
+        });
+    }
 }
 
-impl Product<'_> {
-    /// Computes `pixels` of the whole output from `source`, whose row 0 belongs to pixel `origin`.
-    pub fn run(&self, source: Source, origin: usize, pixels: Range<usize>, out: &mut Band) {
-        let Conv { window, groups, weights, bias, act } = *self.args;
-        let ([panels, bias], inputs) = ([blocks(weights), blocks(bias)], source.run);
-        let per_group = self.shape.c / groups;
-        let blocks = per_group.div_ceil(BLOCK);
-        // Columns are cut at blocks, and not at all where there are several groups.
-        let (from, until) = (self.columns.start, self.columns.end.min(self.shape.c));
-        for group in 0..groups {
-            let block = group * blocks + from / BLOCK;
-            let column = group * per_group;
-            let residual = self.residual.map(|r| Residual { data: &r.data[pixels.start * r.pixel + from + column..], step: r.pixel });
-            let gemm = Gemm {
-                source: Source { data: &source.data[if groups > 1 { group * inputs } else { 0 }..], ..source },
-                first: pixels.start - origin,
-                pixels: pixels.len(),
-                panels: &panels[block * source.depth()..],
-                bias: &bias[block..],
-                columns: if groups > 1 { per_group } else { until - from },
-                residual,
-                act,
-            };
-            let whole = groups == 1 || per_group.is_multiple_of(BLOCK);
-            self.isa.run(Run { gemm, out: &mut *out, row: pixels.start - self.start, column, whole });
+/// One pixel: the work is shared by output channels.
+fn fully_connected(isa: Isa, par: &dyn Parallel, args: &Conv, input: View, residual: Option<View>, out: ViewMut) {
+    let n = out.shape.c;
+    let blocks = n.div_ceil(BLOCK);
+    let k = args.weights.len() / (blocks * BLOCK);
+    let pixel = out.pixel;
+    split(par, out.data, blocks, BLOCK, 4, &mut [], 0, &|r: Range<usize>, out, _| {
+        let (start, end) = (r.start * BLOCK, (r.end * BLOCK).min(n));
+        let part = Conv {
+            weights: &args.weights[r.start * BLOCK * k..r.end * BLOCK * k],
+            bias: &args.bias[r.start * BLOCK..r.end * BLOCK],
+            ..*args
+        };
+        let residual = residual.map(|v| View { data: &v.data[start..], ..v });
+        let base = Pixels { width: 1, height: 1, dx: 0, dy: 0, dn: 0 };
+        groups(isa, &part, &input, base, 0, 1, end - start, residual, 0, out, pixel);
+    });
+}
+
+/// A multiplication of pixels that follow each other, for other operators.
+pub(crate) fn pointwise(
+    isa: Isa,
+    args: &Conv,
+    input: &View,
+    n: usize,
+    residual: Option<(&[f32], usize)>,
+    out: &mut [f32],
+    out_pixel: usize,
+) {
+    let (pixels, segments) = Gemm::linear(input);
+    isa.run(Gemm {
+        a: input.data,
+        pixels,
+        segments,
+        first: 0,
+        m: input.shape.pixels(),
+        panels: args.weights,
+        bias: args.bias,
+        n,
+        whole_blocks: true,
+        residual,
+        act: args.act,
+        out,
+        out_pixel,
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::testing::{Image, Rng, Threads, assert_same, each_isa};
+    use crate::{pack, reference};
+    use proptest::prelude::*;
+    use std::vec;
+
+    #[derive(Clone, Debug)]
+    struct Case {
+        n: usize,
+        size: [usize; 2],
+        c: usize,
+        o: usize,
+        groups: usize,
+        window: Window,
+        pad_end: [usize; 2],
+        residual: bool,
+        act: Act,
+        gap: usize,
+    }
+
+    const BASE: Case = Case {
+        n: 1,
+        size: [7, 6],
+        c: 5,
+        o: 17,
+        groups: 1,
+        window: Window::ONE,
+        pad_end: [0, 0],
+        residual: false,
+        act: Act::None,
+        gap: 0,
+    };
+
+    fn window(kernel: [usize; 2], stride: [usize; 2], dilation: [usize; 2], pad: [usize; 2]) -> Window {
+        Window { kernel, stride, dilation, pad }
+    }
+
+    fn check(case: &Case) {
+        let Case { n, size, c, o, groups, window, pad_end, residual, act, gap } = case.clone();
+        let extent = |d: usize| {
+            (size[d] + window.pad[d] + pad_end[d]).checked_sub(window.cover(d, 1)).map_or(0, |r| r / window.stride[d] + 1)
+        };
+        let (h, w) = (extent(0), extent(1));
+        if h * w == 0 {
+            return;
         }
-        debug_assert_eq!(source.runs[0], window.kernel[0]);
+        let input = Image::random(n, size[0], size[1], c, gap, 3);
+        // The same image without any padding between pixels, as a caller's three-channel picture has it.
+        let tight: std::vec::Vec<f32> = input.data.chunks(input.pixel).flat_map(|p| p[..c].to_vec()).collect();
+        let k = window.kernel[0] * window.kernel[1] * c / groups;
+        let (weights, bias) = (Rng(1).values(k * o), Rng(2).values(o));
+        let extra = Image::random(n, h, w, o, gap, 5);
+        let extra = residual.then(|| extra.view());
+        let mut want = Image::new(n, h, w, o, gap);
+        reference::conv::conv(window, groups, &weights, &bias, act, input.view(), extra, want.view_mut());
+        let mut panels = vec![f32::NAN; pack::conv_len(window.kernel, c / groups, o, groups).unwrap()];
+        pack::conv(window.kernel, c / groups, o, groups, &weights, &mut panels);
+        let mut padded = vec![0.0; (o / groups).next_multiple_of(BLOCK) * groups];
+        pack::channels(groups, &bias, &mut padded);
+        let args = Conv { window, groups, weights: &panels, bias: &padded, act };
+        each_isa(|isa| {
+            for parts in [1, 2, 4] {
+                let mut scratch = vec![f32::NAN; parts * conv_scratch(window, groups, input.shape, want.shape)];
+                for view in [input.view(), View::new(&tight, input.shape, c)] {
+                    let mut got = Image::new(n, h, w, o, gap);
+                    conv(isa, &Threads(parts), &args, view, extra, got.view_mut(), &mut scratch);
+                    assert_same(&got, &want, (isa, parts, case));
+                    got.assert_gaps_untouched();
+                }
+            }
+        });
+    }
+
+    #[test]
+    fn pointwise_channels_and_pixels() {
+        for c in [1, 3, 15, 16, 17, 24, 33] {
+            for o in [1, 7, 8, 9, 16, 24, 33, 64, 72, 130] {
+                check(&Case { c, o, ..BASE });
+            }
+        }
+        for w in (1..=14).chain([31, 47, 97]) {
+            check(&Case { size: [1, w], c: 19, o: 40, residual: true, act: Act::RELU, ..BASE });
+        }
+    }
+
+    #[test]
+    fn fully_connected_layers() {
+        for (c, o) in [(1, 1), (100, 7), (64, 130), (33, 257)] {
+            for residual in [false, true] {
+                check(&Case { size: [1, 1], c, o, residual, act: Act::Clamp { lo: -1.0, hi: 2.0 }, ..BASE });
+            }
+        }
+    }
+
+    #[test]
+    fn windows() {
+        for (kernel, pad) in
+            [([3, 3], [1, 1]), ([1, 7], [0, 3]), ([7, 1], [3, 0]), ([5, 5], [2, 2]), ([2, 2], [0, 0]), ([3, 3], [0, 0])]
+        {
+            for stride in [[1, 1], [2, 2], [3, 1]] {
+                for dilation in [[1, 1], [2, 2], [1, 3]] {
+                    for (n, gap) in [(1, 0), (4, 16)] {
+                        let window = window(kernel, stride, dilation, pad);
+                        check(&Case { n, window, pad_end: pad, gap, size: [9, 8], ..BASE });
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn groups_from_one_to_all() {
+        for (c, o) in [(30, 30), (30, 60), (32, 64)] {
+            for groups in [1, 2, 3, 5, 6, 15, 30, 32].into_iter().filter(|g| c % g == 0 && o % g == 0) {
+                for (kernel, pad) in [([1, 1], [0, 0]), ([3, 3], [1, 1])] {
+                    let window = window(kernel, [1, 1], [1, 1], pad);
+                    check(&Case { c, o, groups, window, pad_end: pad, residual: groups % 2 == 0, act: Act::Silu, ..BASE });
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn one_pixel_and_borders() {
+        for size in [[1, 1], [1, 9], [9, 1]] {
+            for pads in [([1, 1], [1, 1]), ([2, 0], [0, 2]), ([5, 5], [5, 5])] {
+                let window = window([3, 3], [1, 1], [1, 1], pads.0);
+                check(&Case { size, window, pad_end: pads.1, act: Act::HardSwish, ..BASE });
+            }
+        }
+        // More rows than a block of scratch holds.
+        let window = window([3, 3], [2, 2], [1, 1], [1, 1]);
+        check(&Case { size: [40, 60], c: 100, o: 3, window, pad_end: [1, 1], ..BASE });
+    }
+
+    #[test]
+    fn sums_of_several_chunks() {
+        for c in [511, 512, 513, 1024, 1600] {
+            check(&Case { size: [2, 3], c, o: 20, residual: true, ..BASE });
+        }
+        let window = window([3, 3], [1, 1], [1, 1], [1, 1]);
+        check(&Case { size: [4, 5], c: 200, o: 9, window, pad_end: [1, 1], ..BASE });
+        check(&Case { size: [1, 1], c: 1100, o: 70, ..BASE });
+    }
+
+    #[test]
+    fn many_pixels_cross_blocks() {
+        check(&Case { n: 2, size: [30, 41], c: 300, o: 18, ..BASE });
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(200))]
+        #[test]
+        fn any_shape(
+            n in 1usize..3, h in 1usize..9, w in 1usize..9, c in 1usize..20, o in 1usize..40, groups in 1usize..5,
+            kernel in [1usize..5, 1usize..5], stride in [1usize..4, 1usize..4], dilation in [1usize..3, 1usize..3],
+            pad in [0usize..4, 0usize..4], pad_end in [0usize..4, 0usize..4], residual: bool, gap in 0usize..2,
+        ) {
+            let window = Window { kernel, stride, dilation, pad };
+            check(&Case { n, size: [h, w], c: c * groups, o: o * groups, groups, window, pad_end, residual, act: Act::RELU, gap: gap * BLOCK });
+        }
     }
 }

@@ -38,7 +38,7 @@ struct Dim {
 ///
 /// # Panics
 /// If an element lies outside `input` or `out`, which a verified file rules out.
-pub fn copy<P: Parallel + ?Sized>(par: &P, args: &Copy, input: &[f32], out: &mut [f32]) {
+pub fn copy(par: &dyn Parallel, args: &Copy, input: &[f32], out: &mut [f32]) {
     let mut dims = [Dim::default(); DIMS];
     let mut used = 0;
     for d in 0..DIMS {
@@ -81,7 +81,7 @@ pub fn copy<P: Parallel + ?Sized>(par: &P, args: &Copy, input: &[f32], out: &mut
         let work = inner.iter().map(|d| d.extent).product::<usize>();
         par::split(par, out, outer.extent, outer.to, grain(work), &mut [], 0, &|units, part, _| {
             part.fill_with_option(args.fill);
-            if let [] = inner {
+            if inner.is_empty() {
                 line(&input[units.start * outer.from..], outer.from, part, outer.to, units.len());
             } else if let [dim] = inner {
                 plane([Dim { extent: units.len(), ..*outer }, *dim], &input[units.start * outer.from..], part);
@@ -202,7 +202,6 @@ mod tests {
             in_strides: [0, 0, 0, 112, 16, 1],
             out_strides: [0, 0, 0, 144, 16, 1],
             fill: Some(-1.0),
-            ..base
         });
         check(&Copy {
             dims: [1, 5, 2, 7, 2, 16],

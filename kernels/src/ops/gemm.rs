@@ -1,234 +1,347 @@
-//! The product of matrices that every convolution comes down to.
+//! The micro-kernel under every convolution that is not depthwise: pixels x channels times panels of weights.
 //!
 //! ```text
-//! out[m][n] = act(bias[n] + sum over k of a[m][k] * b[k][n] (+ residual[m][n]))      summed in the order of k, by FMA
+//! for each block of pixels that fits L2:            for each group of NB panels (16 output channels each):
+//!   for each tile of MR pixels:
+//!     acc[MR][NB] = bias
+//!     for k in 0..K, over the segments of the window:   acc[i][j] += a[i][k] * panel[j][k]
+//!       after every CHUNK of k:                         sum[i][j] += acc[i][j], acc = 0
+//!     acc += sum; acc += residual; clamp; store; other activations while the tile is in L1
 //! ```
+//! Chunks keep the rounding error of long sums small: it grows with the length of a chain of additions.
 //!
-//! 1. A is the NHWC tensor itself: row m is the window of output pixel m, as runs of contiguous floats. Nothing is packed.
-//! 2. B comes in panels `[N/16][K][16]`, made by the converter, and is read in place.
-//! 3. K is never split: the accumulators of a tile stay in registers from the bias to the store.
-//! 4. `for blocks of pixels that fit the L2 cache { for 64 columns { for tiles of pixels { for panels of a tile } } }`.
+//! How the real loop differs, and why:
+//! 1. A is the tensor itself. A tile has few rows, so that they fit the ways of one L1 set and need neither packing nor copying;
+//!    each row is a slice that starts where its pixel's window starts.
+//! 2. Slices are cut to the length of the segment before the loop: then no index in it needs a check.
+//! 3. Pixels are spread evenly over tiles (13 rows are 5 + 4 + 4, not 6 + 6 + 1).
+//! 4. With 16 registers a tile has one panel, and four panels go by for each tile of A (which stays in L1).
 
-mod tile;
-
-use super::activation::{act_row, blocks_mut};
-use crate::Act;
-use crate::par::{Band, range};
+use super::activation::act_row;
 use crate::simd::{Block, Kernel, Simd};
+use crate::{Act, View};
 use sepal_format::layout::BLOCK;
-use tile::Columns;
 
-/// Floats of A that a block of pixels may cover: they stay in the L2 cache while all of B goes by.
-pub(crate) const CACHE: usize = 96 * 1024;
+/// Most pixels whose offsets are kept at hand.
+const MAX_PIXELS: usize = 512;
+/// Terms that are summed up in one chain; a part of the meaning of every convolution, see [`mod@crate::reference`].
+pub(crate) const CHUNK: usize = 512;
+/// Floats of A that a block of pixels should not exceed: 384 KB, a good part of L2.
+pub(crate) const A_BLOCK: usize = 96 * 1024;
 
-/// Columns that are computed before going on to the next pixels.
-const GROUP: usize = 64;
-
-/// Pixels in a block when an activation follows: what was just written should still be in the L1 cache.
-const ACT_PIXELS: usize = 96;
-
-/// Rows of A: the windows of consecutive output pixels.
+/// Where the windows of consecutive output pixels begin in A.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Source<'a> {
-    /// Memory of the input.
-    pub data: &'a [f32],
-    /// Rows and columns of an image of output pixels.
-    pub extent: [usize; 2],
-    /// Floats from the window of a pixel to that of the next image, row, pixel.
-    pub steps: [usize; 3],
-    /// Runs that make up a window, down and across.
-    pub runs: [usize; 2],
-    /// Floats between runs, down and across.
-    pub run_steps: [usize; 2],
-    /// Floats in a run.
-    pub run: usize,
+pub(crate) struct Pixels {
+    /// Output pixels in a row.
+    pub width: usize,
+    /// Output rows in an image.
+    pub height: usize,
+    /// Floats from one pixel's window to the next one's in the row.
+    pub dx: usize,
+    /// Floats from one row's windows to the next row's.
+    pub dy: usize,
+    /// Floats from one image to the next.
+    pub dn: usize,
 }
 
-impl Source<'_> {
-    /// K.
-    pub fn depth(&self) -> usize {
-        self.runs[0] * self.runs[1] * self.run
-    }
-
-    /// Offsets of the windows from pixel `m` on.
+impl Pixels {
     #[inline(always)]
-    fn walk(&self, m: usize) -> Walk {
-        let [height, width] = self.extent;
-        let (row, x) = (m / width, m % width);
-        let (n, y) = (row / height, row % height);
-        Walk {
-            at: n * self.steps[0] + y * self.steps[1] + x * self.steps[2],
-            left: [height - y, width - x],
-            // What is left over at the end of a row, of an image: may be negative where windows overlap.
-            carry: [
-                self.steps[0].wrapping_sub(height * self.steps[1]),
-                self.steps[1].wrapping_sub(width * self.steps[2]),
-            ],
-        }
+    fn offset(&self, m: usize) -> usize {
+        let (row, x) = (m / self.width, m % self.width);
+        (row / self.height) * self.dn + (row % self.height) * self.dy + x * self.dx
     }
 }
 
-/// Walks over the windows of consecutive pixels.
-struct Walk {
-    at: usize,
-    /// Rows left in this image, pixels left in this row.
-    left: [usize; 2],
-    carry: [usize; 2],
-}
-
-impl Walk {
-    /// The offset of this pixel's window; goes on to the next.
-    #[inline(always)]
-    fn next(&mut self, source: &Source) -> usize {
-        let at = self.at;
-        self.at += source.steps[2];
-        self.left[1] -= 1;
-        if self.left[1] == 0 {
-            self.left[1] = source.extent[1];
-            self.at = self.at.wrapping_add(self.carry[1]);
-            self.left[0] -= 1;
-            if self.left[0] == 0 {
-                self.left[0] = source.extent[0];
-                self.at = self.at.wrapping_add(self.carry[0]);
-            }
-        }
-        at
-    }
-}
-
-/// A tensor that is added to the result: `data[m * step + n]` for pixel m and column n of the product.
+/// The contiguous runs of A under one window: `ny * nx` runs of `len` floats.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Residual<'a> {
-    /// Begins at pixel 0, column 0 of the product.
-    pub data: &'a [f32],
-    /// Floats between pixels.
-    pub step: usize,
+pub(crate) struct Segments {
+    /// Runs down.
+    pub ny: usize,
+    /// Floats between those.
+    pub dy: usize,
+    /// Runs across.
+    pub nx: usize,
+    /// Floats between those.
+    pub dx: usize,
+    /// Floats of a run.
+    pub len: usize,
 }
 
-/// A product: `pixels` rows of A from row `first` on, `columns` columns of B.
-#[derive(Clone, Copy, Debug)]
+/// One multiplication. Pixel `m` of the output, counted from `first`, is at `out[m * out_pixel]`.
 pub(crate) struct Gemm<'a> {
-    /// A.
-    pub source: Source<'a>,
-    /// First row of A.
+    /// The input, from the first channel that is read of the first window's first tap.
+    pub a: &'a [f32],
+    pub pixels: Pixels,
+    pub segments: Segments,
+    /// Index of the first output pixel among `pixels`.
     pub first: usize,
-    /// Rows of A.
-    pub pixels: usize,
-    /// B: panels of [`Source::depth`] blocks each, from the first column on.
-    pub panels: &'a [Block],
-    /// From the first column on.
-    pub bias: &'a [Block],
-    /// N.
-    pub columns: usize,
-    /// Added before the activation.
-    pub residual: Option<Residual<'a>>,
-    /// Applied last.
+    /// Output pixels.
+    pub m: usize,
+    /// Panels `[blocks][K]`.
+    pub panels: &'a [f32],
+    /// `[blocks]`.
+    pub bias: &'a [f32],
+    /// Output channels.
+    pub n: usize,
+    /// Whether the lanes after the last channel may be written.
+    pub whole_blocks: bool,
+    /// The residual and its floats between pixels, from pixel `first`, channel 0 of the output.
+    pub residual: Option<(&'a [f32], usize)>,
     pub act: Act,
+    pub out: &'a mut [f32],
+    pub out_pixel: usize,
 }
 
-/// [`Gemm`] with where its result goes.
-pub(crate) struct Run<'a, 'b, 'c> {
-    pub gemm: Gemm<'a>,
-    /// Row m is pixel m of the product.
-    pub out: &'b mut Band<'c>,
-    /// First row of `out`.
-    pub row: usize,
-    /// Column of `out` where column 0 of the product goes.
-    pub column: usize,
-    /// Whether the lanes of `out` up to a multiple of 16 columns may be written.
-    pub whole: bool,
-}
-
-impl Kernel for Run<'_, '_, '_> {
-    type Out = ();
-    #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
-        let Run { gemm, out, row, column, whole } = self;
-        if gemm.pixels == 0 || gemm.columns == 0 {
-            return;
-        }
-        // Bounds of a clamp are applied in registers, all else to rows just written.
-        let (clamp, act) = match gemm.act.clamp() {
-            Some(bounds) => (bounds, None),
-            None => ((f32::NEG_INFINITY, f32::INFINITY), Some(gemm.act)),
-        };
-        let footprint = gemm.source.steps[2].min(gemm.source.depth()).max(1);
-        let most = (CACHE / footprint).clamp(8 * S::MR, usize::MAX);
-        let most = if act.is_some() { most.min(ACT_PIXELS) } else { most };
-        let blocks = gemm.pixels.div_ceil(most);
-        for i in 0..blocks {
-            let pixels = range(gemm.pixels, S::MR, blocks, i);
-            for from in (0..gemm.columns).step_by(GROUP) {
-                let columns = GROUP.min(gemm.columns - from);
-                if !whole && columns % BLOCK != 0 {
-                    edge(s, &gemm, from, pixels.clone(), out, row, column);
-                    continue;
-                }
-                let column = column + from;
-                Columns { gemm: &gemm, clamp, pixels: pixels.clone(), from, columns, row, column }.run(s, out);
-                if let Some(act) = act {
-                    let rows = row + pixels.start..row + pixels.end;
-                    let columns = column..column + columns.next_multiple_of(BLOCK);
-                    s.vectorize(ActRows { act, out, rows, columns });
-                }
-            }
-        }
+impl<'a> Gemm<'a> {
+    /// A 1x1 window over pixels that follow each other every `pixel` floats.
+    pub(crate) fn linear(a: &View<'a>) -> (Pixels, Segments) {
+        let pixels = Pixels { width: usize::MAX, height: usize::MAX, dx: a.pixel, dy: 0, dn: 0 };
+        (pixels, Segments { ny: 1, dy: 0, nx: 1, dx: 0, len: a.shape.c })
     }
 }
 
-/// Applies an activation to a rectangle.
-struct ActRows<'a, 'b> {
-    act: Act,
-    out: &'b mut Band<'a>,
-    rows: core::ops::Range<usize>,
-    columns: core::ops::Range<usize>,
-}
-
-impl Kernel for ActRows<'_, '_> {
-    type Out = ();
-    #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
-        for i in self.rows {
-            act_row(s, self.act, blocks_mut(&mut self.out.row(i)[self.columns.clone()]));
-        }
-    }
-}
-
-/// Pixels that [`edge`] computes at once.
-const EDGE: usize = 12;
-
-/// The last columns of a group of channels that does not end at a block: computed beside `out` and copied, since the lanes
-/// that follow belong to the next group.
-#[inline(always)]
-fn edge<S: Simd>(
+/// What a tile needs besides its place.
+struct Tile<'a, S: Simd> {
     s: S,
-    gemm: &Gemm,
-    from: usize,
-    pixels: core::ops::Range<usize>,
-    out: &mut Band,
-    row: usize,
-    column: usize,
-) {
-    let columns = gemm.columns - from;
-    let padded = columns.next_multiple_of(BLOCK);
-    let plain = Gemm { residual: None, ..*gemm };
-    let mut tile = [0.0; EDGE * GROUP];
-    for start in pixels.clone().step_by(EDGE) {
-        let end = pixels.end.min(start + EDGE);
-        let clamp = (f32::NEG_INFINITY, f32::INFINITY);
-        let mut beside = Band::new(&mut tile, EDGE, GROUP, GROUP);
-        let first = Gemm { first: gemm.first + start, pixels: end - start, ..plain };
-        Columns { gemm: &first, clamp, pixels: 0..end - start, from, columns, row: 0, column: 0 }.run(s, &mut beside);
-        if let Some(residual) = gemm.residual {
-            for (i, m) in (start..end).enumerate() {
-                let add = &residual.data[m * residual.step + from..][..columns];
-                tile[i * GROUP..][..columns].iter_mut().zip(add).for_each(|(v, r)| *v += r);
+    a: &'a [f32],
+    segments: Segments,
+    bias: &'a [Block],
+    lo: S::V,
+    hi: S::V,
+    residual: Option<(&'a [f32], usize)>,
+    out_pixel: usize,
+    /// Channels that may be written from the tile's first one on.
+    room: usize,
+}
+
+impl<S: Simd> Tile<'_, S> {
+    /// Computes `MR` pixels x `NV` vectors at `out`; pixel i is `offsets[i]` into A; `channel` is the tile's first channel and
+    /// `m` its first pixel in the residual.
+    #[inline(always)]
+    fn run<const MR: usize, const NB: usize, const NV: usize>(
+        &self,
+        offsets: &[usize],
+        panels: [&[Block]; NB],
+        block: usize,
+        m: usize,
+        channel: usize,
+        out: &mut [f32],
+    ) {
+        let Tile { s, a, segments, .. } = *self;
+        let mut acc = [[s.splat(0.0); NV]; MR];
+        let bias = &self.bias[block..][..NB];
+        for j in 0..NV {
+            let v = s.load(&bias[j / S::PARTS], j % S::PARTS);
+            for row in &mut acc {
+                row[j] = v;
             }
         }
-        let out_of_registers = &mut Band::new(&mut tile, EDGE, GROUP, GROUP);
-        s.vectorize(ActRows { act: gemm.act, out: out_of_registers, rows: 0..end - start, columns: 0..padded });
-        for (i, m) in (start..end).enumerate() {
-            out.row(row + m)[column + from..][..columns].copy_from_slice(&tile[i * GROUP..][..columns]);
+        let offsets = &offsets[..MR];
+        // `sum` holds the chunks that are over; the first one is taken as it is.
+        let mut sum = acc;
+        let (mut k, mut chunk_end) = (0, CHUNK);
+        for sy in 0..segments.ny {
+            for sx in 0..segments.nx {
+                let mut at = sy * segments.dy + sx * segments.dx;
+                let mut left = segments.len;
+                while left > 0 {
+                    if k == chunk_end {
+                        for (sum, acc) in sum.as_flattened_mut().iter_mut().zip(acc.as_flattened_mut()) {
+                            *sum = if k == CHUNK { *acc } else { s.add(*sum, *acc) };
+                            *acc = s.splat(0.0);
+                        }
+                        chunk_end += CHUNK;
+                    }
+                    let run = left.min(chunk_end - k);
+                    let rows: [&[f32]; MR] = core::array::from_fn(|i| &a[offsets[i] + at..][..run]);
+                    let parts: [&[Block]; NB] = core::array::from_fn(|j| &panels[j][k..][..run]);
+                    s.multiply::<MR, NB, NV>(run, rows, parts, &mut acc);
+                    k += run;
+                    at += run;
+                    left -= run;
+                }
+            }
         }
+        if k > CHUNK {
+            for (sum, acc) in sum.as_flattened().iter().zip(acc.as_flattened_mut()) {
+                *acc = s.add(*sum, *acc);
+            }
+        }
+        if self.room < NB * BLOCK {
+            return self.store_partial::<MR, NB, NV>(acc, m, channel, out);
+        }
+        if let Some((r, pixel)) = self.residual {
+            for (i, row) in acc.iter_mut().enumerate() {
+                let (r, _) = r[(m + i) * pixel + channel..][..NB * BLOCK].as_chunks::<BLOCK>();
+                for (j, v) in row.iter_mut().enumerate() {
+                    *v = s.add(*v, s.load(&r[j / S::PARTS], j % S::PARTS));
+                }
+            }
+        }
+        for (i, row) in acc.iter().enumerate() {
+            let (o, _) = out[i * self.out_pixel + channel..][..NB * BLOCK].as_chunks_mut::<BLOCK>();
+            for (j, v) in row.iter().enumerate() {
+                s.store(s.min(self.hi, s.max(self.lo, *v)), &mut o[j / S::PARTS], j % S::PARTS);
+            }
+        }
+    }
+
+    /// The end of a tile whose last block belongs in part to another group: through a copy, `room` channels of it.
+    #[inline(always)]
+    fn store_partial<const MR: usize, const NB: usize, const NV: usize>(
+        &self,
+        acc: [[S::V; NV]; MR],
+        m: usize,
+        channel: usize,
+        out: &mut [f32],
+    ) {
+        let s = self.s;
+        for (i, row) in acc.iter().enumerate() {
+            let mut blocks = [[0.0f32; BLOCK]; NB];
+            if let Some((r, pixel)) = self.residual {
+                blocks.as_flattened_mut()[..self.room].copy_from_slice(&r[(m + i) * pixel + channel..][..self.room]);
+            }
+            for (j, v) in row.iter().enumerate() {
+                let b = &mut blocks[j / S::PARTS];
+                let v = if self.residual.is_some() { s.add(*v, s.load(b, j % S::PARTS)) } else { *v };
+                s.store(s.min(self.hi, s.max(self.lo, v)), b, j % S::PARTS);
+            }
+            out[i * self.out_pixel + channel..][..self.room].copy_from_slice(&blocks.as_flattened()[..self.room]);
+        }
+    }
+}
+
+impl Kernel for Gemm<'_> {
+    type Out = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Gemm { a, pixels, segments, first, m, n, out, out_pixel, residual, act, .. } = self;
+        let k = segments.ny * segments.nx * segments.len;
+        let (panels, _) = self.panels.as_chunks::<BLOCK>();
+        let (bias, _) = self.bias.as_chunks::<BLOCK>();
+        let blocks = n.div_ceil(BLOCK);
+        let (lo, hi) = act.clamp().unwrap_or((f32::NEG_INFINITY, f32::INFINITY));
+        let mut tile = Tile { s, a, segments, bias, lo: s.splat(lo), hi: s.splat(hi), residual, out_pixel, room: usize::MAX };
+        // Blocks of pixels: their part of A stays in L2 while all panels go by.
+        let per_pixel = (segments.len * segments.nx).max(1);
+        let group = if S::PARTS == 1 { S::NB } else { 4 };
+        let mut offsets = [0usize; MAX_PIXELS];
+        let mut m0 = 0;
+        while m0 < m {
+            let want = (A_BLOCK / per_pixel).clamp(4 * S::MR, MAX_PIXELS);
+            // Even blocks: no short one at the end.
+            let left = (m - m0).div_ceil(want);
+            let rows = (m - m0).div_ceil(left);
+            for (i, o) in offsets[..rows].iter_mut().enumerate() {
+                *o = pixels.offset(first + m0 + i);
+            }
+            let tiles = rows.div_ceil(S::MR);
+            let mut b0 = 0;
+            while b0 < blocks {
+                let nb = group.min(blocks - b0);
+                let mut at = 0;
+                for t in 0..tiles {
+                    let mr = (rows - at).div_ceil(tiles - t);
+                    let here = &offsets[at..at + mr];
+                    let target = &mut out[(m0 + at) * out_pixel..];
+                    if S::PARTS == 1 {
+                        tile.room = if self.whole_blocks { usize::MAX } else { n - b0 * BLOCK };
+                        let panel: [&[Block]; 4] = core::array::from_fn(|j| &panels[(b0 + j.min(nb - 1)) * k..][..k]);
+                        wide(&tile, mr, nb, here, panel, b0, m0 + at, target);
+                    } else {
+                        for b in b0..b0 + nb {
+                            let left = n - b * BLOCK;
+                            tile.room = if self.whole_blocks { usize::MAX } else { left };
+                            let half = S::PARTS == 2 && left <= BLOCK / 2 && self.whole_blocks;
+                            narrow(&tile, mr, half, here, &panels[b * k..][..k], b, m0 + at, target);
+                        }
+                    }
+                    if act.clamp().is_none() {
+                        let channels = (n - b0 * BLOCK).min(nb * BLOCK);
+                        for row in target.chunks_mut(out_pixel).take(mr) {
+                            act_channels(s, act, &mut row[b0 * BLOCK..], channels, self.whole_blocks);
+                        }
+                    }
+                    at += mr;
+                }
+                b0 += nb;
+            }
+            m0 += rows;
+        }
+    }
+}
+
+/// Applies an activation to the first `channels` of a row, and with `whole_blocks` to the padding after them. One copy of
+/// this code for all tiles: the activations are large.
+#[inline(always)]
+fn act_channels<S: Simd>(s: S, act: Act, row: &mut [f32], channels: usize, whole_blocks: bool) {
+    if whole_blocks {
+        let (blocks, _) = row[..channels.next_multiple_of(BLOCK)].as_chunks_mut::<BLOCK>();
+        return act_row(s, act, blocks);
+    }
+    for part in row[..channels].chunks_mut(BLOCK) {
+        let mut block = [0.0; BLOCK];
+        block[..part.len()].copy_from_slice(part);
+        act_row(s, act, core::slice::from_mut(&mut block));
+        part.copy_from_slice(&block[..part.len()]);
+    }
+}
+
+/// Tiles of up to 6 pixels x 4 panels, for sets whose vector is a whole block.
+#[inline(always)]
+fn wide<S: Simd>(
+    tile: &Tile<S>,
+    mr: usize,
+    nb: usize,
+    offsets: &[usize],
+    p: [&[Block]; 4],
+    block: usize,
+    m: usize,
+    out: &mut [f32],
+) {
+    let c = block * BLOCK;
+    macro_rules! tiles {
+        ($($mr:literal)*) => {
+            match (mr, nb) {
+                $(
+                    ($mr, 4) => tile.run::<$mr, 4, 4>(offsets, p, block, m, c, out),
+                    ($mr, 3) => tile.run::<$mr, 3, 3>(offsets, [p[0], p[1], p[2]], block, m, c, out),
+                    ($mr, 2) => tile.run::<$mr, 2, 2>(offsets, [p[0], p[1]], block, m, c, out),
+                    ($mr, 1) => tile.run::<$mr, 1, 1>(offsets, [p[0]], block, m, c, out),
+                )*
+                _ => unreachable!("a tile has 1 to MR pixels and 1 to NB panels"),
+            }
+        };
+    }
+    tiles!(1 2 3 4 5 6)
+}
+
+/// Tiles of up to 6 pixels x 1 panel, for sets with narrower vectors; `half` leaves out the panel's empty upper half.
+#[inline(always)]
+fn narrow<S: Simd>(
+    tile: &Tile<S>,
+    mr: usize,
+    half: bool,
+    offsets: &[usize],
+    panel: &[Block],
+    block: usize,
+    m: usize,
+    out: &mut [f32],
+) {
+    let c = block * BLOCK;
+    macro_rules! tiles {
+        ($nv:literal, $($mr:literal)*) => {
+            match mr {
+                $($mr => tile.run::<$mr, 1, $nv>(offsets, [panel], block, m, c, out),)*
+                _ => unreachable!("a tile has 1 to MR pixels"),
+            }
+        };
+    }
+    match S::PARTS {
+        2 if half => tiles!(1, 1 2 3 4 5 6),
+        2 => tiles!(2, 1 2 3 4 5 6),
+        4 => tiles!(4, 1 2 3 4 5 6),
+        _ => tiles!(16, 1 2),
     }
 }

@@ -6,12 +6,13 @@ pub mod binary;
 pub mod conv;
 pub mod copy;
 pub mod depthwise;
-mod gemm;
+pub(crate) mod gemm;
 pub mod pool;
 pub mod reduce;
 pub mod scale_shift;
 pub mod separable;
 pub mod softmax;
+mod wide;
 
 #[cfg(test)]
 pub(crate) mod testing;

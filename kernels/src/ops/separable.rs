@@ -1,75 +1,112 @@
 //! A depthwise and a pointwise convolution as one step: rows of the depthwise output stay in the cache and feed the GEMM.
-//!
-//! ```text
-//! for blocks of rows { scratch = depthwise(input); out = pointwise(scratch) }
-//! ```
 
-use super::conv::{Conv, Product, Window, balance, blocks_of_rows, cut};
+use super::conv::{Conv, Window, pointwise};
 use super::depthwise::{Depthwise, depthwise_rows};
-use super::gemm::{self, Source};
-use crate::par::{self, Band, Parallel};
+use super::gemm::A_BLOCK;
+use crate::par::{Parallel, split};
 use crate::{Isa, Shape, View, ViewMut};
-use sepal_format::layout::{BLOCK, pixel_stride};
+use core::ops::Range;
+use sepal_format::layout::BLOCK;
 
-/// Floats between pixels of the depthwise output.
-fn pixel(channels: usize) -> usize {
-    pixel_stride(channels).unwrap_or(0)
+/// Floats between pixels of the depthwise rows: blocks, without the stride that L1 cannot hold.
+fn middle_pixel(c: usize) -> usize {
+    let p = c.next_multiple_of(BLOCK);
+    if p.is_multiple_of(256) { p + BLOCK } else { p }
 }
 
-/// Rows of the depthwise output that fit the cache.
-fn rows(input: Shape, output: Shape) -> usize {
-    balance(output.h, gemm::CACHE / (output.w * pixel(input.c)).max(1))
+/// Output rows that are made at a time.
+fn block_rows(c: usize, output: Shape) -> usize {
+    let rows = (A_BLOCK / (output.w * middle_pixel(c)).max(1)).clamp(1, output.h);
+    output.h.div_ceil(output.h.div_ceil(rows))
 }
 
 /// Floats of scratch that [`separable`] needs for each part of [`Parallel::parts`]. `input` is the depthwise input.
 pub fn separable_scratch(_depthwise: Window, input: Shape, output: Shape) -> usize {
-    rows(input, output) * output.w * pixel(input.c)
+    block_rows(input.c, output) * output.w * middle_pixel(input.c)
 }
 
 /// Runs `pointwise(depthwise(input))`, to the bit what the two steps give. `pointwise` has a 1x1 window and one group.
-///
-/// # Panics
-/// If shapes, panels or scratch do not match, which a verified file rules out.
-pub fn separable<P: Parallel + ?Sized>(
+pub fn separable(
     isa: Isa,
-    par: &P,
+    par: &dyn Parallel,
     depthwise: &Depthwise,
-    pointwise: &Conv,
+    second: &Conv,
     input: View,
     residual: Option<View>,
     out: ViewMut,
     scratch: &mut [f32],
 ) {
-    let (shape, depth) = (out.shape, input.shape.c);
-    let blocks = shape.c.div_ceil(BLOCK);
-    assert!(pointwise.window == Window::ONE && pointwise.groups == 1, "separable: not pointwise");
-    assert!(input.shape.n == shape.n && out.pixel.is_multiple_of(BLOCK), "separable: output does not match");
-    assert!(pointwise.weights.len() >= blocks * depth * BLOCK, "separable: too few weights");
-    assert!(pointwise.bias.len() >= blocks * BLOCK, "separable: too few biases");
-    assert!(residual.is_none_or(|r| r.shape == shape && r.pixel.is_multiple_of(BLOCK)), "separable: residual does not match");
-    if shape.pixels() == 0 || shape.c == 0 {
-        return;
-    }
-    let (rows, pixel) = (rows(input.shape, shape), pixel(depth));
-    let between = Shape { c: depth, ..shape };
-    let scratch_len = separable_scratch(depthwise.window, input.shape, shape);
-    let band = Band::new(out.data, shape.pixels(), out.pixel, shape.c.next_multiple_of(BLOCK));
-    // Only by pixels: each part computes the depthwise rows that it needs.
-    let cut = cut(par.parts(), shape, depth, usize::MAX);
-    par::split_band(par, band, cut, scratch, scratch_len, &|mut part| {
-        let product = Product { isa, args: pointwise, shape, residual, columns: part.columns, start: part.rows.start };
-        blocks_of_rows(shape, part.rows, rows, |n, rows, pixels| {
-            let (from, until) = (n * shape.h + rows.start, n * shape.h + rows.end);
-            depthwise_rows(isa, depthwise, &input, between, from..until, part.scratch, pixel);
-            let source = Source {
-                data: part.scratch,
-                extent: [rows.len(), shape.w],
-                steps: [rows.len() * shape.w * pixel, shape.w * pixel, pixel],
-                runs: [1, 1],
-                run_steps: [0, 0],
-                run: depth,
-            };
-            product.run(source, from * shape.w, pixels, &mut part.out);
-        });
+    let (shape, pixel, c) = (out.shape, out.pixel, input.shape.c);
+    let (rows, mid) = (block_rows(c, shape), middle_pixel(c));
+    let middle = Shape { c, ..shape };
+    let floats = separable_scratch(depthwise.window, input.shape, shape);
+    split(par, out.data, shape.n * shape.h, shape.w * pixel, 1, scratch, floats, &|r: Range<usize>, out, scratch| {
+        let mut row = r.start;
+        while row < r.end {
+            let count = rows.min(r.end - row);
+            depthwise_rows(isa, depthwise, &input, middle, row..row + count, scratch, mid);
+            let view = View { data: scratch, shape: Shape::new(1, count, shape.w, c), pixel: mid };
+            let residual = residual.map(|v| (&v.data[row * shape.w * v.pixel..], v.pixel));
+            let part = &mut out[(row - r.start) * shape.w * pixel..];
+            pointwise(isa, second, &view, shape.c, residual, part, pixel);
+            row += count;
+        }
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::testing::{Image, Rng, Threads, assert_same, each_isa};
+    use crate::{Act, pack, reference};
+    use std::vec;
+
+    fn check(n: usize, size: [usize; 2], c: usize, o: usize, window: Window, pre_relu: bool, residual: bool) {
+        let extent = |d: usize| (size[d] + 2 * window.pad[d] - window.cover(d, 1)) / window.stride[d] + 1;
+        let (h, w) = (extent(0), extent(1));
+        let input = Image::random(n, size[0], size[1], c, 0, 3);
+        let taps = window.kernel[0] * window.kernel[1];
+        let (dw, db) = (Rng(1).values(taps * c), Rng(2).values(c));
+        let (pw, pb) = (Rng(4).values(c * o), Rng(5).values(o));
+        let extra = Image::random(n, h, w, o, 16, 9);
+        let extra = residual.then(|| extra.view());
+        let mut middle = Image::new(n, h, w, c, 0);
+        reference::depthwise::depthwise(window, &dw, &db, pre_relu, Act::RELU, input.view(), middle.view_mut());
+        let mut want = Image::new(n, h, w, o, 16);
+        reference::conv::conv(Window::ONE, 1, &pw, &pb, Act::Silu, middle.view(), extra, want.view_mut());
+
+        let mut dw_panels = vec![0.0; c.next_multiple_of(BLOCK) * taps];
+        pack::depthwise(window.kernel, c, &dw, &mut dw_panels);
+        let mut dw_bias = vec![0.0; c.next_multiple_of(BLOCK)];
+        pack::channels(1, &db, &mut dw_bias);
+        let mut panels = vec![0.0; pack::conv_len([1, 1], c, o, 1).unwrap()];
+        pack::conv([1, 1], c, o, 1, &pw, &mut panels);
+        let mut bias = vec![0.0; o.next_multiple_of(BLOCK)];
+        pack::channels(1, &pb, &mut bias);
+        let first = Depthwise { window, weights: &dw_panels, bias: &dw_bias, pre_relu, act: Act::RELU };
+        let second = Conv { window: Window::ONE, groups: 1, weights: &panels, bias: &bias, act: Act::Silu };
+        each_isa(|isa| {
+            for parts in [1, 2, 4] {
+                let mut scratch = vec![f32::NAN; parts * separable_scratch(window, input.shape, want.shape)];
+                let mut got = Image::new(n, h, w, o, 16);
+                separable(isa, &Threads(parts), &first, &second, input.view(), extra, got.view_mut(), &mut scratch);
+                assert_same(&got, &want, (isa, parts, n, size, c, o, window));
+                got.assert_gaps_untouched();
+            }
+        });
+    }
+
+    #[test]
+    fn equals_its_two_halves() {
+        for (c, o) in [(1, 1), (16, 16), (24, 40), (33, 7), (256, 20)] {
+            for (k, stride) in [(3, 1), (3, 2), (5, 1)] {
+                let window = Window { kernel: [k, k], stride: [stride; 2], dilation: [1, 1], pad: [k / 2; 2] };
+                check(1, [9, 7], c, o, window, false, false);
+                check(2, [6, 5], c, o, window, true, true);
+            }
+        }
+        let window = Window { kernel: [3, 3], stride: [1, 1], dilation: [1, 1], pad: [1, 1] };
+        check(1, [1, 1], 20, 20, window, true, false);
+        check(1, [60, 50], 130, 3, window, true, true);
+    }
 }

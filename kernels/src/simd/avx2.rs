@@ -20,12 +20,6 @@ impl Avx2 {
             cfg!(all(target_feature = "avx2", target_feature = "fma")).then_some(Self(()))
         }
     }
-
-    /// AVX-512 includes avx2 and fma.
-    #[inline(always)]
-    pub(super) fn included_in(_: super::Avx512) -> Self {
-        Self(())
-    }
 }
 
 #[target_feature(enable = "avx2,fma")]
@@ -40,11 +34,6 @@ impl Simd for Avx2 {
     const MR: usize = 6;
     const DW_COLS: usize = 3;
 
-    type Half = Avx2;
-    #[inline(always)]
-    fn half(self) -> Avx2 {
-        self
-    }
     #[inline(always)]
     fn vectorize<K: Kernel>(self, k: K) -> K::Out {
         // SAFETY: the token proves that the CPU has the features that `enter` enables.

@@ -17,7 +17,6 @@ impl Avx512 {
                 && std::arch::is_x86_feature_detected!("avx512vl")
                 && std::arch::is_x86_feature_detected!("avx512bw")
                 && std::arch::is_x86_feature_detected!("avx512dq")
-                && std::arch::is_x86_feature_detected!("avx2")
                 && std::arch::is_x86_feature_detected!("fma"))
             .then_some(Self(()))
         }
@@ -28,7 +27,6 @@ impl Avx512 {
                 target_feature = "avx512vl",
                 target_feature = "avx512bw",
                 target_feature = "avx512dq",
-                target_feature = "avx2",
                 target_feature = "fma"
             ))
             .then_some(Self(()))
@@ -48,11 +46,6 @@ impl Simd for Avx512 {
     const MR: usize = 6;
     const DW_COLS: usize = 7;
 
-    type Half = super::Avx2;
-    #[inline(always)]
-    fn half(self) -> super::Avx2 {
-        super::Avx2::included_in(self)
-    }
     #[inline(always)]
     fn vectorize<K: Kernel>(self, k: K) -> K::Out {
         // SAFETY: the token proves that the CPU has the features that `enter` enables.

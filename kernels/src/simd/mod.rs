@@ -55,12 +55,6 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// Output columns that a depthwise kernel keeps in registers at stride 1.
     const DW_COLS: usize;
 
-    /// A set with vectors half as wide whose instructions this one includes; itself where there is none. Its kernels must
-    /// still be entered through [`vectorize`](Simd::vectorize) of *this* set, which may give them more registers.
-    type Half: Simd;
-    /// The token of [`Half`](Simd::Half).
-    fn half(self) -> Self::Half;
-
     /// Runs `k` inside this set's `#[target_feature]` boundary.
     fn vectorize<K: Kernel>(self, k: K) -> K::Out;
 
@@ -93,31 +87,28 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// 2^n for integral n in -126..=127.
     fn pow2(self, n: Self::V) -> Self::V;
 
-    /// The inner loop of a product of matrices: `acc[i][j] += a[i][k] * b[j][k][lanes of j]` by FMA, for each k in order.
-    /// Vector `j` of the tile is part `j % PARTS` of block `j / PARTS`; `b[j]` are the rows of that block. All slices
-    /// have the length of `b[0]`.
+    /// The inner loop of the GEMM: `acc[i][j] += a[i][k] * b[.., k]` for k in order, where vector j lies in panel `j / PARTS`.
+    /// All slices are `len` long.
     #[inline(always)]
-    fn mac<const MR: usize, const NV: usize>(self, acc: &mut [[Self::V; NV]; MR], a: [&[f32]; MR], b: [&[Block]; NV]) {
-        let len = b[0].len();
-        // Cut anew so that the compiler sees the equal lengths and drops the bounds checks below.
-        let (mut a, mut b) = (a, b);
-        for row in &mut a {
-            *row = &row[..len];
-        }
-        for row in &mut b {
-            *row = &row[..len];
-        }
+    fn multiply<const MR: usize, const NB: usize, const NV: usize>(
+        self,
+        len: usize,
+        a: [&[f32]; MR],
+        b: [&[Block]; NB],
+        acc: &mut [[Self::V; NV]; MR],
+    ) {
+        let a: [&[f32]; MR] = core::array::from_fn(|i| &a[i][..len]);
+        let b: [&[Block]; NB] = core::array::from_fn(|j| &b[j][..len]);
+        let mut sums = *acc;
         for k in 0..len {
-            let mut w = [self.splat(0.0); NV];
-            for j in 0..NV {
-                w[j] = self.load(&b[j][k], j % Self::PARTS);
-            }
+            let w: [Self::V; NV] = core::array::from_fn(|j| self.load(&b[j / Self::PARTS][k], j % Self::PARTS));
             for i in 0..MR {
                 let x = self.splat(a[i][k]);
                 for j in 0..NV {
-                    acc[i][j] = self.fma(x, w[j], acc[i][j]);
+                    sums[i][j] = self.fma(x, w[j], sums[i][j]);
                 }
             }
         }
+        *acc = sums;
     }
 }

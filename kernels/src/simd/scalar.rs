@@ -44,11 +44,6 @@ impl Simd for Scalar {
     const MR: usize = 2;
     const DW_COLS: usize = 2;
 
-    type Half = Scalar;
-    #[inline(always)]
-    fn half(self) -> Scalar {
-        self
-    }
     #[inline(always)]
     fn vectorize<K: Kernel>(self, k: K) -> K::Out {
         k.run(self)
@@ -103,8 +98,7 @@ impl Simd for Scalar {
     }
     #[inline(always)]
     fn round(self, a: f32) -> f32 {
-        // The sign of the argument also where the result is 0.
-        f32::from_bits(((a + ROUND) - ROUND).to_bits() | a.to_bits() & 0x8000_0000)
+        (a + ROUND) - ROUND
     }
     #[inline(always)]
     fn pow2(self, n: f32) -> f32 {

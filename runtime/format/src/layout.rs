@@ -23,3 +23,21 @@ pub const fn pixel_stride(c: usize) -> Option<usize> {
         other => other,
     }
 }
+
+/// Floats from the first channel of the first pixel of a tensor to the end of its last pixel's last block (or last channel,
+/// when `pixel` is not a multiple of [`BLOCK`]); `None` on overflow.
+pub const fn span(pixels: u64, c: u64, pixel: u64) -> Option<u64> {
+    if pixels == 0 {
+        return Some(0);
+    }
+    match (pixels - 1).checked_mul(pixel) {
+        Some(floats) => floats.checked_add(lanes(c, pixel)),
+        None => None,
+    }
+}
+
+/// Channels of a pixel that an operator may write: whole blocks, or just the channels where `pixel` is not a multiple of
+/// [`BLOCK`].
+pub const fn lanes(c: u64, pixel: u64) -> u64 {
+    if pixel.is_multiple_of(BLOCK as u64) { c.next_multiple_of(BLOCK as u64) } else { c }
+}

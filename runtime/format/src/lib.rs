@@ -1,9 +1,10 @@
-//! The flat model file.
+#![doc = include_str!("../FORMAT.md")]
 #![no_std]
 
 pub mod act;
 mod error;
 pub mod layout;
+pub mod limits;
 pub mod op;
 pub mod record;
 mod validate;
@@ -13,7 +14,7 @@ pub mod write;
 
 pub use act::Act;
 pub use error::{FormatError, FormatErrorKind};
-pub use view::ModelView;
+pub use view::{ModelView, Proof};
 
 /// Where the bytes under [`record::Header::structure_hash`] begin.
 pub const HASH_START: usize = 24;

@@ -2,6 +2,105 @@
 
 use crate::error::{FormatError, FormatErrorKind};
 use crate::record::*;
+use bytemuck::Pod;
+
+/// A part of a file in memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Part {
+    pub start: usize,
+    pub len: usize,
+}
+
+impl Part {
+    pub fn of(self, bytes: &[u8]) -> Option<&[u8]> {
+        bytes.get(self.start..self.start.checked_add(self.len)?)
+    }
+}
+
+/// What verifying a file has shown, apart from its bytes: for whoever owns the bytes and cannot keep a reference into them.
+/// [`view`](Proof::view) makes a [`ModelView`] of it at next to no cost.
+#[derive(Clone, Copy, Debug)]
+pub struct Proof {
+    pub(crate) header: Header,
+    pub(crate) plan: Part,
+    pub(crate) tensors: Part,
+    pub(crate) steps: Part,
+    pub(crate) io: Part,
+    pub(crate) names: Part,
+    pub(crate) weights: Part,
+    pub(crate) inputs: usize,
+}
+
+impl Proof {
+    /// Verifies a file, as [`ModelView::parse`].
+    ///
+    /// # Errors
+    /// Whatever makes the file unsound, at the first place found.
+    pub fn new(bytes: &[u8]) -> Result<Self, FormatError> {
+        crate::validate::prove(bytes)
+    }
+
+    /// The file that was verified. Its header is compared; that the rest is the same, too, is for the caller to see to: with
+    /// other bytes a program stays memory-safe, but may panic.
+    ///
+    /// # Errors
+    /// [`FormatErrorKind::Length`], [`FormatErrorKind::Alignment`] or [`FormatErrorKind::StructureHash`] for bytes that cannot be
+    /// those that were verified.
+    pub fn view<'a>(&self, bytes: &'a [u8]) -> Result<ModelView<'a>, FormatError> {
+        let error = FormatError::new;
+        if self.header.file_len != bytes.len() as u64 {
+            return Err(error(FormatErrorKind::Length));
+        }
+        if bytes.get(..size_of::<Header>()) != Some(bytemuck::bytes_of(&self.header)) {
+            return Err(error(FormatErrorKind::StructureHash));
+        }
+        fn cast<T: Pod>(part: Part, bytes: &[u8]) -> Result<&[T], FormatError> {
+            let slice = part.of(bytes).and_then(|b| bytemuck::try_cast_slice(b).ok());
+            slice.ok_or(FormatError::new(FormatErrorKind::Alignment))
+        }
+        Ok(ModelView {
+            header: cast(Part { start: 0, len: size_of::<Header>() }, bytes)?.first().unwrap_or(&NO_HEADER),
+            plan: cast(self.plan, bytes)?.first().unwrap_or(&NO_PLAN),
+            tensors: cast(self.tensors, bytes)?,
+            steps: cast(self.steps, bytes)?,
+            io: cast(self.io, bytes)?,
+            inputs: self.inputs,
+            names: cast(self.names, bytes)?,
+            weights: cast(self.weights, bytes)?,
+            bytes,
+        })
+    }
+}
+
+static NO_PLAN: Plan = Plan { tensor_bytes: 0, scratch_bytes: 0, macs: 0, reserved: [0; 5] };
+static NO_HEADER: Header = Header {
+    magic: MAGIC,
+    major: MAJOR,
+    minor: MINOR,
+    byte_order: BYTE_ORDER,
+    structure_hash: 0,
+    file_len: 0,
+    weights_hash: [0; 2],
+    sections: 0,
+    reserved: [0; 3],
+};
+
+/// A model of nothing.
+impl Default for ModelView<'_> {
+    fn default() -> Self {
+        ModelView {
+            header: &NO_HEADER,
+            plan: &NO_PLAN,
+            tensors: &[],
+            steps: &[],
+            io: &[],
+            inputs: 0,
+            names: &[],
+            weights: &[],
+            bytes: &[],
+        }
+    }
+}
 
 /// A file that has been verified: every range lies inside it, every step fits its tensors, no step destroys what is needed.
 /// Made by [`ModelView::parse`] only.
@@ -13,7 +112,7 @@ pub struct ModelView<'a> {
     pub(crate) steps: &'a [Step],
     pub(crate) io: &'a [Io],
     pub(crate) inputs: usize,
-    pub(crate) names: &'a str,
+    pub(crate) names: &'a [u8],
     pub(crate) weights: &'a [f32],
     pub(crate) bytes: &'a [u8],
 }
@@ -24,7 +123,7 @@ impl<'a> ModelView<'a> {
     /// # Errors
     /// Whatever makes the file unsound, at the first place found.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, FormatError> {
-        crate::validate::parse(bytes)
+        Proof::new(bytes)?.view(bytes)
     }
 
     /// Compares the weights with their hash.
@@ -51,11 +150,11 @@ impl<'a> ModelView<'a> {
     }
     /// Inputs in the source's order.
     pub fn inputs(&self) -> &'a [Io] {
-        &self.io[..self.inputs]
+        self.io.get(..self.inputs).unwrap_or(&[])
     }
     /// Outputs in the source's order.
     pub fn outputs(&self) -> &'a [Io] {
-        &self.io[self.inputs..]
+        self.io.get(self.inputs..).unwrap_or(&[])
     }
     /// Name of an input or output.
     pub fn io_name(&self, io: &Io) -> &'a str {
@@ -67,7 +166,8 @@ impl<'a> ModelView<'a> {
     }
     fn name(&self, offset: u32, len: u32) -> &'a str {
         let (a, n) = (offset as usize, len as usize);
-        a.checked_add(n).and_then(|b| self.names.get(a..b)).unwrap_or("")
+        let bytes = a.checked_add(n).and_then(|b| self.names.get(a..b)).unwrap_or(&[]);
+        core::str::from_utf8(bytes).unwrap_or("")
     }
     /// The whole weights section.
     pub fn weights(&self) -> &'a [f32] {
@@ -75,8 +175,8 @@ impl<'a> ModelView<'a> {
     }
     /// Floats of a verified range of the weights.
     pub fn floats(&self, r: Range) -> &'a [f32] {
-        let a = (r.offset / 4) as usize;
-        self.weights.get(a..a + (r.len / 4) as usize).unwrap_or(&[])
+        let (a, n) = ((r.offset / 4) as usize, (r.len / 4) as usize);
+        a.checked_add(n).and_then(|b| self.weights.get(a..b)).unwrap_or(&[])
     }
     /// Bytes of the first section of a kind, such as [`section::PROVENANCE`].
     pub fn section(&self, kind: u32) -> Option<&'a [u8]> {

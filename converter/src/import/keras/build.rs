@@ -26,11 +26,14 @@ pub(super) struct Demanded {
 /// [`crate::Error::Invalid`] if a name is not that of a layer.
 pub(super) fn demanded(model: &Model, outputs: &[String]) -> Result<Demanded> {
     if outputs.is_empty() {
-        let mut names: Vec<String> = Vec::new();
+        // The results of one layer are told apart by a number.
+        let mut seen: HashMap<usize, usize> = HashMap::new();
+        let mut names = Vec::with_capacity(model.outputs.len());
         for t in &model.outputs {
             let name = &model.layers[t.layer].name;
-            let again = names.iter().filter(|n| *n == name).count();
-            names.push(if again == 0 && t.tensor == 0 { name.clone() } else { format!("{name}:{}", t.tensor.max(again)) });
+            let count = seen.entry(t.layer).or_insert(0);
+            names.push(if *count == 0 { name.clone() } else { format!("{name}:{count}") });
+            *count += 1;
         }
         return Ok(Demanded { refs: model.outputs.clone(), names });
     }

@@ -2,12 +2,12 @@
 //!
 //! | module | what |
 //! |---|---|
-//! | [`h5`] | attributes and datasets of an HDF5 file, within a budget |
-//! | [`archive`] | the members of a `.keras` zip, within a budget |
-//! | [`config`] | the JSON description of a network to a tree of models, layers and calls |
-//! | [`weights`] | which dataset holds which variable of which layer |
-//! | [`layers`] | one file per family of layers: what a configuration asks for, and the nodes it becomes |
-//! | [`build`] | walks the calls in order and lets each layer append its nodes |
+//! | `h5` | attributes and datasets of an HDF5 file, within a budget |
+//! | `archive` | the members of a `.keras` zip, within a budget |
+//! | `config` | the JSON description of a network to a tree of models, layers and calls |
+//! | `weights` | which dataset holds which variable of which layer |
+//! | `layers` | one file per family of layers: what a configuration asks for, and the nodes it becomes |
+//! | `build` | walks the calls in order and lets each layer append its nodes |
 
 use super::Options;
 use crate::error::{Error, Result, invalid};

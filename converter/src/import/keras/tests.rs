@@ -52,7 +52,7 @@ fn kinds(g: &Graph) -> BTreeMap<&str, usize> {
 fn golden(file: &str, shapes: &[(&str, &[usize])]) -> Graph {
     let input_shapes = shapes.iter().map(|(n, s)| (n.to_string(), s.to_vec())).collect();
     let graph = import(&data(file), &Options { input_shapes, outputs: Vec::new() }).unwrap_or_else(|e| panic!("{file}: {e}"));
-    let stem = file.rsplit_once('.').expect("an extension").0.replace("_deflated", "");
+    let stem = file.rsplit_once('.').expect("an extension").0.replace("_deflated", "").replace("_old", "");
     let arrays = npz(&data(&format!("{stem}.npz")));
     let inputs: Vec<Vec<f64>> = (0..graph.inputs.len()).map(|i| arrays[&format!("x{i}")].clone()).collect();
     let outputs = run(&graph, &inputs);
@@ -76,6 +76,14 @@ fn nested_models_and_shared_layers() {
         assert_eq!(readers("inner/narrow/kernel"), 2, "{file}");
         assert!(g.nodes.iter().any(|n| n.name == "inner@1/narrow"), "{file}");
     }
+}
+
+/// A Sequential as a list without an InputLayer, weight names in several attributes, texts as bytes.
+#[test]
+fn files_in_the_words_of_the_first_versions() {
+    let g = golden("plain_old.k2.h5", &[]);
+    assert_eq!((g.trainable_parameters, g.total_parameters), (188, 194));
+    assert_eq!(g.values[g.inputs[0].0].name, "conv2d_input");
 }
 
 #[test]

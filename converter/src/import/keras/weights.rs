@@ -8,7 +8,7 @@
 use super::config::{Body, LayerDef, Model};
 use super::h5::File;
 use super::layers::Var;
-use crate::error::{Result, invalid};
+use crate::error::{Error, Result, invalid};
 use std::collections::HashMap;
 
 /// Where the variables are.
@@ -107,8 +107,10 @@ fn archive(model: &mut Model, file: &File, prefix: &str) -> Result<()> {
             Body::Model(inner) => archive(inner, file, &path)?,
             Body::Layer(body) => {
                 for (i, var) in body.vars().into_iter().enumerate() {
-                    let found = file.dataset(&format!("{path}/vars/{i}"));
-                    let found = found.map_err(|e| invalid(format!("layer `{}`: variable `{}`: {e}", layer.name, var.name)))?;
+                    let found = file.dataset(&format!("{path}/vars/{i}")).map_err(|e| match e {
+                        Error::Invalid(text) => invalid(format!("layer `{}` has no `{}`: {text}", layer.name, var.name)),
+                        other => other,
+                    })?;
                     layer.located.push((var.name, found));
                 }
             }
@@ -155,7 +157,8 @@ fn legacy(layer: &mut LayerDef, file: &File, root: &str) -> Result<()> {
         let name = &leaves[*i].name;
         // Files in which the order is not the expected one are read by name.
         let by_name = || {
-            let mut fits = (0..names.len()).filter(|&j| bases[j] == var.name && (leaves.len() == 1 || belongs(&names[j], name)));
+            let mut fits =
+                (0..names.len()).filter(|&j| same(bases[j], var.name) && (leaves.len() == 1 || belongs(&names[j], name)));
             fits.next().filter(|_| fits.next().is_none())
         };
         let Some(at) = (if in_order { Some(k) } else { by_name() }) else {
@@ -182,6 +185,8 @@ fn same(base: &str, var: &str) -> bool {
     base == var
         || counted.is_some_and(|n| n.parse::<u32>().is_ok())
         || matches!((old, var), ("W", "kernel") | ("b", "bias"))
+        // Keras 3 calls the kernel of a DepthwiseConv2D so; separable layers have no `kernel`.
+        || (base == "kernel" && var == "depthwise_kernel")
         || (base.ends_with("running_mean") && var == "moving_mean")
         || (base.ends_with("running_std") && var == "moving_variance")
         || (base.ends_with("_gamma") && var == "gamma")

@@ -91,8 +91,9 @@ pub(super) fn build(proto: &Proto<'_>, opset: i64, len: usize, folder: Option<&P
         }
         node(&mut b, &proto.nodes[i], &name, &known)?;
     }
+    let inputs: HashSet<ValueId> = b.graph.inputs.iter().copied().collect();
     for name in wanted {
-        output(&mut b, name)?;
+        output(&mut b, name, &inputs);
     }
     if !b.problems.is_empty() {
         return Err(Error::Unsupported(b.problems));
@@ -253,10 +254,7 @@ fn node<'a>(b: &mut Builder<'a, '_>, n: &'a Node<'a>, name: &str, known: &HashMa
 /// The results of a node, one per output as far as it goes; `None` when an input is unknown.
 fn evaluate<'a>(b: &mut Builder<'a, '_>, n: &'a Node<'a>, name: &str) -> Res<Option<Vec<Operand>>> {
     if !ops::is_known(n) {
-        return super::fail::unsupported(
-            "the operator is not supported",
-            "export the model without it, or cut the network before it with --outputs",
-        );
+        return super::fail::unsupported("the operator is not supported", ops::remedy(n.op_type));
     }
     let mut operands = vec![];
     for &i in &n.inputs {
@@ -323,16 +321,16 @@ fn named(f: Fail, name: &str) -> Fail {
 }
 
 /// Declares an output.
-fn output(b: &mut Builder<'_, '_>, name: &str) -> Result<()> {
+fn output(b: &mut Builder<'_, '_>, name: &str, inputs: &HashSet<ValueId>) {
     let value = match b.slots.get(name) {
         Some(&Slot::Runtime(v)) => v,
-        Some(Slot::Unknown) => return Ok(()),
+        Some(Slot::Unknown) => return,
         _ => {
             b.problem(name, "output", "the output is a constant", "leave it out with --outputs");
-            return Ok(());
+            return;
         }
     };
-    let value = if b.graph.inputs.contains(&value) {
+    let value = if inputs.contains(&value) {
         // An output is always something that a node writes.
         let shape = b.graph.shape(value).to_vec();
         b.graph.node(format!("{name}/copy"), "Identity", Op::Reshape, &[value], &shape)
@@ -341,5 +339,4 @@ fn output(b: &mut Builder<'_, '_>, name: &str) -> Result<()> {
     };
     b.graph.outputs.push(value);
     b.graph.output_names.push(name.to_string());
-    Ok(())
 }

@@ -65,7 +65,14 @@ impl<'c, 'a, 'p> Ctx<'c, 'a, 'p> {
         Ok(self.int(name, i64::from(default))? != 0)
     }
 
+    /// A finite number.
     pub(super) fn float(&self, name: &'static str, default: f32) -> Res<f32> {
+        let v = self.bound(name, default)?;
+        if v.is_finite() { Ok(v) } else { bad(format!("attribute {name} is {v}")) }
+    }
+
+    /// A number that may be infinite.
+    pub(super) fn bound(&self, name: &'static str, default: f32) -> Res<f32> {
         match self.attribute(name, 1)? {
             Some(a) if a.f.is_nan() => bad(format!("attribute {name} is not a number")),
             a => Ok(a.map_or(default, |a| a.f)),
@@ -163,15 +170,6 @@ impl<'c, 'a, 'p> Ctx<'c, 'a, 'p> {
         }
     }
 
-    /// A constant of one integer, if the input is there.
-    pub(super) fn scalar_int(&self, i: usize) -> Res<Option<i64>> {
-        match self.ints(i)?.as_deref() {
-            None => Ok(None),
-            Some([v]) => Ok(Some(*v)),
-            Some(_) => bad(format!("input {i} should be one integer")),
-        }
-    }
-
     /// A constant of one float, if the input is there.
     pub(super) fn scalar_float(&self, i: usize) -> Res<Option<f32>> {
         match self.constant(i)? {
@@ -206,7 +204,8 @@ impl<'c, 'a, 'p> Ctx<'c, 'a, 'p> {
     }
 
     /// A constant of the graph made from input `i`. `make` gives its shape and, where they change, its elements; what it does
-    /// is known by `form`, so that a shared weight stays shared. It counts as parameters once; `trainable` says of which kind.
+    /// and the shape it gives are known by `form`, so that a shared weight stays shared. It counts as parameters once;
+    /// `trainable` says of which kind.
     pub(super) fn weight(
         &mut self,
         i: usize,

@@ -3,8 +3,8 @@ use crate::error::{Result, invalid};
 use crate::ir::{Act, BinaryOp, Graph, Node, Op, ValueId};
 use crate::passes::{Report, ScaleRange};
 
-/// Most channels for which a constant is spread out.
-const MOST_CHANNELS: usize = 1 << 20;
+/// Most channels for which one number is spread out: it must not make a small file large.
+const MOST_CHANNELS: usize = 1 << 12;
 
 /// A variance below which a channel is as good as constant.
 const TINY_VARIANCE: f32 = 1e-8;
@@ -36,17 +36,17 @@ impl Affine {
                 let [scale, shift] = [1, 2].map(|i| wide(g, n.inputs[i]));
                 Ok(Some((n.inputs[0], Self::new(n, scale, shift, None))))
             }
-            Op::Binary { op, act: Act::None } if channels <= MOST_CHANNELS => {
+            Op::Binary { op, act: Act::None } => {
                 let (x, c, first) = match (g.data(n.inputs[0]), g.data(n.inputs[1])) {
                     (None, Some(_)) => (n.inputs[0], n.inputs[1], false),
                     (Some(_), None) => (n.inputs[1], n.inputs[0], true),
                     _ => return Ok(None),
                 };
                 let along_last = g.shape(c).len() <= shape.len() && g.shape(c).iter().rev().skip(1).all(|&d| d == 1);
-                if g.shape(x) != shape || !along_last {
+                let mut c = wide(g, c);
+                if g.shape(x) != shape || !along_last || (c.len() == 1 && channels > MOST_CHANNELS) {
                     return Ok(None);
                 }
-                let mut c = wide(g, c);
                 if c.len() == 1 {
                     c = vec![c[0]; channels];
                 }
@@ -97,6 +97,12 @@ impl Affine {
 
     fn new(n: &Node, scale: Vec<f64>, shift: Vec<f64>, range: Option<ScaleRange>) -> Self {
         Affine { scale, shift, parts: vec![Part { name: n.name.clone(), kind: n.kind.clone(), range }] }
+    }
+
+    /// Scale and shift of a channel, of an axis that holds several sets of them.
+    pub(super) fn of_channel(&self, c: usize) -> (f64, f64) {
+        let c = c % self.scale.len();
+        (self.scale[c], self.shift[c])
     }
 
     /// Applies `next` to the result.

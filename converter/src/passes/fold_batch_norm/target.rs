@@ -65,21 +65,22 @@ impl Target {
         Target { weights, place, before: vec![1.0; inputs], scale: vec![1.0; outputs], bias }
     }
 
-    /// Takes an affine of the result.
+    /// Takes an affine of the result; it repeats if it has fewer channels.
     pub(super) fn behind(&mut self, a: &Affine) {
         for o in 0..self.scale.len() {
-            self.scale[o] *= a.scale[o];
-            self.bias[o] = self.bias[o] * a.scale[o] + a.shift[o];
+            let (scale, shift) = a.of_channel(o);
+            self.scale[o] *= scale;
+            self.bias[o] = self.bias[o] * scale + shift;
         }
     }
 
-    /// Takes an affine of the input.
+    /// Takes an affine of the input; it repeats if it has fewer channels.
     pub(super) fn before(&mut self, a: &Affine) {
         for (i, &w) in self.weights.iter().enumerate() {
             let (c, o) = self.place.of(i);
-            self.bias[o] += self.scale[o] * (f64::from(w) * self.before[c]) * a.shift[c];
+            self.bias[o] += self.scale[o] * (f64::from(w) * self.before[c]) * a.of_channel(c).1;
         }
-        self.before.iter_mut().zip(&a.scale).for_each(|(b, s)| *b *= s);
+        self.before.iter_mut().enumerate().for_each(|(c, b)| *b *= a.of_channel(c).0);
     }
 
     /// Gives node `i` the new weights and a bias.

@@ -126,6 +126,35 @@ fn chains_fold_at_once_and_forward_meets_backward() {
     assert_eq!(report.notes.len(), 2);
 }
 
+#[test]
+fn through_reshapes_that_keep_channels_apart() {
+    let (mut g, mut r) = (Graph::default(), Numbers(6));
+    // A one-dimensional convolution, and one whose channels are taken apart.
+    let x = g.input("x", &[1, 1, 6, 4]);
+    let y = conv(&mut g, &mut r, "conv", x, 6, 1, false, window(1, 1, ONE));
+    let y = g.node("squeeze", "Reshape", Op::Reshape, &[y], &[1, 6, 2, 3]);
+    let y = batch_norm(&mut g, &mut r, "bn1", y, 3);
+    let y = g.node("relu", "Relu", Op::Act(Act::RELU), &[y], &[1, 6, 2, 3]);
+    // Flatten and Dense.
+    let y = batch_norm(&mut g, &mut r, "bn2", y, 3);
+    let y = g.node("flat", "Flatten", Op::Reshape, &[y], &[1, 36]);
+    let w = r.constant(&mut g, "w", &[36, 5]);
+    let y = g.node("fc", "Dense", Op::Dense { bias: false, act: Act::None }, &[y, w], &[1, 5]);
+    let (after, report) = fold(&finish(g, &[y]));
+    assert_eq!(after.nodes.len(), 5, "{after}");
+    assert!(report.folds[0].reason.contains("into Conv 'conv'") && report.folds[1].reason.contains("forward into Dense 'fc'"));
+    // Channels that a reshape mixes.
+    let (mut g, mut r) = (Graph::default(), Numbers(6));
+    let x = g.input("x", &[1, 1, 6, 4]);
+    let y = conv(&mut g, &mut r, "conv", x, 4, 1, false, window(1, 1, ONE));
+    let y = g.node("mix", "Reshape", Op::Reshape, &[y], &[1, 4, 6]);
+    let y = batch_norm(&mut g, &mut r, "bn", y, 2);
+    let y = g.node("mix", "Reshape", Op::Reshape, &[y], &[1, 1, 6, 4]);
+    let y = conv(&mut g, &mut r, "next", y, 4, 1, false, window(1, 1, ONE));
+    let (_, report) = fold(&finish(g, &[y]));
+    assert!(!report.folds[0].folded, "{report:?}");
+}
+
 /// A graph with a batch norm behind `conv`, changed by `f`, which gives the output.
 fn behind(f: impl Fn(&mut Graph, &mut Numbers, ValueId) -> Vec<ValueId>) -> Report {
     let (mut g, mut r) = (Graph::default(), Numbers(9));
@@ -241,7 +270,7 @@ proptest! {
             let x = if r.below(4) > 0 { all[all.len() - 1] } else { all[r.below(all.len())] };
             let s = g.shape(x).to_vec();
             let c = s[3];
-            let y = match r.below(7) {
+            let y = match r.below(8) {
                 0 | 1 => batch_norm(&mut g, &mut r, &format!("n{i}"), x, 3),
                 2 => {
                     let k = r.constant(&mut g, &format!("k{i}"), &[c]);
@@ -249,6 +278,8 @@ proptest! {
                     let inputs = if r.below(2) == 0 { [x, k] } else { [k, x] };
                     g.node(format!("n{i}"), "Binary", binary(op, Act::None), &inputs, &s)
                 }
+                6 => g.node(format!("n{i}"), "Reshape", Op::Reshape, &[x], &[1, s[1] * s[2], 1, s[3]]),
+                7 if s[1] % 2 == 0 => g.node(format!("n{i}"), "Reshape", Op::Reshape, &[x], &[1, s[1] / 2, s[2], 2 * s[3]]),
                 3 => g.node(format!("n{i}"), "Relu", Op::Act(Act::RELU), &[x], &s),
                 4 if s[1] > 1 && s[2] > 1 => {
                     let pads = [r.below(2), 0, r.below(2), r.below(2)];

@@ -14,8 +14,12 @@ pub(super) struct Choice {
     pub(super) keep_source_order: bool,
 }
 
-/// Builds the graph with its transposes moved.
-pub(super) fn build(old: &Graph, choice: &Choice) -> Graph {
+/// How much larger constants may become in all by being held in several orders.
+const MOST_COPIES: usize = 4;
+
+/// Builds the graph with its transposes moved; `None` if that would multiply its constants.
+pub(super) fn build(old: &Graph, choice: &Choice) -> Option<Graph> {
+    let known: usize = old.values.iter().filter_map(|v| v.data.as_ref()).map(|d| d.len()).sum();
     let mut b = Build { old, choice, new: New::default(), held: vec![None; old.values.len()] };
     for (i, &v) in old.inputs.iter().enumerate() {
         let mut at = b.new.graph.input(old.values[v.0].name.clone(), old.shape(v));
@@ -29,6 +33,9 @@ pub(super) fn build(old: &Graph, choice: &Choice) -> Graph {
     for n in &old.nodes {
         let held = b.node(n);
         b.held[n.output.0] = Some(held);
+        if b.new.copied > known.saturating_mul(MOST_COPIES) {
+            return None;
+        }
     }
     for &v in &old.outputs {
         let at = b.plain(v);
@@ -40,7 +47,7 @@ pub(super) fn build(old: &Graph, choice: &Choice) -> Graph {
     g.output_names.clone_from(output_names);
     (g.trainable_parameters, g.total_parameters) = (*trainable_parameters, *total_parameters);
     g.remove_dead();
-    g
+    Some(g)
 }
 
 struct Build<'a> {
@@ -237,8 +244,13 @@ impl Build<'_> {
         let longer: Vec<_> = held.iter().map(|h| self.extend(h.clone(), rank)).collect();
         let plain = identity(rank);
         let size = |at: ValueId| elements(self.new.graph.shape(at)).unwrap_or(0);
-        let variable = longer.iter().filter(|h| !is_constant(&self.new.graph, h.0));
-        let mut orders: Vec<(usize, usize, Vec<usize>)> = variable.map(|h| (0, size(h.0), h.1.clone())).collect();
+        let mut orders: Vec<(usize, usize, Vec<usize>)> = Vec::new();
+        for (at, perm) in longer.iter().filter(|h| !is_constant(&self.new.graph, h.0)) {
+            match orders.iter_mut().find(|o| o.2 == *perm) {
+                Some(known) => known.1 = known.1.max(size(*at)),
+                None => orders.push((0, size(*at), perm.clone())),
+            }
+        }
         orders.push((0, if self.choice.keep_source_order { usize::MAX } else { 0 }, plain.clone()));
         for (moved, _, order) in &mut orders {
             *moved = longer.iter().filter(|h| self.new.moves(h.0, &h.1, order)).count();
@@ -294,6 +306,7 @@ impl Build<'_> {
         let data = value.data.clone().unwrap_or_default();
         let columns = value.shape[1];
         let mut moved = vec![0.0; data.len()];
+        self.new.copied += data.len();
         for (row, &o) in data.chunks_exact(columns).zip(order) {
             moved[o * columns..(o + 1) * columns].copy_from_slice(row);
         }

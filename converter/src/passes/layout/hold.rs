@@ -31,6 +31,8 @@ pub(super) fn inverse(p: &[usize]) -> Vec<usize> {
 #[derive(Default)]
 pub(super) struct New {
     pub(super) graph: Graph,
+    /// Elements of constants that were copied into another order.
+    pub(super) copied: usize,
     transposed: HashMap<(ValueId, Vec<usize>), ValueId>,
     reshaped: HashMap<(ValueId, Vec<usize>), ValueId>,
     reshape_of: HashMap<ValueId, ValueId>,
@@ -68,6 +70,7 @@ impl New {
         let name = self.graph.values[at.0].name.clone();
         let v = match self.graph.data(at).cloned() {
             Some(data) => {
+                self.copied += data.len();
                 let data = transpose(&data, self.graph.shape(at), &key.1);
                 self.graph.constant(name, &shape, Arc::new(data))
             }
@@ -126,6 +129,7 @@ impl New {
         if data.len() != order.len() || shape.last() != Some(&order.len()) {
             return None;
         }
+        self.copied += data.len();
         let mut moved = vec![0.0; data.len()];
         order.iter().zip(data.iter()).for_each(|(&o, &d)| moved[o] = d);
         let name = self.graph.values[at.0].name.clone();

@@ -182,7 +182,7 @@ proptest! {
                     let tail: usize = s[cut..].iter().product();
                     let mut shape = s[..cut].to_vec();
                     match r.below(3) {
-                        0 if tail % 2 == 0 => shape.extend([2, tail / 2]),
+                        0 if tail.is_multiple_of(2) => shape.extend([2, tail / 2]),
                         1 => { shape.push(1); shape.extend(&s[cut..]) }
                         _ => shape.push(tail),
                     }

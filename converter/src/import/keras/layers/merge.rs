@@ -70,6 +70,22 @@ impl Layer for Merge {
     }
 }
 
+struct ScaledAdd(f32);
+
+/// `CustomScaleLayer` of Keras's own InceptionResNetV2: the first input plus the second one times a number.
+pub(super) fn scaled_add(cfg: &Cfg<'_>) -> Result<Box<dyn Layer>> {
+    Ok(Box::new(ScaledAdd(cfg.number("scale")?.ok_or_else(|| cfg.bad("scale"))? as f32)))
+}
+
+impl Layer for ScaledAdd {
+    fn emit(&self, e: &mut Emit<'_>, inputs: &Operands) -> Result<ValueId> {
+        let [a, b] = inputs.tensors()[..] else { return Err(e.invalid("takes two inputs")) };
+        let scale = e.constant("scale", &[1], vec![self.0])?;
+        let b = pair(e, "scaled", BinaryOp::Mul, b, scale)?;
+        pair(e, "", BinaryOp::Add, a, b)
+    }
+}
+
 /// Concatenation along an axis.
 pub(super) struct Concatenate(pub i64);
 

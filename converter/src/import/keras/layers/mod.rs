@@ -82,6 +82,7 @@ pub(super) fn parse(cfg: &Cfg<'_>) -> Result<Box<dyn Layer>> {
         "Activation" | "ReLU" | "LeakyReLU" | "ELU" | "Softmax" => activation::layer(cfg),
         "PReLU" => activation::prelu(cfg),
         "Add" | "Subtract" | "Multiply" | "Average" | "Maximum" | "Minimum" => merge::layer(cfg),
+        "CustomScaleLayer" => merge::scaled_add(cfg),
         "Concatenate" => merge::concatenate(cfg),
         "Merge" => merge::old(cfg),
         "MaxPooling1D" | "MaxPool1D" | "AveragePooling1D" | "AvgPool1D" => pool::window(cfg, 1),

@@ -54,7 +54,7 @@ fn constant(cx: &mut Ctx<'_, '_, '_>) -> Res<Const> {
         return Ok(t);
     }
     if cx.has("value_float") {
-        return Ok(Const::floats(vec![], vec![cx.float("value_float", 0.0)?]));
+        return Ok(Const::floats(vec![], vec![cx.bound("value_float", 0.0)?]));
     }
     if cx.has("value_int") {
         return Ok(Const::ints(vec![], vec![cx.int("value_int", 0)?]));

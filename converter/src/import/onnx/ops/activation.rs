@@ -48,13 +48,16 @@ pub(super) fn clip(cx: &mut Ctx<'_, '_, '_>) -> Values {
         for (i, op, suffix) in [(1, BinaryOp::Max, "min"), (2, BinaryOp::Min, "max")] {
             if cx.is_present(i) {
                 let bound: ValueId = cx.value(i)?;
+                if cx.shape(bound).iter().any(|&d| d != 1) || cx.shape(bound).len() > shape.len() {
+                    return bad(format!("a bound of shape {:?}", cx.shape(bound)));
+                }
                 y = cx.emit(suffix, Op::Binary { op, act: Act::None }, &[y, bound], &shape)?;
             }
         }
         return Ok(vec![y]);
     }
-    let lo = cx.scalar_float(1)?.map_or_else(|| cx.float("min", f32::NEG_INFINITY), Ok)?;
-    let hi = cx.scalar_float(2)?.map_or_else(|| cx.float("max", f32::INFINITY), Ok)?;
+    let lo = cx.scalar_float(1)?.map_or_else(|| cx.bound("min", f32::NEG_INFINITY), Ok)?;
+    let hi = cx.scalar_float(2)?.map_or_else(|| cx.bound("max", f32::INFINITY), Ok)?;
     if lo == f32::NEG_INFINITY && hi == f32::INFINITY {
         return Ok(vec![x]);
     }
@@ -80,9 +83,9 @@ pub(super) fn of_fused(cx: &Ctx<'_, '_, '_>) -> Res<Act> {
         ("Relu", _) => Act::RELU,
         ("Sigmoid", _) => Act::Sigmoid,
         ("Tanh", _) => Act::Tanh,
-        ("LeakyRelu", &[alpha]) if !alpha.is_nan() => Act::Leaky(alpha),
+        ("LeakyRelu", &[alpha]) if alpha.is_finite() => Act::Leaky(alpha),
         ("Clip", &[lo, hi]) if lo <= hi => Act::Clamp { lo, hi },
-        ("HardSigmoid", &[alpha, beta]) if !alpha.is_nan() && !beta.is_nan() => Act::HardSigmoid { alpha, beta },
+        ("HardSigmoid", &[alpha, beta]) if alpha.is_finite() && beta.is_finite() => Act::HardSigmoid { alpha, beta },
         (other, p) => return unsupported(format!("activation {other:?} {p:?}"), "export without onnxruntime's optimisations"),
     })
 }

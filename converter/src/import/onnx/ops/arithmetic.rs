@@ -34,7 +34,8 @@ pub(super) fn variadic(cx: &mut Ctx<'_, '_, '_>) -> Values {
     let mut order: Vec<usize> = (0..n).collect();
     order.sort_by_key(|&i| cx.is_const(i));
     let mean = cx.node.op_type == "Mean" && n > 1;
-    let mut acc = cx.runtime(order[0])?;
+    let Some(&first) = order.first() else { return bad("there are no inputs") };
+    let mut acc = cx.runtime(first)?;
     for (done, &i) in order.iter().enumerate().skip(1) {
         let b = cx.value(i)?;
         let last = done + 1 == n && !mean;
@@ -51,13 +52,14 @@ pub(super) fn variadic(cx: &mut Ctx<'_, '_, '_>) -> Values {
 pub(super) fn pow(cx: &mut Ctx<'_, '_, '_>) -> Values {
     let x = cx.runtime(0)?;
     let xs = cx.shape(x);
-    let Some(c) = cx.constant(1)? else { return bad("the exponent is missing") };
+    let Some(c) = cx.constant(1)?.cloned() else { return bad("the exponent is missing") };
+    cx.b.charge(c.len())?;
     if shape::broadcast(&xs, &c.dims)? != xs {
         return unsupported(format!("an exponent of shape {:?}", c.dims), "use one exponent");
     }
     let values: Vec<f32> = match &c.data {
         super::super::tensor::Data::Int(v) => v.iter().map(|&v| v as f32).collect(),
-        super::super::tensor::Data::Float(_) => floats(c)?.to_vec(),
+        super::super::tensor::Data::Float(_) => floats(&c)?.to_vec(),
     };
     let e = values.first().copied().unwrap_or(f32::NAN);
     if values.iter().any(|&v| v != e) {

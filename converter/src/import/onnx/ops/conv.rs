@@ -101,6 +101,10 @@ fn transposed_window(cx: &Ctx<'_, '_, '_>, axes: usize, input: [usize; 2], k: [u
                 _ => return bad("the pads leave nothing of the output"),
             },
         };
+        // More than a stride would be pixels that no window reaches.
+        if out[i] + before[i] > full + stride[i].max(dilation[i]) {
+            return unsupported(format!("an output of {} pixels", out[i]), "ask for no more than the windows give");
+        }
         // Output padding is not padded by zeros: it cuts less off, and beyond that only the bias is left.
         after[i] = (full - before[i].min(full)).saturating_sub(out[i]);
     }
@@ -126,7 +130,7 @@ fn bias(cx: &mut Ctx<'_, '_, '_>, o: usize) -> Res<Option<ValueId>> {
     if !cx.is_present(2) {
         return Ok(None);
     }
-    cx.weight(2, "bias", true, |_| Ok((vec![o], None))).map(Some)
+    cx.weight(2, &format!("bias {o}"), true, |_| Ok((vec![o], None))).map(Some)
 }
 
 /// The elements of a constant of floats.

@@ -63,6 +63,9 @@ pub(super) fn gemm(cx: &mut Ctx<'_, '_, '_>) -> Values {
             cx.emit("beta", Op::Binary { op: BinaryOp::Mul, act: Act::None }, &[c, factor], &shape)?
         }
     };
+    if super::super::shape::broadcast(cx.b.graph.shape(c), &[m, n])? != [m, n] {
+        return bad(format!("C of shape {:?} does not fit {m} by {n}", cx.shape(c)));
+    }
     let y = dense(cx, "", None)?;
     Ok(vec![cx.emit("c", Op::Binary { op: BinaryOp::Add, act: Act::None }, &[y, c], &[m, n])?])
 }

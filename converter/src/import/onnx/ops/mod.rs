@@ -65,6 +65,22 @@ const CONSTANT_ONLY: &[&str] = &[
     "CastLike",
 ];
 
+/// What to do about an operator that we do not have.
+pub(super) fn remedy(op: &str) -> &'static str {
+    match op {
+        "If" | "Loop" | "Scan" => "export the model without control flow: trace it, or fold its constants with a simplifier",
+        "LSTM" | "GRU" | "RNN" => "recurrent networks are not supported",
+        "QuantizeLinear"
+        | "DequantizeLinear"
+        | "DynamicQuantizeLinear"
+        | "QLinearConv"
+        | "QLinearMatMul"
+        | "ConvInteger"
+        | "MatMulInteger" => "convert the model as it was before quantisation",
+        _ => "export the model without it, or cut the network before it with --outputs",
+    }
+}
+
 /// Operators that we do not have, but know to give what has the shape of their first input.
 pub(super) fn keeps_shape(op: &str) -> bool {
     matches!(
@@ -147,9 +163,6 @@ fn find(op: &str) -> Option<Import> {
 pub(super) fn import(cx: &mut Ctx<'_, '_, '_>) -> Values {
     match find(cx.node.op_type) {
         Some(f) => f(cx),
-        None => super::fail::unsupported(
-            "the operator is only supported on constants",
-            "export the model without it, or cut the network before it with --outputs",
-        ),
+        None => super::fail::unsupported("the operator is only supported on constants", remedy(cx.node.op_type)),
     }
 }

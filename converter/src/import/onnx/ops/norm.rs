@@ -10,6 +10,9 @@ use crate::ir::{Op, ValueId};
 pub(super) fn batch_norm(cx: &mut Ctx<'_, '_, '_>) -> Values {
     cx.ignore(&["momentum"]);
     let epsilon = cx.float("epsilon", 1e-5)?;
+    if epsilon < 0.0 {
+        return bad(format!("epsilon is {epsilon}"));
+    }
     if cx.flag("training_mode", false)? {
         return unsupported("training_mode 1", "export the model in inference mode");
     }
@@ -21,7 +24,7 @@ pub(super) fn batch_norm(cx: &mut Ctx<'_, '_, '_>) -> Values {
     let Some(&c) = xs.get(1) else { return bad("the input has no channel axis") };
     let mut inputs = vec![x];
     for i in 1..5 {
-        inputs.push(cx.weight(i, "channels", i < 3, |_| Ok((vec![c], None)))?);
+        inputs.push(cx.weight(i, &format!("channels {c}"), i < 3, |_| Ok((vec![c], None)))?);
     }
     Ok(vec![cx.emit("", Op::BatchNorm { axis: 1, epsilon }, &inputs, &xs)?])
 }

@@ -75,6 +75,7 @@ pub(super) fn gather(cx: &mut Ctx<'_, '_, '_>) -> Values {
     if dims.len() > 1 {
         return unsupported(format!("indices of shape {dims:?}"), "use a list of indices");
     }
+    cx.b.charge(indices.len())?;
     let extent = xs[axis] as i64;
     let indices: Vec<i64> = indices
         .iter()
@@ -124,7 +125,7 @@ pub(super) fn pad(cx: &mut Ctx<'_, '_, '_>) -> Values {
     let xs = cx.shape(x);
     let rank = xs.len();
     let (list, value, axes) = if cx.opset() < 11 {
-        (cx.int_list("pads")?, cx.float("value", 0.0)?, None)
+        (cx.int_list("pads")?, cx.bound("value", 0.0)?, None)
     } else {
         (cx.ints(1)?, cx.scalar_float(2)?.unwrap_or(0.0), cx.ints(3)?)
     };
@@ -214,6 +215,7 @@ pub(super) fn select(cx: &mut Ctx<'_, '_, '_>) -> Values {
         Operand::Const { value: Const { dims, data: Data::Int(v) }, .. } if !v.is_empty() => (v.clone(), dims.clone()),
         _ => return unsupported("a condition computed at run time", "make it a constant"),
     };
+    cx.b.charge(condition.len())?;
     if condition.iter().any(|&c| (c != 0) != (condition[0] != 0)) {
         return unsupported("a condition that differs by element", "replace it by a product with a mask");
     }

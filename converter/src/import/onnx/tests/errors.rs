@@ -131,3 +131,32 @@ fn shared_weights_are_counted_once() {
     let convs: Vec<_> = g.nodes.iter().filter(|n| n.kind == "Conv" && n.inputs.len() == 2).collect();
     assert_eq!((convs.len(), convs[0].inputs[1]), (2, convs[1].inputs[1]));
 }
+
+/// Found by mutation: each was once accepted, or worse.
+#[test]
+fn attributes_and_shapes_that_do_not_fit_are_invalid() {
+    let inits = [
+        floats("p", &[2], &[1.0; 2]),
+        floats("w", &[3, 2, 1, 1], &[1.0; 6]),
+        floats("k", &[32, 3], &[1.0; 96]),
+        int64s("s", &[2], &[1, -1]),
+        floats("wide", &[3], &[1.0; 3]),
+    ];
+    let check = |nodes: &[super::write::Message]| invalid(&model(14, &[], &inits, nodes, &["y"]));
+    let bn = |x: &str, y: &str| node("BatchNormalization", &[x, "p", "p", "p", "p"], &[y], &[]);
+    // One set of parameters for two numbers of channels.
+    let message = check(&[bn("x", "a"), node("Conv", &["a", "w"], &["b"], &[]), bn("b", "y")]);
+    assert!(message.contains("does not fit"), "{message}");
+    let flat = node("Reshape", &["x", "s"], &["a"], &[]);
+    let message = check(&[flat.clone(), node("Gemm", &["a", "k", "a"], &["y"], &[])]);
+    assert!(message.contains("do not broadcast"), "{message}");
+    assert!(check(&[node("Sum", &[], &["y"], &[])]).contains("no inputs"));
+    let sum = node("ReduceMean", &["x"], &["b"], &[int("keepdims", 0)]);
+    let clip = node("Clip", &["b", "x"], &["y"], &[]);
+    assert!(check(&[sum, clip]).contains("bound"));
+    let pads = ints("pads", &[0, 0, 1]);
+    assert!(check(&[node("MaxPool", &["x"], &["y"], &[ints("kernel_shape", &[2, 2]), pads])]).contains("pads"));
+    assert!(check(&[node("Conv", &["x", "w", "p"], &["y"], &[])]).contains("does not fit"));
+    assert!(check(&[node("Add", &["x", "wide"], &["y"], &[])]).contains("broadcast"));
+    assert!(check(&[node("Softmax", &["x"], &["y"], &[int("axis", 4)])]).contains("axis 4"));
+}

@@ -29,7 +29,7 @@ fn try_import(bytes: &[u8], folder: &Path) {
 fn mutations_do_not_panic() {
     let folder = super::data();
     let models = super::models(&folder);
-    let each = 12_000 / models.len();
+    let each = std::env::var("SEPAL_MUTATIONS").ok().and_then(|n| n.parse().ok()).unwrap_or(12_000) / models.len();
     for (m, path) in models.iter().enumerate() {
         let good = std::fs::read(path).unwrap();
         let mut random = Random(0x9e37_79b9_7f4a_7c15 ^ m as u64);

@@ -1,0 +1,108 @@
+//! The memory plan: a place in the arena for every buffer.
+//!
+//! Greedy by size (Pisarchyk and Lee, "Efficient Memory Management for Deep Neural Net Inference", 2020): the largest buffer
+//! first, each at the lowest offset where it meets no buffer that is needed at the same time.
+
+use super::tensors::Lowered;
+use sepal_format::layout::ALIGN;
+
+/// First and last step that needs a tensor.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Life {
+    pub(super) first: u32,
+    pub(super) last: u32,
+}
+
+/// Where everything goes.
+pub(super) struct MemoryPlan {
+    /// Bytes from the start of the arena, per buffer; only those of root buffers mean something.
+    pub(super) offsets: Vec<u64>,
+    /// Bytes of all of it.
+    pub(super) bytes: u64,
+    /// Per tensor.
+    pub(super) lives: Vec<Life>,
+}
+
+/// Plans the arena.
+pub(super) fn plan(lowered: &Lowered) -> MemoryPlan {
+    let spans = lowered.buffer_lives();
+    let size = |b: usize| ((lowered.buffers[b].floats * 4) as u64).next_multiple_of(ALIGN as u64);
+    let mut order: Vec<usize> =
+        (0..spans.len()).filter(|&b| lowered.buffers[b].parent.is_none() && spans[b].0 <= spans[b].1).collect();
+    order.sort_by_key(|&b| (std::cmp::Reverse(size(b)), b));
+    let mut offsets = vec![0; spans.len()];
+    let mut placed: Vec<usize> = Vec::new();
+    let mut bytes = 0;
+    for b in order {
+        let mut taken: Vec<(u64, u64)> = placed
+            .iter()
+            .filter(|&&o| spans[o].0 <= spans[b].1 && spans[b].0 <= spans[o].1)
+            .map(|&o| (offsets[o], offsets[o] + size(o)))
+            .collect();
+        taken.sort_unstable();
+        let mut at = 0;
+        for (start, end) in taken {
+            if at + size(b) <= start {
+                break;
+            }
+            at = at.max(end);
+        }
+        offsets[b] = at;
+        bytes = bytes.max(at + size(b));
+        placed.push(b);
+    }
+    MemoryPlan { offsets, bytes, lives: tensor_lives(lowered) }
+}
+
+/// Lives as the file states them, so that a reader can check the plan without knowing how it was made.
+///
+/// A tensor that no step writes is another view of memory that steps wrote (a reshape, or a concat whose parts are slices):
+/// it begins with the last write into it, and what was written stays alive until all its views have been read.
+fn tensor_lives(lowered: &Lowered) -> Vec<Life> {
+    let n = lowered.steps.len() as u32;
+    let count = lowered.tensors.len();
+    let mut written = vec![None; count];
+    let mut read = vec![None; count];
+    for &t in &lowered.inputs {
+        written[t] = Some(0);
+    }
+    for (i, s) in lowered.steps.iter().enumerate() {
+        for &t in &s.inputs {
+            let (first, _) = read[t].unwrap_or((i as u32, 0));
+            read[t] = Some((first, i as u32));
+        }
+        written[s.output].get_or_insert(i as u32);
+    }
+    for &t in &lowered.outputs {
+        let (first, _) = read[t].unwrap_or((n, n));
+        read[t] = Some((first, n));
+    }
+    let mut lives: Vec<Life> = (0..count)
+        .map(|t| {
+            let first = written[t].unwrap_or(0);
+            let last = read[t].map_or(first, |r| r.1).max(first);
+            // A tensor that several steps write (a concat by copies) lives until the last of them.
+            let last_write = lowered.steps.iter().rposition(|s| s.output == t).map_or(0, |i| i as u32);
+            Life { first, last: last.max(last_write) }
+        })
+        .collect();
+    for v in 0..count {
+        let (None, Some((first_read, last_read))) = (written[v], read[v]) else { continue };
+        if lowered.root_of(v).is_none() {
+            continue;
+        }
+        // What the caller wrote comes before what step 0 writes.
+        let order = |t: usize, w: u32| if lowered.inputs.contains(&t) { 0 } else { w + 1 };
+        let writers: Vec<(u32, usize)> = (0..count)
+            .filter_map(|t| written[t].filter(|&w| w < first_read && lowered.overlap(t, v)).map(|w| (order(t, w), t)))
+            .collect();
+        lives[v].first = writers.iter().map(|w| w.0.saturating_sub(1)).max().unwrap_or(0);
+        for &(w, t) in &writers {
+            let replaced = writers.iter().any(|&(w2, t2)| w2 > w && lowered.overlap(t, t2));
+            if !replaced {
+                lives[t].last = lives[t].last.max(last_read);
+            }
+        }
+    }
+    lives
+}

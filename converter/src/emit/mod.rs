@@ -1,0 +1,145 @@
+//! From the optimised graph to the file: lowering to steps, memory plan, packed weights.
+//!
+//! [`lower`] turns each node into steps over tensors that lie in buffers, [`memory`] gives every buffer a place in the arena,
+//! and [`emit`] writes the records. The order of everything follows the graph's, so the same source gives the same bytes.
+
+use crate::error::{Result, Unsupported, invalid};
+use crate::ir::{Graph, ValueId};
+use sepal_format::record::{self, Io, NONE, Plan, Step, Tensor, dtype, place, role};
+use sepal_format::write::Model;
+
+mod lower;
+mod lower_copy;
+mod memory;
+mod tensors;
+mod weights;
+
+/// The two halves of a file; `structure` comes first and `weights` at once after it.
+#[derive(Debug)]
+pub struct Emitted {
+    /// Everything before the weights.
+    pub structure: Vec<u8>,
+    /// The packed weights.
+    pub weights: Vec<u8>,
+}
+
+/// Lowers, plans and packs a graph that [`crate::passes::run`] has prepared. `extra` are optional sections (kind, bytes).
+///
+/// # Errors
+/// [`crate::Error::Unsupported`] for what the runtime has no step for, [`crate::Error::Invalid`] for sizes that no file can hold.
+pub fn emit(graph: &Graph, extra: Vec<(u32, Vec<u8>)>) -> Result<Emitted> {
+    let mut lowered = lower::lower(graph)?;
+    lowered.reuse_in_place();
+    let plan = memory::plan(&lowered);
+    let mut names = Names::default();
+    let n = lowered.steps.len() as u32;
+
+    let mut tensors = Vec::with_capacity(lowered.tensors.len());
+    for (t, life) in lowered.tensors.iter().zip(&plan.lives) {
+        let (place, offset) = match t.place {
+            tensors::Place::Weights(offset) => (place::WEIGHTS, offset),
+            tensors::Place::Buffer { buffer, offset } => {
+                let (root, inner) = lowered.root(buffer);
+                (place::ARENA, plan.offsets[root] + 4 * (inner + offset) as u64)
+            }
+        };
+        tensors.push(Tensor {
+            dtype: dtype::F32,
+            place,
+            offset,
+            dims: small4(t.dims)?,
+            pixel: small(t.pixel)?,
+            first: life.first,
+            last: life.last.min(n),
+            zero_point: 0,
+            scale: 0.0,
+            reserved: [0; 3],
+        });
+    }
+    let mut macs = 0;
+    let mut steps = Vec::with_capacity(lowered.steps.len());
+    for s in &lowered.steps {
+        let mut inputs = [NONE; 4];
+        for (slot, &t) in inputs.iter_mut().zip(&s.inputs) {
+            *slot = t as u32;
+        }
+        let (name, name_len) = names.add(&s.name)?;
+        macs += s.macs;
+        steps.push(Step {
+            op: s.op as u32,
+            flags: if s.in_place { record::IN_PLACE } else { 0 },
+            inputs,
+            output: s.output as u32,
+            name,
+            name_len,
+            reserved: [0; 3],
+            params: s.params,
+        });
+    }
+    let mut io = Vec::new();
+    for (i, (&v, &t)) in graph.inputs.iter().zip(&lowered.inputs).enumerate() {
+        io.push(io_record(graph, v, t, role::INPUT, &graph.values[v.0].name, i, &mut names)?);
+    }
+    for (i, (&v, &t)) in graph.outputs.iter().zip(&lowered.outputs).enumerate() {
+        let name = graph.output_names.get(i).unwrap_or(&graph.values[v.0].name);
+        io.push(io_record(graph, v, t, role::OUTPUT, name, i, &mut names)?);
+    }
+    let weights = lowered.weights.into_bytes();
+    let model = Model {
+        plan: Plan { tensor_bytes: plan.bytes, scratch_bytes: lowered.scratch_bytes, macs, reserved: [0; 5] },
+        tensors,
+        steps,
+        io,
+        names: names.0,
+        extra,
+    };
+    Ok(Emitted { structure: model.structure(&weights), weights })
+}
+
+fn io_record(graph: &Graph, v: ValueId, tensor: usize, role: u32, name: &str, i: usize, names: &mut Names) -> Result<Io> {
+    let shape = graph.shape(v);
+    if shape.len() > 8 {
+        return Err(unsupported(name, "io", format!("rank {} of input/output {i}", shape.len()), "use at most 8 axes"));
+    }
+    let (name, name_len) = names.add(name)?;
+    let mut dims = [0; 8];
+    for (d, &n) in dims.iter_mut().zip(shape) {
+        *d = small(n)?;
+    }
+    Ok(Io {
+        role,
+        tensor: tensor as u32,
+        name,
+        name_len,
+        rank: shape.len() as u32,
+        layout: 0,
+        dtype: dtype::F32,
+        reserved: 0,
+        dims,
+    })
+}
+
+/// The names section under construction.
+#[derive(Default)]
+struct Names(Vec<u8>);
+
+impl Names {
+    fn add(&mut self, name: &str) -> Result<(u32, u32)> {
+        let at = small(self.0.len())?;
+        self.0.extend_from_slice(name.as_bytes());
+        Ok((at, small(name.len())?))
+    }
+}
+
+fn small(n: usize) -> Result<u32> {
+    u32::try_from(n).map_err(|_| invalid(format!("extent {n} is too large for a model file")))
+}
+
+fn small4(n: [usize; 4]) -> Result<[u32; 4]> {
+    Ok([small(n[0])?, small(n[1])?, small(n[2])?, small(n[3])?])
+}
+
+/// An [`crate::Error::Unsupported`] of one thing.
+fn unsupported(node: &str, kind: &str, what: impl Into<String>, remedy: &str) -> crate::Error {
+    crate::Error::Unsupported(vec![Unsupported { node: node.into(), kind: kind.into(), what: what.into(), remedy: remedy.into() }])
+}

@@ -1,0 +1,478 @@
+//! Every operator of the IR through the passes, the emitter and the runtime, against the f64 interpreter of the graph as it was.
+
+use sepal_converter::ir::{Act, BinaryOp, Graph, Op, Pads, PoolKind, ReduceKind, ValueId, Window};
+use sepal_converter::{emit, interp, passes};
+use std::sync::Arc;
+
+/// Repeatable values in -1..1 that are not on a grid.
+struct Noise(u64);
+
+impl Noise {
+    fn next(&mut self) -> f32 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        ((self.0 >> 40) as f32 / (1u64 << 24) as f32) * 2.0 - 1.0
+    }
+    fn many(&mut self, n: usize) -> Vec<f32> {
+        (0..n).map(|_| self.next()).collect()
+    }
+}
+
+/// A graph under construction.
+struct Net {
+    g: Graph,
+    noise: Noise,
+}
+
+impl Net {
+    fn new() -> Self {
+        Net { g: Graph::default(), noise: Noise(7) }
+    }
+    fn constant(&mut self, shape: &[usize]) -> ValueId {
+        let data = self.noise.many(shape.iter().product());
+        let name = format!("const{}", self.g.values.len());
+        self.g.constant(name, shape, Arc::new(data))
+    }
+    fn positive(&mut self, shape: &[usize]) -> ValueId {
+        let data = self.noise.many(shape.iter().product()).iter().map(|x| 1.5 + x).collect();
+        let name = format!("const{}", self.g.values.len());
+        self.g.constant(name, shape, Arc::new(data))
+    }
+    fn node(&mut self, op: Op, inputs: &[ValueId], shape: &[usize]) -> ValueId {
+        let name = format!("n{}", self.g.nodes.len());
+        self.g.node(name, "Test", op, inputs, shape)
+    }
+    fn conv(
+        &mut self,
+        x: ValueId,
+        o: usize,
+        kernel: [usize; 2],
+        stride: [usize; 2],
+        dilation: [usize; 2],
+        pads: [usize; 4],
+        groups: usize,
+    ) -> ValueId {
+        let [n, h, w, c] = *self.g.shape(x) else { panic!("rank") };
+        let k = self.constant(&[kernel[0], kernel[1], c / groups, o]);
+        let b = self.constant(&[o]);
+        let extent = |i: usize, k: usize, s: usize, d: usize, p: usize| (i + p - (d * (k - 1) + 1)) / s + 1;
+        let oh = extent(h, kernel[0], stride[0], dilation[0], pads[0] + pads[2]);
+        let ow = extent(w, kernel[1], stride[1], dilation[1], pads[1] + pads[3]);
+        let window =
+            Window { kernel, stride, dilation, pads: Pads { top: pads[0], left: pads[1], bottom: pads[2], right: pads[3] } };
+        let op = Op::Conv { window, groups, bias: true, residual: false, pre_relu: false, act: Act::None };
+        self.node(op, &[x, k, b], &[n, oh, ow, o])
+    }
+    fn act(&mut self, x: ValueId, act: Act) -> ValueId {
+        let shape = self.g.shape(x).to_vec();
+        self.node(Op::Act(act), &[x], &shape)
+    }
+    fn binary(&mut self, op: BinaryOp, a: ValueId, b: ValueId, shape: &[usize]) -> ValueId {
+        self.node(Op::Binary { op, act: Act::None }, &[a, b], shape)
+    }
+    fn batch_norm(&mut self, x: ValueId, axis: usize) -> ValueId {
+        let shape = self.g.shape(x).to_vec();
+        let c = shape[axis];
+        let (gamma, beta, mean, variance) = (self.constant(&[c]), self.constant(&[c]), self.constant(&[c]), self.positive(&[c]));
+        self.node(Op::BatchNorm { axis, epsilon: 1e-3 }, &[x, gamma, beta, mean, variance], &shape)
+    }
+    fn pool(&mut self, x: ValueId, kind: PoolKind, kernel: [usize; 2], stride: [usize; 2], pads: [usize; 4]) -> ValueId {
+        let [n, h, w, c] = *self.g.shape(x) else { panic!("rank") };
+        let oh = (h + pads[0] + pads[2] - kernel[0]) / stride[0] + 1;
+        let ow = (w + pads[1] + pads[3] - kernel[1]) / stride[1] + 1;
+        let window = Window {
+            kernel,
+            stride,
+            dilation: [1, 1],
+            pads: Pads { top: pads[0], left: pads[1], bottom: pads[2], right: pads[3] },
+        };
+        self.node(Op::Pool { kind, window, residual: false }, &[x], &[n, oh, ow, c])
+    }
+}
+
+/// Runs `bytes` on every instruction set and for several thread counts; all must agree to the bit.
+fn run(name: &str, bytes: &[u8], inputs: &[Vec<f32>]) -> Vec<Vec<f32>> {
+    let bytes = sepal::AlignedBytes::copy(bytes).expect("memory");
+    let mut first: Option<Vec<Vec<f32>>> = None;
+    for isa in sepal::Isa::available() {
+        let model = sepal::Model::from_bytes(&bytes).unwrap_or_else(|e| panic!("{name}: {e}")).with_isa(isa);
+        for threads in [1, 2, 4] {
+            let mut session = sepal::Session::new(&model, sepal::Options { threads }).expect("memory");
+            for turn in 0..2 {
+                for (i, x) in inputs.iter().enumerate() {
+                    session.input_mut(i).expect("input").copy_from_slice(x);
+                }
+                session.run();
+                let got: Vec<Vec<f32>> = (0..model.outputs().len()).map(|i| session.output(i).expect("output").to_vec()).collect();
+                let same = first.get_or_insert_with(|| got.clone());
+                let bits = |all: &[Vec<f32>]| all.iter().flatten().map(|x| x.to_bits()).collect::<Vec<_>>();
+                assert_eq!(bits(same), bits(&got), "{} with {threads} threads, turn {turn}", isa.name());
+            }
+        }
+    }
+    first.expect("at least one instruction set")
+}
+
+fn check(name: &str, build: impl Fn(&mut Net) -> Vec<ValueId>) {
+    let mut net = Net::new();
+    net.g.outputs = build(&mut net);
+    net.g.output_names = (0..net.g.outputs.len()).map(|i| format!("y{i}")).collect();
+    net.g.verify().unwrap_or_else(|e| panic!("{name}: {e}"));
+    let graph = net.g;
+    let mut noise = Noise(99);
+    let inputs: Vec<Vec<f32>> = graph.inputs.iter().map(|&v| noise.many(graph.shape(v).iter().product())).collect();
+    let wide: Vec<Vec<f64>> = inputs.iter().map(|x| x.iter().map(|&v| v.into()).collect()).collect();
+    let want = interp::interpret(&graph, &wide, &mut |_, _| ()).unwrap_or_else(|e| panic!("{name}: {e}"));
+    let (optimised, _) = passes::run(graph.clone()).unwrap_or_else(|e| panic!("{name}: {e}"));
+    let emitted = emit::emit(&optimised, vec![]).unwrap_or_else(|e| panic!("{name}: {e}\n{optimised}"));
+    let again = emit::emit(&optimised, vec![]).unwrap();
+    assert!(emitted.structure == again.structure && emitted.weights == again.weights, "{name}: not reproducible");
+    let mut bytes = emitted.structure;
+    bytes.extend(&emitted.weights);
+    let got = run(name, &bytes, &inputs);
+    assert_eq!(got.len(), want.len());
+    for (i, (g, w)) in got.iter().zip(&want).enumerate() {
+        assert_eq!(g.len(), w.len(), "{name}: output {i}");
+        let range = w.iter().fold(1.0f64, |a, &x| a.max(x.abs()));
+        for (k, (&g, &w)) in g.iter().zip(w).enumerate() {
+            assert!((f64::from(g) - w).abs() <= 2e-6 * range, "{name}: output {i}[{k}] is {g}, not {w}\n{optimised}");
+        }
+    }
+}
+
+#[test]
+fn convolutions() {
+    for (c, o, groups) in [
+        (1, 1, 1),
+        (3, 8, 1),
+        (5, 24, 1),
+        (16, 17, 1),
+        (33, 40, 1),
+        (6, 12, 2),
+        (15, 30, 5),
+        (32, 32, 2),
+        (6, 6, 6),
+        (17, 17, 17),
+        (4, 8, 4),
+        (40, 40, 40),
+    ] {
+        for (kernel, stride, dilation, pads) in [
+            ([1, 1], [1, 1], [1, 1], [0; 4]),
+            ([3, 3], [1, 1], [1, 1], [1; 4]),
+            ([3, 3], [2, 2], [1, 1], [0, 0, 1, 1]),
+            ([1, 7], [1, 1], [1, 1], [0, 3, 0, 3]),
+            ([5, 5], [2, 1], [1, 1], [2; 4]),
+            ([3, 3], [1, 1], [2, 2], [2; 4]),
+            ([2, 2], [3, 3], [1, 1], [0; 4]),
+            ([1, 1], [2, 2], [1, 1], [0; 4]),
+        ] {
+            for (n, h, w) in [(1, 9, 8), (2, 7, 7), (1, 5, 13)] {
+                check(&format!("conv {c}->{o} g{groups} {kernel:?} s{stride:?} d{dilation:?} p{pads:?} on {n}x{h}x{w}"), |net| {
+                    let x = net.g.input("x", &[n, h, w, c]);
+                    vec![net.conv(x, o, kernel, stride, dilation, pads, groups)]
+                });
+            }
+        }
+    }
+}
+
+#[test]
+fn one_pixel_images() {
+    for (c, o, groups) in [(1, 1, 1), (3, 20, 1), (16, 16, 16), (48, 33, 1)] {
+        check(&format!("{c}->{o} g{groups} on one pixel"), |net| {
+            let x = net.g.input("x", &[1, 1, 1, c]);
+            vec![net.conv(x, o, [3, 3], [1, 1], [1, 1], [1; 4], groups)]
+        });
+    }
+}
+
+#[test]
+fn transposed_convolutions() {
+    for (c, o, groups, stride, kernel, pads) in [
+        (3, 5, 1, [2, 2], [2, 2], [0; 4]),
+        (4, 6, 2, [2, 1], [3, 3], [1; 4]),
+        (8, 8, 1, [1, 1], [3, 3], [1; 4]),
+        (6, 6, 6, [2, 2], [4, 4], [1; 4]),
+    ] {
+        check(&format!("deconv {c}->{o} g{groups} {stride:?} {kernel:?}"), |net| {
+            let x = net.g.input("x", &[2, 4, 5, c]);
+            let w = net.constant(&[kernel[0], kernel[1], o / groups, c]);
+            let b = net.constant(&[o]);
+            let window = Window {
+                kernel,
+                stride,
+                dilation: [1, 1],
+                pads: Pads { top: pads[0], left: pads[1], bottom: pads[2], right: pads[3] },
+            };
+            let oh = 3 * stride[0] + kernel[0] - pads[0] - pads[2];
+            let ow = 4 * stride[1] + kernel[1] - pads[1] - pads[3];
+            let y = net.node(Op::ConvTranspose { window, groups, bias: true, act: Act::None }, &[x, w, b], &[2, oh, ow, o]);
+            let y = net.batch_norm(y, 3);
+            vec![net.act(y, Act::RELU)]
+        });
+    }
+}
+
+#[test]
+fn xception_block() {
+    for (h, c) in [(9, 24), (14, 40), (1, 16)] {
+        check(&format!("xception block {h} {c}"), |net| {
+            let x = net.g.input("x", &[1, h, h, 3]);
+            let x = net.conv(x, c, [3, 3], [1, 1], [1, 1], [1; 4], 1);
+            let x = net.batch_norm(x, 3);
+            let x = net.act(x, Act::RELU);
+            let r = net.conv(x, c + 8, [1, 1], [2, 2], [1, 1], [0; 4], 1);
+            let r = net.batch_norm(r, 3);
+            let y = net.act(x, Act::RELU);
+            let y = net.conv(y, c, [3, 3], [1, 1], [1, 1], [1; 4], c);
+            let y = net.conv(y, c + 8, [1, 1], [1, 1], [1, 1], [0; 4], 1);
+            let y = net.batch_norm(y, 3);
+            let y = net.act(y, Act::RELU);
+            let y = net.conv(y, c + 8, [3, 3], [1, 1], [1, 1], [1; 4], c + 8);
+            let y = net.conv(y, c + 8, [1, 1], [1, 1], [1, 1], [0; 4], 1);
+            let y = net.batch_norm(y, 3);
+            let p = if h % 2 == 0 { [0, 0, 1, 1] } else { [1; 4] };
+            let y = net.pool(y, PoolKind::Max, [3, 3], [2, 2], p);
+            let shape = net.g.shape(y).to_vec();
+            let y = net.binary(BinaryOp::Add, y, r, &shape);
+            let s = [1, c + 8];
+            let m = net.node(Op::Reduce { kind: ReduceKind::Mean, axes: vec![1, 2], keep_dims: false }, &[y], &s);
+            let w = net.constant(&[c + 8, 7]);
+            let d = net.node(Op::Dense { bias: false, act: Act::None }, &[m, w], &[1, 7]);
+            vec![net.node(Op::Softmax { axis: 1, log: false }, &[d], &[1, 7]), y]
+        });
+    }
+}
+
+#[test]
+fn inverted_residual_with_squeeze_excite() {
+    for c in [16, 24, 20] {
+        check(&format!("mbconv {c}"), |net| {
+            let x = net.g.input("x", &[2, 6, 7, c]);
+            let y = net.conv(x, c * 6, [1, 1], [1, 1], [1, 1], [0; 4], 1);
+            let y = net.batch_norm(y, 3);
+            let y = net.act(y, Act::Silu);
+            let y = net.conv(y, c * 6, [5, 5], [1, 1], [1, 1], [2; 4], c * 6);
+            let y = net.batch_norm(y, 3);
+            let y = net.act(y, Act::Silu);
+            let e = c * 6;
+            let s = net.node(Op::Reduce { kind: ReduceKind::Mean, axes: vec![1, 2], keep_dims: true }, &[y], &[2, 1, 1, e]);
+            let s = net.conv(s, 4, [1, 1], [1, 1], [1, 1], [0; 4], 1);
+            let s = net.act(s, Act::RELU);
+            let s = net.conv(s, e, [1, 1], [1, 1], [1, 1], [0; 4], 1);
+            let s = net.act(s, Act::Sigmoid);
+            let y = net.binary(BinaryOp::Mul, y, s, &[2, 6, 7, e]);
+            let y = net.conv(y, c, [1, 1], [1, 1], [1, 1], [0; 4], 1);
+            let y = net.batch_norm(y, 3);
+            vec![net.binary(BinaryOp::Add, y, x, &[2, 6, 7, c])]
+        });
+    }
+}
+
+#[test]
+fn concats() {
+    for widths in [vec![16, 32, 16], vec![8, 24, 3], vec![16, 5]] {
+        check(&format!("concat {widths:?}"), |net| {
+            let x = net.g.input("x", &[1, 5, 6, 4]);
+            let x = net.conv(x, 16, [3, 3], [1, 1], [1, 1], [1; 4], 1);
+            let parts: Vec<ValueId> = widths.iter().map(|&o| net.conv(x, o, [1, 1], [1, 1], [1, 1], [0; 4], 1)).collect();
+            let total: usize = widths.iter().sum();
+            let y = net.node(Op::Concat { axis: 3 }, &parts, &[1, 5, 6, total]);
+            let y = net.batch_norm(y, 3);
+            let y = net.act(y, Act::RELU);
+            let z = net.pool(y, PoolKind::Average, [3, 3], [1, 1], [1; 4]);
+            let z = net.conv(z, 16, [3, 3], [1, 1], [1, 1], [1; 4], 1);
+            // Dense connectivity: the first concat is a part of the second, and so is what is computed from it.
+            let dense = net.node(Op::Concat { axis: 3 }, &[y, z], &[1, 5, 6, total + 16]);
+            let a = net.act(dense, Act::RELU);
+            let again = net.node(Op::Concat { axis: 3 }, &[a, z, z], &[1, 5, 6, total + 48]);
+            vec![again, dense]
+        });
+    }
+    for axis in 0..3 {
+        check(&format!("concat on axis {axis}"), |net| {
+            let x = net.g.input("x", &[2, 3, 4, 5]);
+            let y = net.act(x, Act::RELU);
+            let mut shape = [2, 3, 4, 5];
+            shape[axis] *= 3;
+            vec![net.node(Op::Concat { axis }, &[x, y, x], &shape)]
+        });
+    }
+}
+
+#[test]
+fn activations() {
+    for act in [
+        Act::RELU,
+        Act::Clamp { lo: 0.0, hi: 6.0 },
+        Act::Clamp { lo: -0.3, hi: 0.2 },
+        Act::Leaky(0.2),
+        Act::Elu(1.0),
+        Act::HardSigmoid { alpha: 0.2, beta: 0.5 },
+        Act::HardSwish,
+        Act::Sigmoid,
+        Act::Silu,
+        Act::Tanh,
+        Act::Exp,
+    ] {
+        check(&format!("{act:?}"), |net| {
+            let x = net.g.input("x", &[1, 3, 5, 7]);
+            let a = net.act(x, act);
+            let y = net.conv(x, 21, [3, 3], [1, 1], [1, 1], [1; 4], 7);
+            let y = net.act(y, act);
+            let z = net.conv(y, 21, [3, 3], [1, 1], [1, 1], [1; 4], 21);
+            vec![a, net.act(z, act), y]
+        });
+    }
+    for shape in [vec![7], vec![1, 1, 7], vec![3, 5, 7], vec![1]] {
+        check(&format!("prelu {shape:?}"), |net| {
+            let x = net.g.input("x", &[2, 3, 5, 7]);
+            let slope = net.constant(&shape);
+            vec![net.node(Op::PRelu, &[x, slope], &[2, 3, 5, 7])]
+        });
+    }
+}
+
+#[test]
+fn binaries() {
+    let full = [2, 3, 4, 18];
+    for op in [BinaryOp::Add, BinaryOp::Sub, BinaryOp::Mul, BinaryOp::Div, BinaryOp::Min, BinaryOp::Max] {
+        for shape in [
+            vec![2, 3, 4, 18],
+            vec![1, 1, 1, 18],
+            vec![18],
+            vec![],
+            vec![2, 1, 1, 18],
+            vec![2, 3, 4, 1],
+            vec![3, 1, 1],
+            vec![1, 3, 1, 18],
+        ] {
+            for swapped in [false, true] {
+                for constant in [false, true] {
+                    check(&format!("{op:?} {shape:?} swapped {swapped} constant {constant}"), |net| {
+                        let x = net.g.input("x", &full);
+                        let x = net.act(x, Act::Exp);
+                        let other = if constant {
+                            net.positive(&shape)
+                        } else {
+                            let v = net.g.input("y", &shape);
+                            net.act(v, Act::Exp)
+                        };
+                        let (a, b) = if swapped { (other, x) } else { (x, other) };
+                        let y = net.binary(op, a, b, &full);
+                        vec![net.act(y, Act::Leaky(0.1))]
+                    });
+                }
+            }
+        }
+    }
+    check("outer sum", |net| {
+        let a = net.g.input("a", &[1, 3, 1, 5]);
+        let b = net.g.input("b", &[1, 1, 4, 5]);
+        vec![net.binary(BinaryOp::Add, a, b, &[1, 3, 4, 5])]
+    });
+    check("x + x", |net| {
+        let a = net.g.input("a", &[1, 3, 2, 5]);
+        let a = net.act(a, Act::Tanh);
+        vec![net.binary(BinaryOp::Mul, a, a, &[1, 3, 2, 5])]
+    });
+}
+
+#[test]
+fn pools_and_reductions() {
+    for kind in
+        [PoolKind::Max, PoolKind::Average, PoolKind::AverageWithPad { counted: Pads { top: 1, left: 1, bottom: 1, right: 1 } }]
+    {
+        for (kernel, stride) in [([3, 3], [2, 2]), ([3, 3], [1, 1]), ([2, 2], [2, 2]), ([2, 3], [1, 2])] {
+            check(&format!("{kind:?} {kernel:?} {stride:?}"), |net| {
+                let x = net.g.input("x", &[2, 7, 6, 19]);
+                vec![net.pool(x, kind, kernel, stride, [1; 4])]
+            });
+        }
+    }
+    for kind in [ReduceKind::Mean, ReduceKind::Sum, ReduceKind::Max] {
+        for axes in [vec![1, 2], vec![1], vec![2], vec![3], vec![0], vec![0, 1, 2, 3], vec![1, 3], vec![2, 3]] {
+            for keep in [false, true] {
+                check(&format!("{kind:?} {axes:?} keep {keep}"), |net| {
+                    let full = [2, 3, 4, 5];
+                    let x = net.g.input("x", &full);
+                    let shape: Vec<usize> =
+                        (0..4).filter(|a| keep || !axes.contains(a)).map(|a| if axes.contains(&a) { 1 } else { full[a] }).collect();
+                    vec![net.node(Op::Reduce { kind, axes: axes.clone(), keep_dims: keep }, &[x], &shape)]
+                });
+            }
+        }
+    }
+}
+
+#[test]
+fn rearrangements() {
+    let shapes: [(&[usize], &[usize]); 7] = [
+        (&[1, 2, 3, 8], &[1, 48]),
+        (&[1, 48], &[1, 2, 3, 8]),
+        (&[2, 3, 4, 6], &[2, 3, 6, 4]),
+        (&[2, 3, 4, 5], &[6, 20]),
+        (&[1, 1, 1, 32], &[32]),
+        (&[1, 4, 4, 16], &[1, 256]),
+        (&[6], &[1, 2, 3]),
+    ];
+    for (a, b) in shapes {
+        check(&format!("reshape {a:?} -> {b:?}"), |net| {
+            let x = net.g.input("x", a);
+            let x = net.act(x, Act::RELU);
+            let y = net.node(Op::Reshape, &[x], b);
+            vec![net.act(y, Act::Tanh), y]
+        });
+        check(&format!("reshape of an input {a:?} -> {b:?}"), |net| {
+            let x = net.g.input("x", a);
+            vec![net.node(Op::Reshape, &[x], b)]
+        });
+    }
+    for perm in [[0, 3, 1, 2], [0, 2, 3, 1], [3, 2, 1, 0], [1, 0, 3, 2]] {
+        check(&format!("transpose {perm:?}"), |net| {
+            let full = [2, 3, 4, 5];
+            let x = net.g.input("x", &full);
+            let shape: Vec<usize> = perm.iter().map(|&p| full[p]).collect();
+            vec![net.node(Op::Transpose { perm: perm.to_vec() }, &[x], &shape)]
+        });
+    }
+    check("channel shuffle", |net| {
+        let x = net.g.input("x", &[1, 4, 4, 6]);
+        let a = net.node(Op::Reshape, &[x], &[1, 4, 4, 2, 3]);
+        let b = net.node(Op::Transpose { perm: vec![0, 1, 2, 4, 3] }, &[a], &[1, 4, 4, 3, 2]);
+        vec![net.node(Op::Reshape, &[b], &[1, 4, 4, 6])]
+    });
+    check("slice, pad, broadcast, upsample", |net| {
+        let x = net.g.input("x", &[1, 5, 6, 20]);
+        let s = net.node(Op::Slice { start: vec![0, 1, 0, 3], step: vec![1, 2, 1, 5] }, &[x], &[1, 2, 6, 4]);
+        let p = net.node(Op::Pad { pads: vec![(0, 0), (1, 0), (0, 2), (0, 12)], value: -0.5 }, &[s], &[1, 3, 8, 16]);
+        let u = net.node(Op::Upsample { factor: [2, 3] }, &[p], &[1, 6, 24, 16]);
+        let r = net.node(Op::Reduce { kind: ReduceKind::Sum, axes: vec![1], keep_dims: true }, &[u], &[1, 1, 24, 16]);
+        vec![net.node(Op::Broadcast, &[r], &[2, 3, 24, 16]), s, p]
+    });
+    check("nchw network", |net| {
+        let x = net.g.input("x", &[1, 3, 9, 8]);
+        let x = net.node(Op::Transpose { perm: vec![0, 2, 3, 1] }, &[x], &[1, 9, 8, 3]);
+        let x = net.conv(x, 12, [3, 3], [2, 2], [1, 1], [1; 4], 1);
+        let x = net.node(Op::Transpose { perm: vec![0, 3, 1, 2] }, &[x], &[1, 12, 5, 4]);
+        let x = net.batch_norm(x, 1);
+        let x = net.act(x, Act::RELU);
+        let x = net.node(Op::Transpose { perm: vec![0, 2, 3, 1] }, &[x], &[1, 5, 4, 12]);
+        let x = net.conv(x, 12, [3, 3], [1, 1], [1, 1], [1; 4], 12);
+        let y = net.node(Op::Transpose { perm: vec![0, 3, 1, 2] }, &[x], &[1, 12, 5, 4]);
+        let f = net.node(Op::Reshape, &[y], &[1, 240]);
+        let w = net.constant(&[240, 9]);
+        vec![net.node(Op::Dense { bias: false, act: Act::None }, &[f, w], &[1, 9]), y]
+    });
+    for axis in 0..4 {
+        check(&format!("softmax on axis {axis}"), |net| {
+            let x = net.g.input("x", &[2, 3, 4, 5]);
+            let a = net.node(Op::Softmax { axis, log: false }, &[x], &[2, 3, 4, 5]);
+            vec![a, net.node(Op::Softmax { axis, log: true }, &[x], &[2, 3, 4, 5])]
+        });
+    }
+    check("an input given back", |net| {
+        let x = net.g.input("x", &[2, 3]);
+        let y = net.act(x, Act::RELU);
+        vec![x, y, y]
+    });
+}

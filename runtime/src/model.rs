@@ -1,0 +1,188 @@
+//! A verified file.
+
+use crate::LoadError;
+#[cfg(feature = "std")]
+use crate::{AlignedBytes, map::Map};
+use sepal_format::limits::THREADS;
+use sepal_format::record::Io;
+use sepal_format::{ModelView, Proof};
+use sepal_kernels::Isa;
+#[cfg(feature = "std")]
+use std::path::Path;
+
+/// A network in a verified file. It is shared freely among threads; each runs a [`Session`](crate::Session) of its own.
+///
+/// ```no_run
+/// let model = sepal::Model::open("digits.sepal")?;
+/// for input in model.inputs() {
+///     println!("{}: {:?}", input.name, input.dims);
+/// }
+/// println!("{} bytes for an inference", model.arena_bytes(1));
+/// # Ok::<(), sepal::LoadError>(())
+/// ```
+#[derive(Debug)]
+pub struct Model<'a> {
+    bytes: Bytes<'a>,
+    proof: Proof,
+    isa: Isa,
+}
+
+#[derive(Debug)]
+enum Bytes<'a> {
+    Borrowed(&'a [u8]),
+    #[cfg(feature = "std")]
+    Owned(AlignedBytes),
+    #[cfg(feature = "std")]
+    Mapped(Map),
+}
+
+impl Bytes<'_> {
+    fn get(&self) -> &[u8] {
+        match self {
+            Bytes::Borrowed(b) => b,
+            #[cfg(feature = "std")]
+            Bytes::Owned(b) => b,
+            #[cfg(feature = "std")]
+            Bytes::Mapped(m) => m.bytes(),
+        }
+    }
+}
+
+/// What the axes of an input or output mean in the source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layout {
+    /// Not known, or not an image.
+    Unknown,
+    /// Batch, rows, columns, channels.
+    Nhwc,
+    /// Batch, channels, rows, columns.
+    Nchw,
+}
+
+/// An input or output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Port<'a> {
+    /// The source's name for it.
+    pub name: &'a str,
+    /// Extents as in the source, outermost first. Its elements are f32 in that order, without gaps.
+    pub dims: &'a [u32],
+    /// What they mean.
+    pub layout: Layout,
+}
+
+#[cfg(feature = "std")]
+impl Model<'static> {
+    /// Maps a file and verifies its structure, in a time that does not grow with its weights.
+    ///
+    /// The file must not be changed in place while it is open: the model reads it as it runs, and a change would go unnoticed or,
+    /// if it becomes shorter, end the program. Replacing it by renaming another is fine. Where that cannot be promised, use
+    /// [`AlignedBytes::read`] and [`from_owned`](Model::from_owned).
+    ///
+    /// # Errors
+    /// See [`LoadError`].
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, LoadError> {
+        Self::of(Bytes::Mapped(Map::open(path.as_ref()).map_err(LoadError::Io)?))
+    }
+
+    /// As [`open`](Model::open), and reads all weights to compare them with their hash.
+    ///
+    /// # Errors
+    /// See [`LoadError`].
+    pub fn open_verified(path: impl AsRef<Path>) -> Result<Self, LoadError> {
+        let model = Self::open(path)?;
+        model.view().verify_weights()?;
+        Ok(model)
+    }
+
+    /// A file in memory, which the model keeps.
+    ///
+    /// # Errors
+    /// See [`LoadError`].
+    pub fn from_owned(bytes: AlignedBytes) -> Result<Self, LoadError> {
+        Self::of(Bytes::Owned(bytes))
+    }
+}
+
+impl<'a> Model<'a> {
+    /// A file in memory, which must begin at a multiple of 64 bytes: see [`AlignedBytes`](crate::AlignedBytes), or give a `static`
+    /// an alignment by `#[repr(align(64))]`.
+    ///
+    /// ```no_run
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let bytes = sepal::AlignedBytes::read("digits.sepal")?;
+    /// let model = sepal::Model::from_bytes(&bytes)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// See [`LoadError`].
+    pub fn from_bytes(bytes: &'a [u8]) -> Result<Self, LoadError> {
+        Self::of(Bytes::Borrowed(bytes))
+    }
+
+    fn of(bytes: Bytes<'a>) -> Result<Self, LoadError> {
+        let proof = Proof::new(bytes.get())?;
+        crate::exec::check_scratch(&proof.view(bytes.get())?)?;
+        Ok(Model { bytes, proof, isa: isa()? })
+    }
+
+    /// Forces an instruction set. The results are the same with each.
+    #[must_use]
+    pub fn with_isa(self, isa: Isa) -> Self {
+        Model { isa, ..self }
+    }
+
+    /// The instruction set that the model runs with: the widest of this CPU, unless the environment variable `SEPAL_ISA` named
+    /// another one when the model was loaded (with the feature `std`) or [`with_isa`](Model::with_isa) did.
+    pub fn isa(&self) -> Isa {
+        self.isa
+    }
+
+    /// The file's records.
+    pub fn view(&self) -> ModelView<'_> {
+        // Cannot fail on the bytes that were verified.
+        self.proof.view(self.bytes.get()).unwrap_or_default()
+    }
+
+    /// What the network takes, in the source's order.
+    pub fn inputs(&self) -> impl ExactSizeIterator<Item = Port<'_>> {
+        let view = self.view();
+        view.inputs().iter().map(move |io| port(view, io))
+    }
+
+    /// What the network gives, in the source's order.
+    pub fn outputs(&self) -> impl ExactSizeIterator<Item = Port<'_>> {
+        let view = self.view();
+        view.outputs().iter().map(move |io| port(view, io))
+    }
+
+    /// Bytes of memory that an inference on so many threads needs, besides the file; threads beyond 64 do not count.
+    pub fn arena_bytes(&self, threads: usize) -> usize {
+        arena_bytes(&self.view(), threads)
+    }
+}
+
+/// The verified plan fits the address space with scratch for [`THREADS`] threads.
+pub(crate) fn arena_bytes(view: &ModelView, threads: usize) -> usize {
+    let plan = view.plan();
+    (plan.tensor_bytes + plan.scratch_bytes * threads.clamp(1, THREADS) as u64) as usize
+}
+
+fn port<'a>(view: ModelView<'a>, io: &'a Io) -> Port<'a> {
+    let layout = match io.layout {
+        1 => Layout::Nhwc,
+        2 => Layout::Nchw,
+        _ => Layout::Unknown,
+    };
+    Port { name: view.io_name(io), dims: io.dims.get(..io.rank as usize).unwrap_or(&[]), layout }
+}
+
+/// The instruction set to run with.
+fn isa() -> Result<Isa, LoadError> {
+    #[cfg(feature = "std")]
+    if let Some(name) = std::env::var_os("SEPAL_ISA").filter(|name| !name.is_empty()) {
+        return name.to_str().and_then(Isa::by_name).ok_or(LoadError::Isa);
+    }
+    Ok(Isa::detect())
+}

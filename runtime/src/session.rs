@@ -1,0 +1,164 @@
+//! The memory of an inference, and its run.
+
+use crate::model::arena_bytes;
+#[cfg(feature = "std")]
+use crate::{AlignedBytes, Pool};
+use crate::{Model, SessionError, exec};
+use sepal_format::ModelView;
+use sepal_format::layout::ALIGN;
+#[cfg(feature = "std")]
+use sepal_format::limits::THREADS;
+use sepal_format::record::Io;
+use sepal_kernels::Isa;
+use sepal_kernels::par::{Parallel, Serial};
+
+/// How a session runs.
+#[cfg(feature = "std")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Threads, the caller's one among them: 1 to 64. The results are the same with any number.
+    pub threads: usize,
+}
+
+#[cfg(feature = "std")]
+impl Default for Options {
+    /// The calling thread alone.
+    fn default() -> Self {
+        Options { threads: 1 }
+    }
+}
+
+/// The memory of an inference: inputs, outputs and all that lies between.
+///
+/// Fill the inputs, [`run`](Session::run), read the outputs. Outputs stay until the next run; inputs are used up by it, since
+/// their memory may serve for others after their last use: fill them again before each run.
+///
+/// ```no_run
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let model = sepal::Model::open("digits.sepal")?;
+/// let mut session = sepal::Session::new(&model, sepal::Options { threads: 2 })?;
+/// for image in [[0.0f32; 784], [1.0; 784]] {
+///     session.input_mut(0).ok_or("no input")?.copy_from_slice(&image);
+///     session.run();
+///     println!("{:?}", session.output(0));
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Session<'m> {
+    view: ModelView<'m>,
+    isa: Isa,
+    arena: Arena<'m>,
+    #[cfg(feature = "std")]
+    pool: Option<Pool>,
+}
+
+#[derive(Debug)]
+enum Arena<'m> {
+    Borrowed(&'m mut [f32]),
+    #[cfg(feature = "std")]
+    Owned(AlignedBytes),
+}
+
+impl Arena<'_> {
+    fn floats(&self) -> &[f32] {
+        match self {
+            Arena::Borrowed(a) => a,
+            #[cfg(feature = "std")]
+            Arena::Owned(a) => a.floats(),
+        }
+    }
+    fn floats_mut(&mut self) -> &mut [f32] {
+        match self {
+            Arena::Borrowed(a) => a,
+            #[cfg(feature = "std")]
+            Arena::Owned(a) => a.floats_mut(),
+        }
+    }
+}
+
+impl<'m> Session<'m> {
+    /// Allocates the arena, and starts threads if more than one is asked for. Afterwards the session does not touch the heap.
+    ///
+    /// # Errors
+    /// [`SessionError::Threads`], [`SessionError::Memory`] or [`SessionError::Spawn`].
+    #[cfg(feature = "std")]
+    pub fn new(model: &'m Model<'_>, options: Options) -> Result<Self, SessionError> {
+        let Options { threads } = options;
+        if !(1..=THREADS).contains(&threads) {
+            return Err(SessionError::Threads { threads, most: THREADS });
+        }
+        let view = model.view();
+        let bytes = arena_bytes(&view, threads);
+        let arena = AlignedBytes::zeroed(bytes).ok_or(SessionError::Memory { bytes })?;
+        let pool = if threads > 1 { Some(Pool::new(threads).map_err(SessionError::Spawn)?) } else { None };
+        Ok(Session { view, isa: model.isa(), arena: Arena::Owned(arena), pool })
+    }
+
+    /// A session of one thread in the caller's memory, which must have exactly
+    /// [`model.arena_bytes(1)`](Model::arena_bytes) bytes and begin at a multiple of 64. It is set to zero; nothing is allocated.
+    ///
+    /// # Errors
+    /// [`SessionError::ArenaLength`] or [`SessionError::ArenaAlignment`].
+    pub fn in_arena(model: &'m Model<'_>, arena: &'m mut [u8]) -> Result<Self, SessionError> {
+        let view = model.view();
+        let (need, got) = (arena_bytes(&view, 1), arena.len());
+        if got != need {
+            return Err(SessionError::ArenaLength { need, got });
+        }
+        if !(arena.as_ptr() as usize).is_multiple_of(ALIGN) {
+            return Err(SessionError::ArenaAlignment);
+        }
+        arena.fill(0);
+        let floats = bytemuck::try_cast_slice_mut(arena).map_err(|_| SessionError::ArenaAlignment)?;
+        Ok(Session {
+            view,
+            isa: model.isa(),
+            arena: Arena::Borrowed(floats),
+            #[cfg(feature = "std")]
+            pool: None,
+        })
+    }
+
+    /// Input `i`, to be filled: f32 in the source's layout, without gaps. `None` if there are fewer inputs.
+    pub fn input_mut(&mut self, i: usize) -> Option<&mut [f32]> {
+        let range = exec::dense(&self.view, self.view.inputs().get(i)?)?;
+        self.arena.floats_mut().get_mut(range)
+    }
+
+    /// Output `i` of the last run: f32 in the source's layout, without gaps. `None` if there are fewer outputs.
+    pub fn output(&self, i: usize) -> Option<&[f32]> {
+        let io: &Io = self.view.outputs().get(i)?;
+        self.arena.floats().get(exec::dense(&self.view, io)?)
+    }
+
+    /// Runs the network on the inputs. It does not fail or allocate, and waits for nothing but its own threads.
+    pub fn run(&mut self) {
+        self.run_profiled(&mut |_| ());
+    }
+
+    /// As [`run`](Session::run); calls `after` with the index of each step when it is done, so that the caller can read a clock.
+    pub fn run_profiled(&mut self, after: &mut dyn FnMut(usize)) {
+        #[cfg(feature = "std")]
+        let par: &dyn Parallel = match &self.pool {
+            Some(pool) => pool,
+            None => &Serial,
+        };
+        #[cfg(not(feature = "std"))]
+        let par: &dyn Parallel = &Serial;
+        let arena = self.arena.floats_mut();
+        for (i, step) in self.view.steps().iter().enumerate() {
+            if exec::step(&self.view, self.isa, par, step, arena).is_none() {
+                changed(i);
+            }
+            after(i);
+        }
+    }
+}
+
+/// What a verified step did not fit: only a mapped file that was changed in place leads here.
+#[cold]
+fn changed(step: usize) -> ! {
+    panic!("step {step} does not fit the memory plan: the model's bytes were changed after they had been verified")
+}

@@ -1,0 +1,227 @@
+//! Any bytes are refused or run: never a panic, never an access outside the arena.
+
+mod common;
+
+use common::{Rng, all_ops, all_ops_builder};
+use sepal::{AlignedBytes, FormatErrorKind, LoadError, Model, Options, Session};
+use sepal_format::ModelView;
+use sepal_format::record::*;
+use std::mem::offset_of;
+
+/// Most bytes of an arena that a test makes.
+const ARENA: usize = 4 << 20;
+
+/// A file whose structure is damaged on purpose.
+struct Victim {
+    file: AlignedBytes,
+    /// Where the weights begin.
+    structure: usize,
+    /// Mutants that passed verification and ran.
+    accepted: usize,
+}
+
+impl Victim {
+    fn new() -> Victim {
+        let (file, ..) = all_ops();
+        let file = AlignedBytes::copy(&file).unwrap();
+        let structure = file.len() - ModelView::parse(&file).unwrap().weights().len() * 4;
+        Victim { file, structure, accepted: 0 }
+    }
+
+    /// Ranges of the file that hold records, the table and the header.
+    fn records(&self) -> Vec<std::ops::Range<usize>> {
+        let header: Header = bytemuck::pod_read_unaligned(&self.file[..64]);
+        let table: &[Section] = bytemuck::cast_slice(&self.file[64..][..header.sections as usize * size_of::<Section>()]);
+        let mut all = vec![0..64 + size_of_val(table)];
+        all.extend(table.iter().filter(|s| s.kind != section::WEIGHTS).map(|s| s.offset as usize..(s.offset + s.len) as usize));
+        all
+    }
+
+    fn fix_hash(&mut self) {
+        let hash = sepal_format::structure_hash(&self.file[..self.structure]);
+        self.file[offset_of!(Header, structure_hash)..][..8].copy_from_slice(&hash.to_le_bytes());
+    }
+
+    /// Fixes the hash up, loads, and runs what is accepted.
+    fn try_out(&mut self, threads: usize) -> Option<FormatErrorKind> {
+        self.fix_hash();
+        let model = match Model::from_bytes(&self.file) {
+            Ok(model) => model,
+            Err(LoadError::Format(e)) => return Some(e.kind()),
+            Err(e) => panic!("{e}"),
+        };
+        self.accepted += 1;
+        if model.arena_bytes(threads) <= ARENA {
+            let mut session = Session::new(&model, Options { threads }).unwrap();
+            for i in 0..model.inputs().len() {
+                session.input_mut(i).unwrap().fill(0.5);
+            }
+            session.run();
+            for i in 0..model.outputs().len() {
+                session.output(i).unwrap();
+            }
+        }
+        None
+    }
+}
+
+#[test]
+fn every_byte_of_the_structure_is_hashed() {
+    let mut v = Victim::new();
+    for i in 0..v.structure {
+        for bit in [1, 0x80] {
+            v.file[i] ^= bit;
+            let minor = (10..12).contains(&i);
+            assert_eq!(Model::from_bytes(&v.file).is_ok(), minor, "byte {i}");
+            v.file[i] ^= bit;
+        }
+    }
+}
+
+#[test]
+fn every_length() {
+    let (file, ..) = all_ops();
+    let whole = AlignedBytes::copy(&file).unwrap();
+    for len in 0..file.len() {
+        assert!(Model::from_bytes(&whole[..len]).is_err(), "{len} bytes");
+    }
+    // A header that agrees with the length.
+    let mut v = Victim::new();
+    let at = offset_of!(Header, file_len);
+    for len in (64..file.len()).step_by(7) {
+        v.file[at..at + 8].copy_from_slice(&(len as u64).to_le_bytes());
+        v.fix_hash();
+        assert!(Model::from_bytes(&v.file[..len]).is_err(), "{len} bytes");
+    }
+    let mut longer = file.clone();
+    longer.extend_from_slice(&[0; 64]);
+    assert!(Model::from_bytes(&AlignedBytes::copy(&longer).unwrap()).is_err());
+}
+
+#[test]
+fn unaligned_bytes() {
+    let (file, ..) = all_ops();
+    let mut shifted = vec![0; 4];
+    shifted.extend_from_slice(&file);
+    let bytes = AlignedBytes::copy(&shifted).unwrap();
+    let Err(LoadError::Format(e)) = Model::from_bytes(&bytes[4..]) else { panic!("accepted") };
+    assert_eq!(e.kind(), FormatErrorKind::Alignment);
+}
+
+#[test]
+fn every_byte_of_every_record() {
+    let mut v = Victim::new();
+    let mut tried = 0;
+    for range in v.records() {
+        for i in range {
+            let old = v.file[i];
+            for new in [old ^ 1, old ^ 2, old ^ 0x10, old ^ 0x40, old ^ 0x80, 0, 0xff, old.wrapping_add(1)] {
+                v.file[i] = new;
+                v.try_out(1);
+                tried += 1;
+            }
+            v.file[i] = old;
+        }
+    }
+    assert_eq!(v.try_out(1), None);
+    assert!(tried > 50_000);
+    // Lives, names, activations, strides may change; most else may not.
+    assert!(v.accepted > tried / 100 && v.accepted < tried / 2, "{} of {tried} accepted", v.accepted);
+}
+
+#[test]
+fn several_words_at_a_time() {
+    let mut v = Victim::new();
+    let records = v.records();
+    let mut rng = Rng(2024);
+    let clean = AlignedBytes::copy(&v.file).unwrap();
+    for i in 0..30_000 {
+        for _ in 0..1 + rng.below(3) {
+            // Sections but the names, whose bytes matter least.
+            let range = records[rng.below(5)].clone();
+            let at = range.start + rng.below(range.len() / 4) * 4;
+            let other = range.start + rng.below(range.len() / 4) * 4;
+            let old = u32::from_le_bytes(v.file[at..at + 4].try_into().unwrap());
+            let new = match rng.below(12) {
+                0 => 0,
+                1 => 1,
+                2 => u32::MAX,
+                3 => 1 << rng.below(32),
+                4 => (1 << rng.below(32)) - 1,
+                5 => old.wrapping_add(1),
+                6 => old.wrapping_sub(1),
+                7 => old.wrapping_add(16),
+                8 => old.wrapping_sub(16),
+                9 => old.wrapping_mul(2),
+                10 => old / 2,
+                _ => u32::from_le_bytes(v.file[other..other + 4].try_into().unwrap()),
+            };
+            v.file[at..at + 4].copy_from_slice(&new.to_le_bytes());
+        }
+        v.try_out(1 + i % 2);
+        v.file.copy_from_slice(&clean);
+    }
+    assert!(v.accepted > 300, "{} accepted", v.accepted);
+}
+
+/// What a change to the model of all operators is refused for.
+fn refusal(change: impl FnOnce(&mut common::Builder)) -> Option<FormatErrorKind> {
+    let mut b = all_ops_builder();
+    change(&mut b);
+    let bytes = AlignedBytes::copy(&b.file()).unwrap();
+    match Model::from_bytes(&bytes) {
+        Ok(_) => None,
+        Err(LoadError::Format(e)) => Some(e.kind()),
+        Err(e) => panic!("{e}"),
+    }
+}
+
+#[test]
+fn what_is_refused_and_why() {
+    use FormatErrorKind as K;
+    assert_eq!(refusal(|_| ()), None);
+    assert_eq!(refusal(|b| b.tensor_bytes += 1), Some(K::Plan));
+    assert_eq!(refusal(|b| b.scratch_bytes = 1 << 60), Some(K::Plan));
+    assert_eq!(refusal(|b| b.tensor_bytes -= 64), Some(K::Tensor));
+    assert_eq!(refusal(|b| b.tensors[3].dtype = dtype::F16), Some(K::Tensor));
+    assert_eq!(refusal(|b| b.tensors[3].dims[1] = 0), Some(K::Tensor));
+    assert_eq!(refusal(|b| b.tensors[3].dims = [u32::MAX; 4]), Some(K::Tensor));
+    assert_eq!(refusal(|b| b.tensors[3].offset += 4), Some(K::Tensor));
+    assert_eq!(refusal(|b| b.tensors[3].pixel = 8), Some(K::Tensor));
+    assert_eq!(refusal(|b| b.io[0].dims[1] += 1), Some(K::Io));
+    assert_eq!(refusal(|b| b.io[0].rank = 9), Some(K::Io));
+    assert_eq!(refusal(|b| b.io[1].tensor = b.io[0].tensor), Some(K::Io));
+    assert_eq!(refusal(|b| b.io.swap(1, 2)), Some(K::Io));
+    assert_eq!(refusal(|b| b.io[0].name_len = 1 << 20), Some(K::Name));
+    assert_eq!(refusal(|b| b.names[0] = 0xff), Some(K::Name));
+    assert_eq!(refusal(|b| b.steps[0].op = 12), Some(K::UnknownOp));
+    assert_eq!(refusal(|b| b.steps[0].params[PARAMS - 1] = 1), Some(K::Step));
+    assert_eq!(refusal(|b| b.steps[0].flags = 2), Some(K::Step));
+    assert_eq!(refusal(|b| b.steps[0].inputs[0] = NONE), Some(K::Step));
+    assert_eq!(refusal(|b| b.steps[0].inputs[2] = 0), Some(K::Step));
+    assert_eq!(refusal(|b| b.steps[0].flags = IN_PLACE), Some(K::Step));
+    // The order of steps: a tensor read before it is there, and one overwritten while it is needed.
+    assert_eq!(refusal(|b| b.steps.swap(0, 1)), Some(K::Overlap));
+    let reuse = |b: &mut common::Builder| {
+        let (first, third) = (b.steps[0].output as usize, b.steps[2].output as usize);
+        b.tensors[third].offset = b.tensors[first].offset;
+    };
+    assert_eq!(refusal(reuse), Some(K::Overlap));
+    // Sound plans stay sound when unknown optional sections come along, and do not when they are required.
+    let b = all_ops_builder();
+    for (kind, flag, want) in [(900, 0, None), (900, 1, Some(K::UnknownSection))] {
+        let mut model = b.model();
+        model.extra[0].0 = kind;
+        let weights: &[u8] = bytemuck::cast_slice(&b.weights);
+        let mut file = AlignedBytes::copy(&[model.structure(weights), weights.to_vec()].concat()).unwrap();
+        let structure = file.len() - weights.len();
+        file[64 + 5 * 32 + 4] = flag;
+        let hash = sepal_format::structure_hash(&file[..structure]);
+        file[16..24].copy_from_slice(&hash.to_le_bytes());
+        let got = Model::from_bytes(&file).err().map(|e| match e {
+            LoadError::Format(e) => e.kind(),
+            e => panic!("{e}"),
+        });
+        assert_eq!(got, want);
+    }
+}

@@ -1,0 +1,173 @@
+//! Hand-made models against plain loops, on every instruction set and with several threads, to the bit.
+
+mod common;
+
+use common::{Builder, all_ops, all_ops_builder};
+use sepal::{AlignedBytes, Isa, Layout, LoadError, Model, Options, Session, SessionError};
+use sepal_format::op::Op;
+use sepal_format::record::*;
+
+fn bits(v: &[f32]) -> Vec<u32> {
+    v.iter().map(|x| x.to_bits()).collect()
+}
+
+fn load(file: &[u8]) -> Model<'static> {
+    Model::from_owned(AlignedBytes::copy(file).unwrap()).unwrap()
+}
+
+fn set(session: &mut Session, inputs: &[Vec<f32>]) {
+    for (i, values) in inputs.iter().enumerate() {
+        session.input_mut(i).unwrap().copy_from_slice(values);
+    }
+}
+
+#[test]
+fn every_operator_is_tested() {
+    let b = all_ops_builder();
+    for op in Op::ALL {
+        assert!(b.steps.iter().any(|s| s.op == *op as u32), "{} is missing", op.name());
+    }
+}
+
+#[test]
+fn same_bits_on_every_isa_and_with_any_threads() {
+    let (file, inputs, want) = all_ops();
+    for isa in Isa::available() {
+        let model = load(&file).with_isa(isa);
+        assert_eq!(model.isa().name(), isa.name());
+        for threads in [1, 2, 4] {
+            let mut session = Session::new(&model, Options { threads }).unwrap();
+            for round in 0..3 {
+                set(&mut session, &inputs);
+                session.run();
+                for (i, want) in want.iter().enumerate() {
+                    let got = session.output(i).unwrap();
+                    assert!(want.iter().all(|v| v.is_finite()) && want.iter().any(|v| *v != want[0]), "output {i} says nothing");
+                    assert_eq!(bits(got), bits(want), "output {i} on {} with {threads} threads, run {round}", isa.name());
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn in_a_callers_arena() {
+    let (file, inputs, want) = all_ops();
+    let model = load(&file);
+    let need = model.arena_bytes(1);
+    let mut arena = AlignedBytes::zeroed(need).unwrap();
+    arena.fill(0xff);
+    {
+        let mut session = Session::in_arena(&model, &mut arena).unwrap();
+        assert!(session.output(0).unwrap().iter().all(|v| v.to_bits() == 0));
+        set(&mut session, &inputs);
+        session.run();
+        assert_eq!(bits(session.output(0).unwrap()), bits(&want[0]));
+        assert!(session.input_mut(2).is_none() && session.output(2).is_none());
+        assert!(session.output(usize::MAX).is_none());
+    }
+    for wrong in [0, need - 64, need - 1, need + 1, need + 64] {
+        let mut arena = AlignedBytes::zeroed(wrong).unwrap();
+        let error = Session::in_arena(&model, &mut arena).unwrap_err();
+        assert!(matches!(error, SessionError::ArenaLength { need: n, got } if n == need && got == wrong), "{error}");
+    }
+    let mut arena = AlignedBytes::zeroed(need + 4).unwrap();
+    let error = Session::in_arena(&model, &mut arena[4..]).unwrap_err();
+    assert!(matches!(error, SessionError::ArenaAlignment));
+}
+
+#[test]
+fn arenas_are_as_large_as_the_plan_says() {
+    let b = all_ops_builder();
+    let model = load(&b.file());
+    for threads in [1, 2, 64] {
+        assert_eq!(model.arena_bytes(threads) as u64, b.tensor_bytes + b.scratch_bytes * threads as u64);
+    }
+    assert!(b.scratch_bytes > 0);
+}
+
+#[test]
+fn interface() {
+    let mut b = all_ops_builder();
+    b.io[0].layout = 1;
+    let model = load(&b.file());
+    let inputs: Vec<_> = model.inputs().collect();
+    assert_eq!((inputs[0].name, inputs[0].dims, inputs[0].layout), ("image", &[1, 9, 8, 3][..], Layout::Nhwc));
+    assert_eq!((inputs[1].name, inputs[1].dims, inputs[1].layout), ("vector", &[20][..], Layout::Unknown));
+    assert_eq!(model.outputs().map(|o| o.name).collect::<Vec<_>>(), ["scores", "classes"]);
+    assert_eq!(model.view().step_name(&model.view().steps()[0]), "conv");
+    assert_eq!(model.view().section(section::PROVENANCE), Some(&b"{}"[..]));
+    fn shared<T: Send + Sync>(_: &T) {}
+    fn sent<T: Send>(_: &T) {}
+    shared(&model);
+    sent(&Session::new(&model, Options::default()).unwrap());
+}
+
+#[test]
+fn steps_are_reported_in_order() {
+    let (file, inputs, want) = all_ops();
+    let model = load(&file);
+    let mut session = Session::new(&model, Options::default()).unwrap();
+    set(&mut session, &inputs);
+    let mut seen = Vec::new();
+    session.run_profiled(&mut |step| seen.push(step));
+    assert_eq!(seen, (0..model.view().steps().len()).collect::<Vec<_>>());
+    assert_eq!(bits(session.output(1).unwrap()), bits(&want[1]));
+}
+
+#[test]
+fn refused_sessions() {
+    let model = load(&all_ops_builder().file());
+    for threads in [0, 65] {
+        assert!(matches!(Session::new(&model, Options { threads }), Err(SessionError::Threads { most: 64, .. })));
+    }
+    // More memory than any machine has is an error, not an abort.
+    let mut b = all_ops_builder();
+    b.tensor_bytes = 1 << 61;
+    let model = load(&b.file());
+    let error = Session::new(&model, Options::default()).unwrap_err();
+    assert!(matches!(error, SessionError::Memory { .. }), "{error}");
+}
+
+#[test]
+fn too_little_scratch_is_refused() {
+    let mut b = all_ops_builder();
+    b.scratch_bytes -= 64;
+    let bytes = AlignedBytes::copy(&b.file()).unwrap();
+    let Err(LoadError::Format(error)) = Model::from_bytes(&bytes) else { panic!("accepted") };
+    assert_eq!(error.kind(), sepal::FormatErrorKind::Step);
+}
+
+#[test]
+fn files() {
+    let (file, inputs, want) = all_ops();
+    let path = std::env::temp_dir().join(format!("sepal-run-test-{}.sepal", std::process::id()));
+    std::fs::write(&path, &file).unwrap();
+    let model = Model::open_verified(&path).unwrap();
+    let mut session = Session::new(&model, Options::default()).unwrap();
+    set(&mut session, &inputs);
+    session.run();
+    assert_eq!(bits(session.output(0).unwrap()), bits(&want[0]));
+    assert_eq!(&*AlignedBytes::read(&path).unwrap(), &file[..]);
+    // A damaged weight is found by whoever asks.
+    let mut damaged = file.clone();
+    *damaged.last_mut().unwrap() ^= 1;
+    std::fs::remove_file(&path).unwrap();
+    std::fs::write(&path, &damaged).unwrap();
+    assert!(Model::open(&path).is_ok());
+    assert!(matches!(Model::open_verified(&path), Err(LoadError::Format(e)) if e.kind() == sepal::FormatErrorKind::WeightsHash));
+    std::fs::write(&path, []).unwrap();
+    assert!(Model::open(&path).is_err());
+    std::fs::remove_file(&path).unwrap();
+    assert!(matches!(Model::open(&path), Err(LoadError::Io(_))));
+}
+
+#[test]
+fn a_network_of_nothing() {
+    let model = load(&Builder::default().file());
+    let mut session = Session::new(&model, Options { threads: 2 }).unwrap();
+    session.run();
+    assert_eq!(model.arena_bytes(1), 0);
+    assert!(session.output(0).is_none());
+    assert!(Session::in_arena(&model, &mut AlignedBytes::zeroed(0).unwrap()).is_ok());
+}
