@@ -345,7 +345,7 @@ fn bench_prints_the_promised_fields_one_object_a_line() {
 #[test]
 fn demo_reads_the_pictures() {
     let said = ok(&["demo", "--plain"]);
-    assert!(said.contains("10 of 10"), "{said}");
+    assert!(said.contains("10 pictures, 10 right"), "{said}");
 }
 
 #[test]

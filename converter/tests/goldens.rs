@@ -165,8 +165,10 @@ fn digits_are_read_as_keras_reads_them() {
     for (name, source, stored) in all {
         let options = ConvertOptions { no_verify: true, ..ConvertOptions::default() };
         let converted = convert_bytes(name, source, &options, &mut ()).unwrap_or_else(|e| panic!("{name}: {e}"));
-        assert_eq!(converted.summary.report.folds.len(), stored.batch_norms, "{name}: batch norms");
-        assert_eq!(converted.summary.folded(), stored.batch_norms, "{name}: folded");
+        // tf2onnx has folded them itself: its files hold none.
+        let batch_norms = if name.ends_with(".onnx") { 0 } else { stored.batch_norms };
+        assert_eq!(converted.summary.report.folds.len(), batch_norms, "{name}: batch norms");
+        assert_eq!(converted.summary.folded(), batch_norms, "{name}: folded");
         let model = Model::from_bytes(converted.bytes()).unwrap();
         let mut session = Session::new(&model, Options::default()).unwrap();
         let mut right = 0;
