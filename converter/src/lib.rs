@@ -12,3 +12,8 @@ pub mod passes;
 pub mod provenance;
 
 pub use error::{Error, Result, Unsupported};
+
+/// The README's example, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+pub struct Readme;

@@ -5,7 +5,7 @@ use super::engine::{self, Runner};
 use super::failure::Failure;
 use super::info::Sizes;
 use super::out::{self, Side, Table};
-use super::steps::{StepInfo, steps};
+use super::steps::{StepInfo, short_name, steps};
 use sepal_converter::data::random::Random;
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -319,7 +319,7 @@ fn profile_table(m: &Measured) -> String {
     for (i, t) in m.steps.iter().enumerate() {
         table.row([
             i.to_string(),
-            out::tail(&t.info.name, 40),
+            out::tail(&short_name(&t.info.name), 40),
             t.info.kernel.clone(),
             out::shape(t.info.output),
             out::ms(t.ms),

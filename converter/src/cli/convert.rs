@@ -136,7 +136,7 @@ pub fn summary(converted: &Converted) -> Result<String, Failure> {
         "self-check",
         match &s.self_check {
             Some(c) => format!(
-                "passed: at most {:.1e} of the output's range off the source in f64 (limit {SELF_CHECK_LIMIT:.0e})",
+                "passed: at most {:.1e} of the output's range away from the source in f64 (limit {SELF_CHECK_LIMIT:.0e})",
                 c.relative
             ),
             None => "left out".into(),

@@ -101,7 +101,7 @@ pub fn main(args: Args) -> Result<(), Failure> {
 fn conversion(name: &str, converted: &Converted, took: f64, style: Style) -> String {
     let s = &converted.summary;
     let mut facts = vec![
-        ("batch norms", format!("{} of {} folded into the weights before or after them", s.folded(), s.report.folds.len())),
+        ("batch norms", format!("{} of {} folded away", s.folded(), s.report.folds.len())),
         (
             "parameters",
             format!("{} trainable before folding, {} after", out::grouped(s.trainable_parameters), out::grouped(s.parameters)),
@@ -109,7 +109,7 @@ fn conversion(name: &str, converted: &Converted, took: f64, style: Style) -> Str
         ("file", out::bytes(converted.bytes().len() as u64)),
     ];
     if let Some(check) = &s.self_check {
-        facts.push(("self-check", format!("{:.0e} of the output's range off the source in f64", check.relative)));
+        facts.push(("self-check", format!("at most {:.0e} of the output's range away from the source in f64", check.relative)));
     }
     format!("{} {name} in {}\n{}\n", style.paint("1", "Converted"), out::ms(took), out::facts(&facts))
 }

@@ -5,7 +5,7 @@ use super::engine::{self, Port};
 use super::failure::Failure;
 use super::out::{self, Side, Table};
 use super::progress::Line;
-use super::steps::{StepInfo, steps};
+use super::steps::{StepInfo, short_name, steps};
 use sepal::Model;
 use sepal_converter::convert::{self, ConvertOptions};
 use sepal_format::record::{MAGIC, section};
@@ -127,8 +127,8 @@ fn render(path: &Path, model: &Model) -> String {
         let network = from["network"].as_str().filter(|n| !n.is_empty()).map(|n| format!(", network {n}")).unwrap_or_default();
         text += &format!("  converted from {source} ({format}{network})\n");
     }
-    let mut ports = Table::new(&[("", Side::Left), ("name", Side::Left), ("shape", Side::Left), ("layout", Side::Left)]);
-    let named = |p: &Port, role: &str| [role.into(), p.name.clone(), out::shape(&p.dims), p.layout.to_owned()];
+    let mut ports = Table::new(&[("", Side::Left), ("name", Side::Left), ("shape", Side::Left)]);
+    let named = |p: &Port, role: &str| [role.into(), p.name.clone(), format!("{}  {}", out::shape(&p.dims), p.layout)];
     engine::inputs(model).iter().for_each(|p| ports.row(named(p, "input")));
     engine::outputs(model).iter().for_each(|p| ports.row(named(p, "output")));
     text += &format!("\n{}\n", ports.render());
@@ -170,7 +170,7 @@ fn render(path: &Path, model: &Model) -> String {
         let costs = |text: String| if s.macs > 0 { text } else { String::new() };
         table.row([
             i.to_string(),
-            out::tail(&s.name, 44),
+            out::tail(&short_name(&s.name), 44),
             s.kernel.trim_start_matches("f32.").to_owned(),
             out::shape(s.output),
             costs(out::count(s.macs)),

@@ -49,6 +49,14 @@ fn step(view: &ModelView, step: &Step) -> StepInfo {
     }
 }
 
+/// A fused step's name without what its parts share: `block2/depthwise + block2/pointwise` as `block2/depthwise + pointwise`.
+pub fn short_name(name: &str) -> String {
+    let mut parts = name.split(" + ");
+    let first = parts.next().unwrap_or_default();
+    let folder = &first[..first.rfind('/').map_or(0, |i| i + 1)];
+    parts.fold(first.to_owned(), |text, part| format!("{text} + {}", part.strip_prefix(folder).unwrap_or(part)))
+}
+
 fn product(factors: &[u32]) -> u64 {
     factors.iter().fold(1, |n, &f| n.saturating_mul(u64::from(f)))
 }
@@ -100,5 +108,18 @@ fn kernel(op: &OpRef, x: [u32; 4]) -> String {
         OpRef::Separable(p) => format!("f32.separable.{}", depthwise(&p.depthwise)),
         OpRef::Pool(p) => format!("f32.pool.{}", window(&p.window)),
         other => format!("f32.{}", other.op().name()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::short_name;
+
+    #[test]
+    fn fused_steps_say_once_where_they_are() {
+        assert_eq!(short_name("b2/sep/depthwise + b2/sep/pointwise"), "b2/sep/depthwise + pointwise");
+        assert_eq!(short_name("a/x + b/y"), "a/x + b/y");
+        assert_eq!(short_name("conv + relu"), "conv + relu");
+        assert_eq!(short_name(""), "");
     }
 }

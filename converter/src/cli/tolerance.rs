@@ -145,7 +145,7 @@ pub fn check_flat(golden: &Arrays, name: impl Fn(usize) -> String, got: &[Vec<Ar
         let count = pairs().filter(|&(g, w)| outside(g, w)).count();
         if let Some((at, (g, w))) = pairs().enumerate().find(|&(_, (g, w))| outside(g, w)) {
             m.complaints.push(format!(
-                "{name}: {count} of {} elements are outside; the first is number {at}, {g:e} where {w:e} is expected",
+                "{name}: {count} of {} elements are outside; the first is number {at}, {g:.7e} where {w:.7e} is expected",
                 got.values.len()
             ));
         }

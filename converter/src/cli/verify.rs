@@ -81,7 +81,7 @@ pub fn main(args: Args) -> Result<(), Failure> {
                 let key = |i: usize| if numbered { format!("y{i}_{j}") } else { single.clone() };
                 check_flat(&golden, key, &got, j, args.atol, args.rtol)
             };
-            let allowed = format!("{:.0e} + {:.0e} * |y|", args.atol, args.rtol);
+            let allowed = format!("{} + {}·|y|", short(args.atol), short(args.rtol));
             ((0..names.len()).map(one).collect(), vec![allowed; names.len()])
         }
     };
@@ -116,9 +116,14 @@ fn report(
     out::print(&format!("{} against {} ({of})\n\n{}", model.display(), golden.display(), table.render()))?;
     let complaints: Vec<&str> = measured.iter().flat_map(|m| &m.complaints).map(String::as_str).collect();
     if complaints.is_empty() {
-        return Ok(());
+        return out::print("\nEvery output is within its tolerance.\n");
     }
     Err(Failure::new(VERIFICATION, format!("{}: outputs differ\n  {}", model.display(), complaints.join("\n  "))))
+}
+
+/// `1e-5`, or `0`.
+fn short(v: f64) -> String {
+    if v == 0.0 { "0".into() } else { format!("{v:e}") }
 }
 
 /// The samples of a golden file and whether its outputs are numbered.
