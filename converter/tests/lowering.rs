@@ -90,12 +90,11 @@ impl Net {
 }
 
 /// Runs `bytes` on every instruction set and for several thread counts; all must agree to the bit.
-fn run(bytes: &[u8], inputs: &[Vec<f32>]) -> Vec<Vec<f32>> {
+fn run(name: &str, bytes: &[u8], inputs: &[Vec<f32>]) -> Vec<Vec<f32>> {
     let bytes = sepal::AlignedBytes::copy(bytes).expect("memory");
-    let model = sepal::Model::from_bytes(&bytes).expect("the emitted file is sound");
     let mut first: Option<Vec<Vec<f32>>> = None;
     for isa in sepal::Isa::available() {
-        let model = model.clone().with_isa(isa);
+        let model = sepal::Model::from_bytes(&bytes).unwrap_or_else(|e| panic!("{name}: {e}")).with_isa(isa);
         for threads in [1, 2, 4] {
             let mut session = sepal::Session::new(&model, sepal::Options { threads }).expect("memory");
             for turn in 0..2 {
@@ -129,7 +128,7 @@ fn check(name: &str, build: impl Fn(&mut Net) -> Vec<ValueId>) {
     assert!(emitted.structure == again.structure && emitted.weights == again.weights, "{name}: not reproducible");
     let mut bytes = emitted.structure;
     bytes.extend(&emitted.weights);
-    let got = run(&bytes, &inputs);
+    let got = run(name, &bytes, &inputs);
     assert_eq!(got.len(), want.len());
     for (i, (g, w)) in got.iter().zip(&want).enumerate() {
         assert_eq!(g.len(), w.len(), "{name}: output {i}");

@@ -59,8 +59,8 @@ pub fn range(len: usize, grain: usize, parts: usize, i: usize) -> core::ops::Ran
 /// `job(units, part of out, chunk of scratch)` for each part: `units` is the range of strides (pixels, rows) it covers.
 ///
 /// `out` holds `units` strides, of which the last may be short. `scratch_len` floats of `scratch` go to each part.
-pub fn split<P: Parallel + ?Sized>(
-    par: &P,
+pub fn split(
+    par: &dyn Parallel,
     out: &mut [f32],
     units: usize,
     stride: usize,

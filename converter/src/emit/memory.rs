@@ -91,9 +91,12 @@ fn tensor_lives(lowered: &Lowered) -> Vec<Life> {
         if lowered.root_of(v).is_none() {
             continue;
         }
-        let writers: Vec<(u32, usize)> =
-            (0..count).filter_map(|t| written[t].filter(|&w| w < first_read && lowered.overlap(t, v)).map(|w| (w, t))).collect();
-        lives[v].first = writers.iter().map(|w| w.0).max().unwrap_or(0);
+        // What the caller wrote comes before what step 0 writes.
+        let order = |t: usize, w: u32| if lowered.inputs.contains(&t) { 0 } else { w + 1 };
+        let writers: Vec<(u32, usize)> = (0..count)
+            .filter_map(|t| written[t].filter(|&w| w < first_read && lowered.overlap(t, v)).map(|w| (order(t, w), t)))
+            .collect();
+        lives[v].first = writers.iter().map(|w| w.0.saturating_sub(1)).max().unwrap_or(0);
         for &(w, t) in &writers {
             let replaced = writers.iter().any(|&(w2, t2)| w2 > w && lowered.overlap(t, t2));
             if !replaced {

@@ -289,7 +289,7 @@ impl Kernel for Apply<'_> {
 }
 
 /// `out = act(x)`.
-pub fn activation<P: Parallel + ?Sized>(isa: Isa, par: &P, act: Act, input: View, out: ViewMut) {
+pub fn activation(isa: Isa, par: &dyn Parallel, act: Act, input: View, out: ViewMut) {
     assert_eq!(input.shape, out.shape, "activation: shapes differ");
     let (nb, steps) = (out.shape.c.div_ceil(BLOCK), [input.pixel / BLOCK, out.pixel / BLOCK]);
     par::split(par, out.data, out.shape.pixels(), out.pixel, grain(out.pixel), &mut [], 0, &|units, part, _| {
@@ -299,7 +299,7 @@ pub fn activation<P: Parallel + ?Sized>(isa: Isa, par: &P, act: Act, input: View
 }
 
 /// `x = act(x)`.
-pub fn activation_in_place<P: Parallel + ?Sized>(isa: Isa, par: &P, act: Act, x: ViewMut) {
+pub fn activation_in_place(isa: Isa, par: &dyn Parallel, act: Act, x: ViewMut) {
     let (nb, pb) = (x.shape.c.div_ceil(BLOCK), x.pixel / BLOCK);
     par::split(par, x.data, x.shape.pixels(), x.pixel, grain(x.pixel), &mut [], 0, &|units, part, _| {
         isa.run(InPlace { act, x: blocks_mut(part), pixels: units.len(), nb, pb });
@@ -336,17 +336,17 @@ impl Kernel for Prelu<'_> {
 }
 
 /// `out = x > 0 ? x : slope[c] * x`; `slope` is padded to blocks.
-pub fn prelu<P: Parallel + ?Sized>(isa: Isa, par: &P, slope: &[f32], input: View, out: ViewMut) {
+pub fn prelu(isa: Isa, par: &dyn Parallel, slope: &[f32], input: View, out: ViewMut) {
     assert_eq!(input.shape, out.shape, "prelu: shapes differ");
     prelu_from(isa, par, slope, Some(input), out);
 }
 
 /// The same in place.
-pub fn prelu_in_place<P: Parallel + ?Sized>(isa: Isa, par: &P, slope: &[f32], x: ViewMut) {
+pub fn prelu_in_place(isa: Isa, par: &dyn Parallel, slope: &[f32], x: ViewMut) {
     prelu_from(isa, par, slope, None, x);
 }
 
-fn prelu_from<P: Parallel + ?Sized>(isa: Isa, par: &P, slope: &[f32], source: Option<View>, x: ViewMut) {
+fn prelu_from(isa: Isa, par: &dyn Parallel, slope: &[f32], source: Option<View>, x: ViewMut) {
     let (nb, pb) = (x.shape.c.div_ceil(BLOCK), x.pixel / BLOCK);
     let slope = &blocks(slope)[..nb];
     par::split(par, x.data, x.shape.pixels(), x.pixel, grain(x.pixel), &mut [], 0, &|units, part, _| {

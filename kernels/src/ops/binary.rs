@@ -34,7 +34,7 @@ pub enum BinaryOp {
 
 /// `out = act(op(a, b))`. Each extent of `a` and of `b` equals that of `out` or is 1 and then repeats; with `c == 1` only
 /// the first lane of a pixel is read. At least one of `a` and `b` has the shape of `out`.
-pub fn binary<P: Parallel + ?Sized>(isa: Isa, par: &P, op: BinaryOp, act: Act, a: View, b: View, out: ViewMut) {
+pub fn binary(isa: Isa, par: &dyn Parallel, op: BinaryOp, act: Act, a: View, b: View, out: ViewMut) {
     let swapped = a.shape != out.shape;
     let (whole, other) = if swapped { (b, a) } else { (a, b) };
     assert_eq!(whole.shape, out.shape, "binary: one operand must have the shape of the output");
@@ -42,11 +42,11 @@ pub fn binary<P: Parallel + ?Sized>(isa: Isa, par: &P, op: BinaryOp, act: Act, a
 }
 
 /// `x = act(op(x, b))`, or `act(op(b, x))` with `swapped`, in place.
-pub fn binary_in_place<P: Parallel + ?Sized>(isa: Isa, par: &P, op: BinaryOp, act: Act, swapped: bool, x: ViewMut, b: View) {
+pub fn binary_in_place(isa: Isa, par: &dyn Parallel, op: BinaryOp, act: Act, swapped: bool, x: ViewMut, b: View) {
     from(isa, par, op, act, swapped, None, x, b);
 }
 
-fn from<P: Parallel + ?Sized>(isa: Isa, par: &P, op: BinaryOp, act: Act, swapped: bool, source: Option<View>, x: ViewMut, b: View) {
+fn from(isa: Isa, par: &dyn Parallel, op: BinaryOp, act: Act, swapped: bool, source: Option<View>, x: ViewMut, b: View) {
     let shape = x.shape;
     let fits = |b: usize, x: usize| b == x || b == 1;
     let (s, t) = (b.shape, shape);

@@ -72,15 +72,7 @@ pub fn conv_scratch(window: Window, _groups: usize, input: Shape, output: Shape)
 }
 
 /// Runs a convolution. `input` may have any pixel stride; `residual` has the shape of `out`.
-pub fn conv<P: Parallel + ?Sized>(
-    isa: Isa,
-    par: &P,
-    args: &Conv,
-    input: View,
-    residual: Option<View>,
-    out: ViewMut,
-    scratch: &mut [f32],
-) {
+pub fn conv(isa: Isa, par: &dyn Parallel, args: &Conv, input: View, residual: Option<View>, out: ViewMut, scratch: &mut [f32]) {
     let (shape, pixel) = (out.shape, out.pixel);
     let w = &args.window;
     if w.inside(input.shape, shape) {
@@ -186,7 +178,7 @@ fn groups(
 }
 
 /// One pixel: the work is shared by output channels.
-fn fully_connected<P: Parallel + ?Sized>(isa: Isa, par: &P, args: &Conv, input: View, residual: Option<View>, out: ViewMut) {
+fn fully_connected(isa: Isa, par: &dyn Parallel, args: &Conv, input: View, residual: Option<View>, out: ViewMut) {
     let n = out.shape.c;
     let blocks = n.div_ceil(BLOCK);
     let k = args.weights.len() / (blocks * BLOCK);

@@ -38,7 +38,7 @@ struct Dim {
 ///
 /// # Panics
 /// If an element lies outside `input` or `out`, which a verified file rules out.
-pub fn copy<P: Parallel + ?Sized>(par: &P, args: &Copy, input: &[f32], out: &mut [f32]) {
+pub fn copy(par: &dyn Parallel, args: &Copy, input: &[f32], out: &mut [f32]) {
     let mut dims = [Dim::default(); DIMS];
     let mut used = 0;
     for d in 0..DIMS {

@@ -44,7 +44,7 @@ pub struct Depthwise<'a> {
 }
 
 /// Runs a depthwise convolution.
-pub fn depthwise<P: Parallel + ?Sized>(isa: Isa, par: &P, args: &Depthwise, input: View, out: ViewMut) {
+pub fn depthwise(isa: Isa, par: &dyn Parallel, args: &Depthwise, input: View, out: ViewMut) {
     assert!(input.shape.n == out.shape.n && input.shape.c == out.shape.c, "depthwise: shapes do not match");
     let (shape, pixel) = (out.shape, out.pixel);
     let row = shape.w * pixel;

@@ -35,15 +35,7 @@ pub enum PoolKind {
 }
 
 /// Runs a pooling step, with an optional tensor added to its result (Xception's `maxpool(x) + shortcut`).
-pub fn pool<P: Parallel + ?Sized>(
-    isa: Isa,
-    par: &P,
-    kind: PoolKind,
-    window: Window,
-    input: View,
-    residual: Option<View>,
-    out: ViewMut,
-) {
+pub fn pool(isa: Isa, par: &dyn Parallel, kind: PoolKind, window: Window, input: View, residual: Option<View>, out: ViewMut) {
     assert!(input.shape.n == out.shape.n && input.shape.c == out.shape.c, "pool: shapes do not match");
     assert!(residual.is_none_or(|r| r.shape == out.shape), "pool: the residual has another shape");
     let (shape, pixel) = (out.shape, out.pixel);

@@ -25,7 +25,7 @@ pub enum ReduceKind {
 const GRAIN: usize = 16384;
 
 /// `out[n, 0, 0, c] = reduce over y, x of input[n, y, x, c]`.
-pub fn reduce_hw<P: Parallel + ?Sized>(isa: Isa, par: &P, kind: ReduceKind, input: View, out: ViewMut) {
+pub fn reduce_hw(isa: Isa, par: &dyn Parallel, kind: ReduceKind, input: View, out: ViewMut) {
     let (i, o) = (input.shape, out.shape);
     assert_eq!(o, Shape::new(i.n, 1, 1, i.c), "reduce: shapes do not match");
     if o.n == 0 {

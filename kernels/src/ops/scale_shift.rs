@@ -7,17 +7,17 @@ use crate::{Act, Isa, View, ViewMut};
 use sepal_format::layout::BLOCK;
 
 /// `out = act(fma(x, scale[c], shift[c]))`; `scale` and `shift` are padded to blocks.
-pub fn scale_shift<P: Parallel + ?Sized>(isa: Isa, par: &P, scale: &[f32], shift: &[f32], act: Act, input: View, out: ViewMut) {
+pub fn scale_shift(isa: Isa, par: &dyn Parallel, scale: &[f32], shift: &[f32], act: Act, input: View, out: ViewMut) {
     assert_eq!(input.shape, out.shape, "scale_shift: shapes differ");
     from(isa, par, scale, shift, act, Some(input), out);
 }
 
 /// The same in place.
-pub fn scale_shift_in_place<P: Parallel + ?Sized>(isa: Isa, par: &P, scale: &[f32], shift: &[f32], act: Act, x: ViewMut) {
+pub fn scale_shift_in_place(isa: Isa, par: &dyn Parallel, scale: &[f32], shift: &[f32], act: Act, x: ViewMut) {
     from(isa, par, scale, shift, act, None, x);
 }
 
-fn from<P: Parallel + ?Sized>(isa: Isa, par: &P, scale: &[f32], shift: &[f32], act: Act, source: Option<View>, x: ViewMut) {
+fn from(isa: Isa, par: &dyn Parallel, scale: &[f32], shift: &[f32], act: Act, source: Option<View>, x: ViewMut) {
     let (nb, pb) = (x.shape.c.div_ceil(BLOCK), x.pixel / BLOCK);
     let (scale, shift) = (&blocks(scale)[..nb], &blocks(shift)[..nb]);
     par::split(par, x.data, x.shape.pixels(), x.pixel, grain(x.pixel), &mut [], 0, &|units, part, _| {

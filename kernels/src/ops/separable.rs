@@ -26,9 +26,9 @@ pub fn separable_scratch(_depthwise: Window, input: Shape, output: Shape) -> usi
 }
 
 /// Runs `pointwise(depthwise(input))`, to the bit what the two steps give. `pointwise` has a 1x1 window and one group.
-pub fn separable<P: Parallel + ?Sized>(
+pub fn separable(
     isa: Isa,
-    par: &P,
+    par: &dyn Parallel,
     depthwise: &Depthwise,
     second: &Conv,
     input: View,

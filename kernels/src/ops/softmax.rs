@@ -8,7 +8,7 @@ use sepal_format::layout::BLOCK;
 
 /// `out[c] = exp(x[c] - max) / sum`, or with `log` `x[c] - max - ln(sum)`, over the channels of each pixel. The sum is taken in
 /// sixteen lanes, block by block, and then over the lanes in order, on every instruction set.
-pub fn softmax<P: Parallel + ?Sized>(isa: Isa, par: &P, log: bool, input: View, out: ViewMut) {
+pub fn softmax(isa: Isa, par: &dyn Parallel, log: bool, input: View, out: ViewMut) {
     assert_eq!(input.shape, out.shape, "softmax: shapes differ");
     let (channels, step, out_step) = (out.shape.c, input.pixel / BLOCK, out.pixel / BLOCK);
     par::split(par, out.data, out.shape.pixels(), out.pixel, grain(out.pixel), &mut [], 0, &|units, part, _| {
