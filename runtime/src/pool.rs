@@ -179,7 +179,7 @@ impl Parallel for Pool {
     }
 
     fn run(&self, parts: usize, job: &(dyn Fn(usize) + Sync)) {
-        if parts < 2 || parts > MAX_PARTS || self.workers.is_empty() || self.busy.swap(true, SeqCst) {
+        if !(2..=MAX_PARTS).contains(&parts) || self.workers.is_empty() || self.busy.swap(true, SeqCst) {
             return (0..parts).for_each(job);
         }
         let s = &*self.shared;
