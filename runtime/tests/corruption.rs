@@ -32,9 +32,9 @@ impl Victim {
     fn records(&self) -> Vec<std::ops::Range<usize>> {
         let header: Header = bytemuck::pod_read_unaligned(&self.file[..64]);
         let table: &[Section] = bytemuck::cast_slice(&self.file[64..][..header.sections as usize * size_of::<Section>()]);
-        let head = std::iter::once(0..64 + size_of_val(table));
-        head.chain(table.iter().filter(|s| s.kind != section::WEIGHTS).map(|s| s.offset as usize..(s.offset + s.len) as usize))
-            .collect()
+        let mut all: Vec<_> = std::iter::once(0..64 + size_of_val(table)).collect();
+        all.extend(table.iter().filter(|s| s.kind != section::WEIGHTS).map(|s| s.offset as usize..(s.offset + s.len) as usize));
+        all
     }
 
     fn fix_hash(&mut self) {

@@ -19,7 +19,8 @@ const MAX_RUNS: usize = 1_000_000;
 const DEFAULT_SECS: f64 = 2.0;
 
 const HELP: &str = "\
-What is timed: copying the inputs in, running, reading the outputs. Inputs are pseudo-random, the same each time.
+What is timed: copying the inputs in, running, reading the outputs. Inputs are
+pseudo-random, the same each time.
 `load` is opening the file and setting a session up; `first` is the first inference after it.
 
 Examples:

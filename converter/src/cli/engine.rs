@@ -105,7 +105,7 @@ pub struct Runner<'m> {
 
 impl<'m> Runner<'m> {
     pub fn new(model: &'m Model, threads: usize) -> Result<Self, Failure> {
-        let session = Session::new(model, Options { threads, ..Options::default() });
+        let session = Session::new(model, Options { threads });
         let session = session.map_err(|e| Failure::invalid(format!("no session with {threads} threads: {e}")))?;
         let outputs = outputs(model);
         let names = outputs.iter().map(|p| p.name.clone()).collect();

@@ -14,7 +14,8 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 const EXAMPLES: &str = "\
-A source is converted in memory first, so its figures are those of the file that `convert` would write.
+A source is converted in memory first, so its figures are those of the file that
+`convert` would write.
 
 Examples:
   sepal info model.sepal

@@ -13,8 +13,8 @@ Inputs:
   .npy          an array of the input's shape (leading extents of 1 do not matter)
   .npz          arrays under the inputs' names, or its only array; or several samples: x0, x1, ..
                 (x0_0, x0_1, .. where the network has several inputs)
-  .png, .jpg    resized to the input's size (bilinear, antialiased, proportions not kept) and scaled by
-                --normalize; colour becomes grey where the input has one channel
+  .png, .jpg    resized to the input's size (bilinear, antialiased, proportions not kept) and
+                scaled by --normalize; colour becomes grey where the input has one channel
   Several files without a name, for a network of one input, are one sample each.
 
 Normalisation:
@@ -25,7 +25,8 @@ Normalisation:
   mean=M,..;std=S,..   (level - M) / S for levels from 0 to 1, one number or one per channel
 
 Output file:
-  One array per output under its name, in the source's layout; y{sample}_{output} for several samples.
+  One array per output under its name, in the source's layout; y{sample}_{output} for several
+  samples.
 
 Examples:
   sepal run model.sepal --input cat.jpg --normalize=-1..1 --top 5 --labels imagenet.txt

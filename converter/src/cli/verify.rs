@@ -9,9 +9,10 @@ use sepal_converter::data::npz::{self, Array, Arrays};
 use std::path::{Path, PathBuf};
 
 const HELP: &str = "\
-Golden file: inputs x0, x1, .. (x0_0, x0_1, .. where the network has several inputs) and expected outputs
-y{sample}_{output}; or arrays under the names of inputs and outputs. An output passes if every element is
-within atol + rtol * |expected|, or by the tolerance that the index states for the name.
+Golden file: inputs x0, x1, .. (x0_0, x0_1, .. where the network has several inputs) and expected
+outputs y{sample}_{output}; or arrays under the names of inputs and outputs. An output passes if
+every element is within atol + rtol * |expected|, or by the tolerance that the index
+states for the name.
 
 Exit code 3: an output is outside. The hash of the weights is checked, too.
 

@@ -1,6 +1,6 @@
 //! Readers of other people's files. Each gives a [`Graph`] with the meaning of the source, unfolded.
 
-use crate::error::{Error, Result, invalid};
+use crate::error::{Error, Result, Unsupported, invalid};
 use crate::ir::Graph;
 use std::path::Path;
 
@@ -31,6 +31,14 @@ pub fn import(path: &Path, options: &Options) -> Result<Graph> {
 /// # Errors
 /// As [`import`].
 pub fn import_bytes(bytes: &[u8], folder: Option<&Path>, options: &Options) -> Result<Graph> {
+    if bytes.get(4..8) == Some(b"TFL3") {
+        return Err(Error::Unsupported(vec![Unsupported {
+            node: "the file".into(),
+            kind: "TFLite".into(),
+            what: "TensorFlow Lite models are not read yet".into(),
+            remedy: "convert the Keras or ONNX model it was made from".into(),
+        }]));
+    }
     let graph = match format_name(bytes) {
         HDF5 => keras::import_h5(bytes, options)?,
         KERAS => keras::import_keras(bytes, options)?,

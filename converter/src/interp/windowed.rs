@@ -72,7 +72,6 @@ pub(super) fn conv(op: &Op, args: &[Arg], out: &[usize]) -> Vec<f64> {
 }
 
 /// One input channel per group: channels innermost.
-#[expect(clippy::too_many_arguments, reason = "one call site, all of it geometry")]
 fn depthwise(
     x: &[f64],
     shape: [usize; 4],
@@ -114,7 +113,6 @@ fn pack(w: &[f32], ws: [usize; 4], groups: usize) -> Vec<[f64; TILE]> {
     panels
 }
 
-#[expect(clippy::too_many_arguments, reason = "one call site, all of it geometry")]
 fn grouped(
     x: &[f64],
     shape: [usize; 4],

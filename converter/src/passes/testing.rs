@@ -46,7 +46,6 @@ pub(super) fn window(kernel: usize, stride: usize, pads: [usize; 4]) -> Window {
 }
 
 /// A convolution with random weights, named after its output.
-#[expect(clippy::too_many_arguments, reason = "a convolution has as many")]
 pub(super) fn conv(
     g: &mut Graph,
     r: &mut Numbers,

@@ -39,9 +39,11 @@ impl Window {
     }
 }
 
-/// A convolution: `out[n, y, x, o] = act(bias[o] + sum over ky, kx, ci of in[n, y*sy + ky*dy - py, x*sx + kx*dx - px, ci]
-/// * w[ky, kx, ci, o] (+ residual[n, y, x, o]))`, summed in that order by FMA in chains of 512 terms, whose sums are then added
-/// up; taps outside the input count as 0.
+/// A convolution, with `v` the input at `[n, y*sy + ky*dy - py, x*sx + kx*dx - px, ci]`:
+///
+/// `out[n, y, x, o] = act(bias[o] + sum over ky, kx, ci of v * w[ky, kx, ci, o] (+ residual[n, y, x, o]))`
+///
+/// The sum is taken in that order by FMA, in chains of 512 terms whose sums are then added up; taps outside the input count as 0.
 #[derive(Clone, Copy, Debug)]
 pub struct Conv<'a> {
     /// The window.

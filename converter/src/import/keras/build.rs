@@ -218,7 +218,6 @@ struct Walk<'a> {
 impl Walk<'_> {
     /// Appends the nodes of one call of a model. `path` names the nodes, `weights` the constants; they differ when a nested
     /// model is called more than once.
-    #[expect(clippy::too_many_arguments, reason = "one call of a model: what, with what, for what, under which names")]
     fn model(
         &mut self,
         model: &Model,

@@ -1,0 +1,131 @@
+//! A run touches no heap, and the arena is exactly as large as the model says.
+#![expect(unsafe_code, reason = "GlobalAlloc is an unsafe trait")]
+
+use sepal::{Model, Options, Session, SessionError};
+use sepal_converter::convert::{ConvertOptions, Converted, convert_bytes};
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+static CALLS: AtomicU64 = AtomicU64::new(0);
+/// The counter is the whole process's, so the tests take turns.
+static TURN: Mutex<()> = Mutex::new(());
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+struct Counting;
+
+// SAFETY: every method passes its arguments on to `System` unchanged, and gives back what `System` gives; the counter is an
+// atomic that itself never allocates.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        CALLS.fetch_add(1, Ordering::SeqCst);
+        // SAFETY: the caller's promises, passed on.
+        unsafe { System.alloc(layout) }
+    }
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        CALLS.fetch_add(1, Ordering::SeqCst);
+        // SAFETY: the caller's promises, passed on.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+    unsafe fn realloc(&self, ptr: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+        CALLS.fetch_add(1, Ordering::SeqCst);
+        // SAFETY: the caller's promises, passed on; `ptr` came from `System` by way of this allocator.
+        unsafe { System.realloc(ptr, layout, new_size) }
+    }
+    unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
+        CALLS.fetch_add(1, Ordering::SeqCst);
+        // SAFETY: the caller's promises, passed on; `ptr` came from `System` by way of this allocator.
+        unsafe { System.dealloc(ptr, layout) }
+    }
+}
+
+const FIXTURES: [(&str, &[u8]); 7] = [
+    ("mini_xception.keras", sepal_fixtures::MINI_XCEPTION_KERAS),
+    ("mini_xception.h5", sepal_fixtures::MINI_XCEPTION_H5),
+    ("mini_xception.onnx", sepal_fixtures::MINI_XCEPTION_ONNX),
+    ("mini_xception_nchw.onnx", sepal_fixtures::MINI_XCEPTION_NCHW_ONNX),
+    ("mini_inception.keras", sepal_fixtures::MINI_INCEPTION_KERAS),
+    ("mini_inception.h5", sepal_fixtures::MINI_INCEPTION_H5),
+    ("mini_inception.onnx", sepal_fixtures::MINI_INCEPTION_ONNX),
+];
+
+fn converted(name: &str, source: &[u8]) -> Converted {
+    let options = ConvertOptions { no_verify: true, ..ConvertOptions::default() };
+    convert_bytes(name, source, &options, &mut ()).unwrap_or_else(|e| panic!("{name}: {e}"))
+}
+
+/// Heap calls during `body`: the fewest of three tries, since the test harness's own threads may touch the heap meanwhile.
+fn fewest_heap_calls(mut body: impl FnMut()) -> u64 {
+    let mut once = || {
+        let before = CALLS.load(Ordering::SeqCst);
+        body();
+        CALLS.load(Ordering::SeqCst) - before
+    };
+    (0..3).map(|_| once()).min().unwrap_or(u64::MAX)
+}
+
+fn bits(values: &[f32]) -> Vec<u32> {
+    values.iter().map(|v| v.to_bits()).collect()
+}
+
+#[test]
+fn runs_without_heap_calls_on_one_and_two_threads() {
+    let _turn = TURN.lock();
+    assert!(fewest_heap_calls(|| drop(std::hint::black_box(vec![1u8; 100]))) >= 2, "the counter counts");
+    for (name, source) in FIXTURES {
+        let converted = converted(name, source);
+        let model = Model::from_bytes(converted.bytes()).unwrap();
+        for threads in [1, 2] {
+            let mut session = Session::new(&model, Options { threads }).unwrap();
+            // No run goes before: the first one must be free of the heap, too, so nothing may be initialised lazily.
+            let calls = fewest_heap_calls(|| {
+                session.input_mut(0).unwrap().fill(0.5);
+                session.run();
+                std::hint::black_box(session.output(0));
+            });
+            assert_eq!(calls, 0, "{name} on {threads} threads");
+            assert!(session.output(0).unwrap().iter().all(|v| v.is_finite()), "{name}");
+        }
+    }
+}
+
+#[test]
+fn the_arena_is_as_large_as_the_model_says() {
+    let _turn = TURN.lock();
+    for (name, source) in FIXTURES {
+        let converted = converted(name, source);
+        let model = Model::from_bytes(converted.bytes()).unwrap();
+        let need = model.arena_bytes(1);
+        let mut memory = vec![0xa5u8; need + 128];
+        let start = memory.as_ptr().align_offset(64);
+
+        for wrong in [need - 1, need + 1, 0] {
+            let refused = Session::in_arena(&model, &mut memory[start..start + wrong]);
+            assert!(
+                matches!(refused, Err(SessionError::ArenaLength { need: n, got }) if (n, got) == (need, wrong)),
+                "{name} {wrong}"
+            );
+        }
+        let skewed = Session::in_arena(&model, &mut memory[start + 4..start + 4 + need]);
+        assert!(matches!(skewed, Err(SessionError::ArenaAlignment)), "{name}");
+
+        let mut want = Session::new(&model, Options::default()).unwrap();
+        want.input_mut(0).unwrap().fill(0.5);
+        want.run();
+        memory.fill(0xa5);
+        let mut output = [0f32; 10];
+        let arena = &mut memory[start..start + need];
+        let before = CALLS.load(Ordering::SeqCst);
+        let mut session = Session::in_arena(&model, arena).unwrap();
+        session.input_mut(0).unwrap().fill(0.5);
+        session.run();
+        output.copy_from_slice(session.output(0).unwrap());
+        let calls = CALLS.load(Ordering::SeqCst) - before;
+        assert_eq!(calls, 0, "{name}: a session in the caller's arena allocates nothing");
+        assert_eq!(bits(&output), bits(want.output(0).unwrap()), "{name}");
+        let outside = memory[..start].iter().chain(&memory[start + need..]);
+        assert!(outside.copied().all(|b| b == 0xa5), "{name}: written outside the arena");
+    }
+}
