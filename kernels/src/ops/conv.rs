@@ -269,3 +269,6 @@ impl Product<'_> {
         debug_assert_eq!(source.runs[0], window.kernel[0]);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,11 +11,11 @@ pub struct Avx2(());
 impl Avx2 {
     /// The token, if this CPU has the features.
     pub fn new() -> Option<Self> {
-        #[cfg(feature = "std")]
+        #[cfg(any(feature = "std", test))]
         {
             (std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma")).then_some(Self(()))
         }
-        #[cfg(not(feature = "std"))]
+        #[cfg(not(any(feature = "std", test)))]
         {
             cfg!(all(target_feature = "avx2", target_feature = "fma")).then_some(Self(()))
         }

@@ -11,7 +11,7 @@ pub struct Avx512(());
 impl Avx512 {
     /// The token, if this CPU has the features.
     pub fn new() -> Option<Self> {
-        #[cfg(feature = "std")]
+        #[cfg(any(feature = "std", test))]
         {
             (std::arch::is_x86_feature_detected!("avx512f")
                 && std::arch::is_x86_feature_detected!("avx512vl")
@@ -21,7 +21,7 @@ impl Avx512 {
                 && std::arch::is_x86_feature_detected!("fma"))
             .then_some(Self(()))
         }
-        #[cfg(not(feature = "std"))]
+        #[cfg(not(any(feature = "std", test)))]
         {
             cfg!(all(
                 target_feature = "avx512f",
