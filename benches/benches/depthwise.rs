@@ -36,7 +36,10 @@ fn pixel(c: usize) -> usize {
 
 fn layers(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("depthwise");
-    group.sample_size(20).warm_up_time(std::time::Duration::from_millis(100)).measurement_time(std::time::Duration::from_millis(300));
+    group
+        .sample_size(20)
+        .warm_up_time(std::time::Duration::from_millis(100))
+        .measurement_time(std::time::Duration::from_millis(300));
     for isa in Isa::available().filter(|isa| isa.name() != "scalar") {
         for (size, c, k, s) in LAYERS {
             let (input, output) = (Shape::new(1, size, size, c), Shape::new(1, size.div_ceil(s), size.div_ceil(s), c));

@@ -1,6 +1,13 @@
 //! Moving elements without arithmetic: reshape between padded layouts, transpose, concat, slice, pad, repeat.
+//!
+//! 1. Dimensions of extent 1 go, the others are sorted so that the target is written in order, and neighbours that are one run in
+//!    both source and target are merged.
+//! 2. The innermost dimension is a memory copy where it is contiguous in both. Where it is contiguous in the target only and some
+//!    other dimension is so in the source (a transposition, NCHW to NHWC), the two are walked in tiles that stay in the cache.
+//! 3. Threads share the outermost dimension, if its parts lie in disjoint ranges of the target.
 
-use crate::par::Parallel;
+use super::activation::grain;
+use crate::par::{self, Parallel};
 
 /// Most nested loops of a [`Copy`].
 pub const DIMS: usize = 6;
@@ -13,13 +20,218 @@ pub struct Copy {
     pub dims: [usize; DIMS],
     /// Strides of the source; 0 repeats.
     pub in_strides: [usize; DIMS],
-    /// Strides of the target.
+    /// Strides of the target; no two elements may meet.
     pub out_strides: [usize; DIMS],
     /// Value of the elements that are not copied to.
     pub fill: Option<f32>,
 }
 
+/// One loop.
+#[derive(Clone, Copy, Debug, Default)]
+struct Dim {
+    extent: usize,
+    from: usize,
+    to: usize,
+}
+
 /// Runs a copy.
-pub fn copy<P: Parallel + ?Sized>(_par: &P, _args: &Copy, _input: &[f32], _out: &mut [f32]) {
-    todo!()
+///
+/// # Panics
+/// If an element lies outside `input` or `out`, which a verified file rules out.
+pub fn copy<P: Parallel + ?Sized>(par: &P, args: &Copy, input: &[f32], out: &mut [f32]) {
+    let mut dims = [Dim::default(); DIMS];
+    let mut used = 0;
+    for d in 0..DIMS {
+        let dim = Dim { extent: args.dims[d], from: args.in_strides[d], to: args.out_strides[d] };
+        if dim.extent == 0 {
+            out.fill_with_option(args.fill);
+            return;
+        }
+        if dim.extent > 1 {
+            // Kept sorted by the stride of the target, largest first; equal strides stay in order.
+            let at = dims[..used].iter().position(|other| other.to < dim.to).unwrap_or(used);
+            dims.copy_within(at..used, at + 1);
+            dims[at] = dim;
+            used += 1;
+        }
+    }
+    // From the inside out: the inner of two loops that are one run swallows the outer.
+    let mut d = used;
+    while d > 1 {
+        d -= 1;
+        let (outer, inner) = (dims[d - 1], dims[d]);
+        if outer.from == inner.extent * inner.from && outer.to == inner.extent * inner.to {
+            dims[d - 1] = Dim { extent: outer.extent * inner.extent, ..inner };
+            dims.copy_within(d + 1..used, d);
+            used -= 1;
+        }
+    }
+    let dims = &dims[..used];
+    let last = |stride: fn(&Dim) -> usize| dims.iter().map(|d| (d.extent - 1) * stride(d)).sum::<usize>();
+    assert!(last(|d| d.from) < input.len() && last(|d| d.to) < out.len(), "copy: an element lies outside its tensor");
+
+    let Some((outer, inner)) = dims.split_first() else {
+        out.fill_with_option(args.fill);
+        out[0] = input[0];
+        return;
+    };
+    let below = last(|d| d.to) - (outer.extent - 1) * outer.to;
+    if below < outer.to {
+        // One part of the target for each step of the outer loop.
+        let work = inner.iter().map(|d| d.extent).product::<usize>();
+        par::split(par, out, outer.extent, outer.to, grain(work), &mut [], 0, &|units, part, _| {
+            part.fill_with_option(args.fill);
+            if inner.is_empty() {
+                line(&input[units.start * outer.from..], outer.from, part, outer.to, units.len());
+            } else if let [dim] = inner {
+                plane([Dim { extent: units.len(), ..*outer }, *dim], &input[units.start * outer.from..], part);
+            } else {
+                for (i, unit) in units.enumerate() {
+                    walk(inner, &input[unit * outer.from..], &mut part[i * outer.to..]);
+                }
+            }
+        });
+    } else {
+        out.fill_with_option(args.fill);
+        walk(dims, input, out);
+    }
+}
+
+/// `fill`, if there is a value.
+trait FillWithOption {
+    fn fill_with_option(&mut self, value: Option<f32>);
+}
+
+impl FillWithOption for [f32] {
+    fn fill_with_option(&mut self, value: Option<f32>) {
+        if let Some(value) = value {
+            self.fill(value);
+        }
+    }
+}
+
+/// All loops of `dims`, at least one of them, outermost first.
+fn walk(dims: &[Dim], input: &[f32], out: &mut [f32]) {
+    match dims {
+        [] => out[0] = input[0],
+        [dim] => line(input, dim.from, out, dim.to, dim.extent),
+        [outer, inner] => plane([*outer, *inner], input, out),
+        [outer, inner @ ..] => {
+            for i in 0..outer.extent {
+                walk(inner, &input[i * outer.from..], &mut out[i * outer.to..]);
+            }
+        }
+    }
+}
+
+/// Elements of a side of a tile.
+const TILE: usize = 64;
+
+/// Two loops.
+fn plane([outer, inner]: [Dim; 2], input: &[f32], out: &mut [f32]) {
+    if inner.from <= 1 || outer.from != 1 {
+        for i in 0..outer.extent {
+            line(&input[i * outer.from..], inner.from, &mut out[i * outer.to..], inner.to, inner.extent);
+        }
+        return;
+    }
+    // The source is contiguous along the outer loop: read that way, and write so little that it is still in the cache when its
+    // neighbours come.
+    for i in (0..outer.extent).step_by(TILE) {
+        for k in (0..inner.extent).step_by(TILE) {
+            for k in k..(k + TILE).min(inner.extent) {
+                let (input, out) = (&input[i + k * inner.from..], &mut out[i * outer.to + k * inner.to..]);
+                line(input, 1, out, outer.to, TILE.min(outer.extent - i));
+            }
+        }
+    }
+}
+
+/// One loop.
+#[inline(always)]
+fn line(input: &[f32], from: usize, out: &mut [f32], to: usize, extent: usize) {
+    match (from, to) {
+        (1, 1) => out[..extent].copy_from_slice(&input[..extent]),
+        (0, 1) => out[..extent].fill(input[0]),
+        (0, _) => out.iter_mut().step_by(to).take(extent).for_each(|o| *o = input[0]),
+        _ => out.iter_mut().step_by(to).zip(input.iter().step_by(from)).take(extent).for_each(|(o, i)| *o = *i),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::testing::{Rng, Threads};
+    use crate::reference;
+    use proptest::prelude::*;
+    use std::vec;
+    use std::vec::Vec;
+
+    fn check(args: &Copy) {
+        let len = |strides: &[usize; DIMS]| 1 + (0..DIMS).map(|d| args.dims[d].saturating_sub(1) * strides[d]).sum::<usize>();
+        let input = Rng(1).values(len(&args.in_strides));
+        // A few floats more than needed: they are filled, or stay.
+        let blank = vec![77.0f32; len(&args.out_strides) + 5];
+        let mut want = blank.clone();
+        reference::copy::copy(args, &input, &mut want);
+        for parts in [1, 2, 4] {
+            let mut got = blank.clone();
+            copy(&Threads(parts), args, &input, &mut got);
+            let bits = |v: &[f32]| v.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+            assert_eq!(bits(&got), bits(&want), "{args:?} in {parts} parts");
+        }
+    }
+
+    #[test]
+    fn usual_copies() {
+        let base = Copy { dims: [1; DIMS], in_strides: [0; DIMS], out_strides: [0; DIMS], fill: None };
+        check(&base);
+        // NCHW to NHWC in pixels of 16, and back.
+        for (n, c, hw) in [(1usize, 3usize, 299usize * 7), (2, 3, 100), (4, 130, 70), (1, 1, 9)] {
+            let (p, nchw) = (c.div_ceil(16) * 16, [c * hw, hw, 1]);
+            let pixels = [hw * p, 1, p];
+            let strides = |s: [usize; 3]| [0, 0, 0, s[0], s[1], s[2]];
+            let dims = [1, 1, 1, n, c, hw];
+            check(&Copy { dims, in_strides: strides(nchw), out_strides: strides(pixels), fill: Some(0.0) });
+            check(&Copy { dims, in_strides: strides(pixels), out_strides: strides(nchw), fill: None });
+        }
+        // A block of channels into a wider tensor (concatenation), padding of an image, nearest upsampling, a plain copy.
+        check(&Copy { dims: [1, 1, 1, 1, 500, 24], in_strides: [0, 0, 0, 0, 32, 1], out_strides: [0, 0, 0, 0, 64, 1], ..base });
+        check(&Copy {
+            dims: [1, 1, 1, 5, 7, 16],
+            in_strides: [0, 0, 0, 112, 16, 1],
+            out_strides: [0, 0, 0, 144, 16, 1],
+            fill: Some(-1.0),
+        });
+        check(&Copy {
+            dims: [1, 5, 2, 7, 2, 16],
+            in_strides: [0, 112, 0, 16, 0, 1],
+            out_strides: [0, 448, 224, 32, 16, 1],
+            ..base
+        });
+        check(&Copy {
+            dims: [1, 2, 3, 4, 5, 6],
+            in_strides: [0, 360, 120, 30, 6, 1],
+            out_strides: [0, 360, 120, 30, 6, 1],
+            ..base
+        });
+        check(&Copy { dims: [1, 2, 0, 4, 5, 6], in_strides: [1; DIMS], out_strides: [1; DIMS], fill: Some(3.0) });
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(128))]
+        #[test]
+        fn any_permutation(dims in prop::array::uniform6(1..6usize), order in Just([0usize, 1, 2, 3, 4, 5]).prop_shuffle(),
+            repeat in prop::array::uniform6(0..6usize), pad in 0..3usize, fill in prop::option::of(-1f32..1.0)) {
+            let (mut in_strides, mut out_strides) = ([0; DIMS], [0; DIMS]);
+            let (mut from, mut to) = (1, 1);
+            for d in (0..DIMS).rev() {
+                in_strides[d] = if repeat[d] == 0 { 0 } else { from };
+                from *= dims[d];
+                out_strides[order[d]] = to;
+                to = to * dims[order[d]] + pad;
+            }
+            check(&Copy { dims, in_strides, out_strides, fill });
+        }
+    }
 }

@@ -280,8 +280,8 @@ impl<const K: usize, const STRIDE: usize, const PRE: bool> Sweep<'_, K, STRIDE, 
                         line!(4);
                     }
                     if clamps {
-                        for o in 0..COLS {
-                            acc[o] = clamp(s, acc[o], lo, hi);
+                        for a in &mut acc {
+                            *a = clamp(s, *a, lo, hi);
                         }
                     }
                     for o in 0..COLS {
@@ -304,7 +304,7 @@ impl<const K: usize, const STRIDE: usize, const PRE: bool> Sweep<'_, K, STRIDE, 
 struct AnyWindow<'a>(Rows<'a>);
 
 /// The taps of 0..kernel that fall inside 0..len when tap 0 lies at `first`.
-fn taps(first: isize, kernel: usize, dilation: usize, len: usize) -> Range<usize> {
+pub(super) fn taps(first: isize, kernel: usize, dilation: usize, len: usize) -> Range<usize> {
     let (dilation, len) = (dilation as isize, len as isize);
     let lo = if first < 0 { (-first + dilation - 1) / dilation } else { 0 };
     let hi = if len > first { (len - first + dilation - 1) / dilation } else { 0 };
@@ -361,14 +361,14 @@ impl AnyWindow<'_> {
                     for kx in kx.clone() {
                         let w = s.load(&weights[ky * kernel[1] + kx], j);
                         let tap = origin.wrapping_add(ky * dilation[0] * r.in_shape.w + kx * dilation[1]);
-                        for o in 0..COLS {
+                        for (o, a) in acc.iter_mut().enumerate() {
                             let v = s.load(&r.input[(tap + o * stride[1]) * r.in_step + cb], j);
-                            acc[o] = s.fma(s.max(floor, v), w, acc[o]);
+                            *a = s.fma(s.max(floor, v), w, *a);
                         }
                     }
                 }
-                for o in 0..COLS {
-                    s.store(clamp(s, acc[o], lo, hi), &mut r.out[(pixel + o) * r.out_step + cb], j);
+                for (o, a) in acc.into_iter().enumerate() {
+                    s.store(clamp(s, a, lo, hi), &mut r.out[(pixel + o) * r.out_step + cb], j);
                 }
             }
         }

@@ -12,6 +12,7 @@ pub mod reduce;
 pub mod scale_shift;
 pub mod separable;
 pub mod softmax;
+mod wide;
 
 #[cfg(test)]
 pub(crate) mod testing;
