@@ -40,11 +40,6 @@ impl Simd for Avx2 {
     const MR: usize = 6;
     const DW_COLS: usize = 3;
 
-    type Half = Avx2;
-    #[inline(always)]
-    fn half(self) -> Avx2 {
-        self
-    }
     #[inline(always)]
     fn vectorize<K: Kernel>(self, k: K) -> K::Out {
         // SAFETY: the token proves that the CPU has the features that `enter` enables.

@@ -1,7 +1,7 @@
 //! AVX-512: sixteen lanes.
 #![expect(unsafe_code, reason = "intrinsics; the token proves the CPU features")]
 
-use super::{Block, Kernel, Simd};
+use super::{Avx2, Block, Kernel, Simd};
 use core::arch::x86_64::*;
 
 /// Proof that this CPU has avx512f, avx512vl, avx512bw, avx512dq, avx2, fma. Made by [`Isa::detect`](crate::Isa::detect) only.
@@ -41,6 +41,12 @@ fn enter<K: Kernel>(s: Avx512, k: K) -> K::Out {
     k.run(s)
 }
 
+/// AVX2 with the 32 registers and the encodings of AVX-512 VL.
+#[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")]
+fn enter_half<K: Kernel>(s: Avx2, k: K) -> K::Out {
+    k.run(s)
+}
+
 impl Simd for Avx512 {
     type V = __m512;
     const LANES: usize = 16;
@@ -48,15 +54,15 @@ impl Simd for Avx512 {
     const MR: usize = 6;
     const DW_COLS: usize = 7;
 
-    type Half = super::Avx2;
-    #[inline(always)]
-    fn half(self) -> super::Avx2 {
-        super::Avx2::included_in(self)
-    }
     #[inline(always)]
     fn vectorize<K: Kernel>(self, k: K) -> K::Out {
         // SAFETY: the token proves that the CPU has the features that `enter` enables.
         unsafe { enter(self, k) }
+    }
+    #[inline(always)]
+    fn vectorize_half<K: Kernel>(self, k: K) -> K::Out {
+        // SAFETY: the token proves that the CPU has the features that `enter_half` enables.
+        unsafe { enter_half(Avx2::included_in(self), k) }
     }
     #[inline(always)]
     fn load(self, b: &Block, j: usize) -> __m512 {

@@ -55,14 +55,14 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// Output columns that a depthwise kernel keeps in registers at stride 1.
     const DW_COLS: usize;
 
-    /// A set with vectors half as wide whose instructions this one includes; itself where there is none. Its kernels must
-    /// still be entered through [`vectorize`](Simd::vectorize) of *this* set, which may give them more registers.
-    type Half: Simd;
-    /// The token of [`Half`](Simd::Half).
-    fn half(self) -> Self::Half;
-
     /// Runs `k` inside this set's `#[target_feature]` boundary.
     fn vectorize<K: Kernel>(self, k: K) -> K::Out;
+    /// Runs `k` with vectors half as wide but all the registers of this set, where that exists; else as
+    /// [`vectorize`](Simd::vectorize).
+    #[inline(always)]
+    fn vectorize_half<K: Kernel>(self, k: K) -> K::Out {
+        self.vectorize(k)
+    }
 
     /// All lanes equal to `x`.
     fn splat(self, x: f32) -> Self::V;

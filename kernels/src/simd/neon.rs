@@ -27,11 +27,6 @@ impl Simd for Neon {
     const MR: usize = 6;
     const DW_COLS: usize = 4;
 
-    type Half = Neon;
-    #[inline(always)]
-    fn half(self) -> Neon {
-        self
-    }
     #[inline(always)]
     fn vectorize<K: Kernel>(self, k: K) -> K::Out {
         // SAFETY: the token proves that the CPU has the features that `enter` enables.

@@ -44,11 +44,6 @@ impl Simd for Scalar {
     const MR: usize = 2;
     const DW_COLS: usize = 2;
 
-    type Half = Scalar;
-    #[inline(always)]
-    fn half(self) -> Scalar {
-        self
-    }
     #[inline(always)]
     fn vectorize<K: Kernel>(self, k: K) -> K::Out {
         k.run(self)

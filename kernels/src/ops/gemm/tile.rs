@@ -59,8 +59,8 @@ impl Columns<'_> {
                     _ => {}
                 }
                 match units - 2 * full {
-                    1 => tiles!(|k| s.vectorize(Narrow(k)), self, out, full..last, 1: 1 2 3 4 5 6 7 8 9 10 11 12),
-                    3 => tiles!(|k| s.vectorize(Narrow(k)), self, out, full..last, 3: 1 2 3 4 5 6 7 8),
+                    1 => tiles!(|k| s.vectorize_half(k), self, out, full..last, 1: 1 2 3 4 5 6 7 8 9 10 11 12),
+                    3 => tiles!(|k| s.vectorize_half(k), self, out, full..last, 3: 1 2 3 4 5 6 7 8),
                     _ => {}
                 }
             }
@@ -102,17 +102,6 @@ fn balanced(pixels: &Range<usize>, most: usize) -> [(usize, Range<usize>); 2] {
     let size = pixels.len() / tiles;
     let middle = pixels.start + pixels.len() % tiles * (size + 1);
     [(size + 1, pixels.start..middle), (size, middle..pixels.end)]
-}
-
-/// Enters the wide set and computes with vectors half as wide.
-struct Narrow<K>(K);
-
-impl<K: Kernel> Kernel for Narrow<K> {
-    type Out = K::Out;
-    #[inline(always)]
-    fn run<S: Simd>(self, s: S) -> K::Out {
-        self.0.run(s.half())
-    }
 }
 
 /// Tiles of MR pixels, one after the other; for each, tiles of NV vectors over `blocks`, counted from the first column.
