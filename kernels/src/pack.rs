@@ -71,7 +71,9 @@ mod tests {
 
     #[test]
     fn panels_by_index() {
-        for (kernel, c, n, groups) in [([1, 1], 3, 20, 1), ([3, 2], 2, 33, 1), ([3, 3], 2, 34, 2), ([1, 1], 1, 5, 5), ([2, 1], 4, 48, 3)] {
+        for (kernel, c, n, groups) in
+            [([1, 1], 3, 20, 1), ([3, 2], 2, 33, 1), ([3, 3], 2, 34, 2), ([1, 1], 1, 5, 5), ([2, 1], 4, 48, 3)]
+        {
             let k = kernel[0] * kernel[1] * c;
             let weights: Vec<f32> = (0..k * n).map(|i| i as f32 + 1.0).collect();
             let mut panels = vec![f32::NAN; conv_len(kernel, c, n, groups).unwrap()];

@@ -252,7 +252,8 @@ impl Product<'_> {
         for group in 0..groups {
             let block = group * blocks + from / BLOCK;
             let column = group * per_group;
-            let residual = self.residual.map(|r| Residual { data: &r.data[pixels.start * r.pixel + from + column..], step: r.pixel });
+            let residual =
+                self.residual.map(|r| Residual { data: &r.data[pixels.start * r.pixel + from + column..], step: r.pixel });
             let gemm = Gemm {
                 source: Source { data: &source.data[if groups > 1 { group * inputs } else { 0 }..], ..source },
                 first: pixels.start - origin,

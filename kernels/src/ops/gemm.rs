@@ -50,6 +50,12 @@ impl Source<'_> {
         self.runs[0] * self.runs[1] * self.run
     }
 
+    /// Floats from the begin of a window to its end.
+    fn reach(&self) -> usize {
+        let [y, x] = [0, 1].map(|i| (self.runs[i] - 1) * self.run_steps[i]);
+        y + x + self.run
+    }
+
     /// Offsets of the windows from pixel `m` on.
     #[inline(always)]
     fn walk(&self, m: usize) -> Walk {
@@ -60,10 +66,7 @@ impl Source<'_> {
             at: n * self.steps[0] + y * self.steps[1] + x * self.steps[2],
             left: [height - y, width - x],
             // What is left over at the end of a row, of an image: may be negative where windows overlap.
-            carry: [
-                self.steps[0].wrapping_sub(height * self.steps[1]),
-                self.steps[1].wrapping_sub(width * self.steps[2]),
-            ],
+            carry: [self.steps[0].wrapping_sub(height * self.steps[1]), self.steps[1].wrapping_sub(width * self.steps[2])],
         }
     }
 }
@@ -152,14 +155,17 @@ impl Kernel for Run<'_, '_, '_> {
             Some(bounds) => (bounds, None),
             None => ((f32::NEG_INFINITY, f32::INFINITY), Some(gemm.act)),
         };
-        let footprint = gemm.source.steps[2].min(gemm.source.depth()).max(1);
-        let most = (CACHE / footprint).clamp(8 * S::MR, usize::MAX);
+        // What a pixel reads and writes.
+        let footprint = gemm.source.steps[2].min(gemm.source.depth()) + gemm.columns;
+        let most = (CACHE / footprint).max(8 * S::MR);
         let most = if act.is_some() { most.min(ACT_PIXELS) } else { most };
         let blocks = gemm.pixels.div_ceil(most);
         for i in 0..blocks {
             let pixels = range(gemm.pixels, S::MR, blocks, i);
-            for from in (0..gemm.columns).step_by(GROUP) {
-                let columns = GROUP.min(gemm.columns - from);
+            let mut next = 0;
+            while next < gemm.columns {
+                let (from, columns) = (next, group(gemm.columns - next));
+                next += columns;
                 if !whole && columns % BLOCK != 0 {
                     edge(s, &gemm, from, pixels.clone(), out, row, column);
                     continue;
@@ -174,6 +180,19 @@ impl Kernel for Run<'_, '_, '_> {
             }
         }
     }
+}
+
+/// How many of the `left` columns are computed at once: up to 64, all groups of about the same width, except that an odd
+/// number of half blocks leaves the last three to themselves, which suit vectors of half a block.
+#[inline(always)]
+fn group(left: usize) -> usize {
+    let halves = left.div_ceil(BLOCK / 2);
+    let tail = if halves.is_multiple_of(2) { 0 } else { 3 };
+    if halves <= tail {
+        return left;
+    }
+    let blocks = (halves - tail) / 2;
+    left.min(blocks.div_ceil(blocks.div_ceil(GROUP / BLOCK)) * BLOCK)
 }
 
 /// Applies an activation to a rectangle.
@@ -200,15 +219,7 @@ const EDGE: usize = 12;
 /// The last columns of a group of channels that does not end at a block: computed beside `out` and copied, since the lanes
 /// that follow belong to the next group.
 #[inline(always)]
-fn edge<S: Simd>(
-    s: S,
-    gemm: &Gemm,
-    from: usize,
-    pixels: core::ops::Range<usize>,
-    out: &mut Band,
-    row: usize,
-    column: usize,
-) {
+fn edge<S: Simd>(s: S, gemm: &Gemm, from: usize, pixels: core::ops::Range<usize>, out: &mut Band, row: usize, column: usize) {
     let columns = gemm.columns - from;
     let padded = columns.next_multiple_of(BLOCK);
     let plain = Gemm { residual: None, ..*gemm };

@@ -73,3 +73,69 @@ pub fn separable<P: Parallel + ?Sized>(
         });
     });
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::conv::conv;
+    use crate::ops::depthwise::depthwise;
+    use crate::ops::testing::{Image, Rng, Threads, assert_same, each_isa};
+    use crate::{Act, pack, reference};
+    use std::vec;
+
+    /// Output rows and columns, channels in and out, stride, batch.
+    fn check([h, w]: [usize; 2], c: usize, n: usize, stride: usize, batch: usize, residual: bool, act: Act) {
+        let mut rng = Rng(11);
+        let window = Window { kernel: [3, 3], stride: [stride; 2], dilation: [1, 1], pad: [1, 1] };
+        let input = Image::random(batch, (h - 1) * stride + 1, (w - 1) * stride + 1, c, 16, 1);
+        let residual = residual.then(|| Image::random(batch, h, w, n, 32, 2));
+        let view = || residual.as_ref().map(Image::view);
+        let (dw, dw_bias, pw, pw_bias) = (rng.values(9 * c), rng.values(c), rng.values(c * n), rng.values(n));
+        let mut between = Image::new(batch, h, w, c, 0);
+        reference::depthwise::depthwise(window, &dw, &dw_bias, true, Act::RELU, input.view(), between.view_mut());
+        let mut want = Image::new(batch, h, w, n, 0);
+        reference::conv::conv(Window::ONE, 1, &pw, &pw_bias, act, between.view(), view(), want.view_mut());
+
+        let (cp, np) = (c.next_multiple_of(16), n.next_multiple_of(16));
+        let [mut a, mut b, mut d, mut e] = [9 * cp, cp, c * np, np].map(|len| vec![f32::NAN; len]);
+        pack::depthwise([3, 3], c, &dw, &mut a);
+        pack::channels(1, &dw_bias, &mut b);
+        pack::conv([1, 1], c, n, 1, &pw, &mut d);
+        pack::channels(1, &pw_bias, &mut e);
+        let first = Depthwise { window, weights: &a, bias: &b, pre_relu: true, act: Act::RELU };
+        let second = Conv { window: Window::ONE, groups: 1, weights: &d, bias: &e, act };
+        each_isa(|isa| {
+            for parts in [1, 2, 4] {
+                let par = Threads(parts);
+                let mut got = Image::new(batch, h, w, n, 16);
+                let mut scratch = vec![f32::NAN; parts * separable_scratch(window, input.shape, got.shape)];
+                separable(isa, &par, &first, &second, input.view(), view(), got.view_mut(), &mut scratch);
+                assert_same(&got, &want, (isa, parts, c, n));
+                got.assert_gaps_untouched();
+
+                let mut middle = Image::new(batch, h, w, c, 0);
+                depthwise(isa, &par, &first, input.view(), middle.view_mut());
+                let mut two = Image::new(batch, h, w, n, 16);
+                conv(isa, &par, &second, middle.view(), view(), two.view_mut(), &mut []);
+                assert_same(&got, &two, ("two steps", isa, parts));
+            }
+        });
+    }
+
+    #[test]
+    fn small() {
+        for (c, n) in [(1, 1), (3, 16), (16, 24), (17, 33), (33, 70), (256, 8)] {
+            for stride in [1, 2, 3] {
+                check([1, 1], c, n, stride, 1, false, Act::None);
+                check([5, 4], c, n, stride, 2, true, Act::RELU);
+                check([3, 7], c, n, stride, 1, true, Act::HardSwish);
+            }
+        }
+    }
+
+    #[test]
+    fn several_blocks_of_rows() {
+        check([30, 30], 250, 20, 1, 1, true, Act::RELU);
+        check([17, 61], 200, 24, 2, 2, false, Act::Silu);
+    }
+}

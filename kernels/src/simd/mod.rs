@@ -121,3 +121,6 @@ pub trait Simd: Copy + Send + Sync + 'static {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,13 +1,13 @@
 //! The micro-kernel: a tile of MR pixels by NV vectors of columns whose accumulators stay in registers, and the choice of
 //! MR and NV for what there is to compute.
 
-use super::Gemm;
+use super::{Gemm, Source};
 use crate::par::Band;
 use crate::simd::{Block, Kernel, Simd};
 use core::ops::Range;
 use sepal_format::layout::BLOCK;
 
-/// Some columns of a product, at most 64 of them, for a range of its pixels.
+/// Some columns of a product, at most 64 of them; an odd number of half blocks only where there are one or three. For a range of its pixels.
 #[derive(Clone)]
 pub(super) struct Columns<'a> {
     pub gemm: &'a Gemm<'a>,
@@ -44,35 +44,27 @@ impl Columns<'_> {
         let (full, last) = (units / 2, units.div_ceil(2));
         match S::LANES {
             16 => {
-                // Where half a vector would be wasted, the last columns go by half vectors, of which a register file of
-                // 32 holds tiles of up to 3 by 8.
-                let full = match units {
-                    3 => 0,
-                    7 => 2,
-                    _ => full,
-                };
-                match full {
-                    1 => tiles!(|k| s.vectorize(k), self, out, 0..1, 1: 1 2 3 4 5 6 7 8 9 10 11 12),
-                    2 => tiles!(|k| s.vectorize(k), self, out, 0..2, 2: 1 2 3 4 5 6 7 8),
-                    3 => tiles!(|k| s.vectorize(k), self, out, 0..3, 3: 1 2 3 4 5 6 7 8),
-                    4 => tiles!(|k| s.vectorize(k), self, out, 0..4, 4: 1 2 3 4 5 6),
-                    _ => {}
-                }
-                match units - 2 * full {
-                    1 => tiles!(|k| s.vectorize_half(k), self, out, full..last, 1: 1 2 3 4 5 6 7 8 9 10 11 12),
-                    3 => tiles!(|k| s.vectorize_half(k), self, out, full..last, 3: 1 2 3 4 5 6 7 8),
-                    _ => {}
+                // Where half a vector would be wasted, all columns go by half vectors, of which the 32 registers hold tiles of
+                // three by eight.
+                match units {
+                    1 => tiles!(|k| s.vectorize_half(k), self, out, 0..1, 1: 1 2 3 4 5 6 7 8),
+                    2 => tiles!(|k| s.vectorize(k), self, out, 0..1, 1: 1 2 3 4 5 6 7 8),
+                    3 => tiles!(|k| s.vectorize_half(k), self, out, 0..2, 3: 1 2 3 4 5 6 7 8),
+                    4 => tiles!(|k| s.vectorize(k), self, out, 0..2, 2: 1 2 3 4 5 6 7 8),
+                    6 => tiles!(|k| s.vectorize(k), self, out, 0..3, 3: 1 2 3 4 5 6 7 8),
+                    8 => tiles!(|k| s.vectorize(k), self, out, 0..4, 4: 1 2 3 4 5 6),
+                    _ => unreachable!("columns come in such groups only"),
                 }
             }
             8 => {
                 // One or two pixels do not fill the pipeline by themselves: more panels at a time.
                 match (self.pixels.len(), full) {
                     (1, 4) => tiles!(|k| s.vectorize(k), self, out, 0..4, 8: 1),
-                    (1..4, 2 | 4) => tiles!(|k| s.vectorize(k), self, out, 0..full, 4: 1 2 3),
+                    (1..3, 2 | 4) => tiles!(|k| s.vectorize(k), self, out, 0..full, 4: 1 2),
                     _ => tiles!(|k| s.vectorize(k), self, out, 0..full, 2: 1 2 3 4 5 6),
                 }
                 if full < last {
-                    tiles!(|k| s.vectorize(k), self, out, full..last, 1: 1 2 3 4 5 6 7 8 9 10 11 12)
+                    tiles!(|k| s.vectorize(k), self, out, full..last, 1: 1 2 3 4 5 6 7 8)
                 }
             }
             4 => {
@@ -119,80 +111,82 @@ impl<const MR: usize, const NV: usize> Kernel for Strip<'_, '_, '_, MR, NV> {
     type Out = ();
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let source = &self.columns.gemm.source;
-        let mut walk = source.walk(self.columns.gemm.first + self.pixels.start);
+        // Copies: what is behind a reference would be read anew after each store.
+        let columns = self.columns.clone();
+        let gemm = *columns.gemm;
+        let source = gemm.source;
+        let (reach, depth) = (source.reach(), source.depth());
+        let width = NV.div_ceil(S::PARTS);
+        let (lo, hi) = (s.splat(columns.clamp.0), s.splat(columns.clamp.1));
+        let mut walk = source.walk(gemm.first + self.pixels.start);
         let mut m = self.pixels.start;
         while m < self.pixels.end {
-            let mut at = [0; MR];
-            for at in &mut at {
-                *at = walk.next(source);
+            let mut windows: [&[f32]; MR] = [&[]; MR];
+            for window in &mut windows {
+                *window = &source.data[walk.next(&source)..][..reach];
             }
             let mut block = self.blocks.start;
             while block < self.blocks.end {
-                tile::<S, MR, NV>(s, self.columns, m, at, block, self.out);
-                block += NV.div_ceil(S::PARTS);
+                let first = columns.from / BLOCK + block;
+                let bias = &gemm.bias[first..][..width];
+                let mut panels: [&[Block]; NV] = [&[]; NV];
+                let mut acc = [[s.splat(0.0); NV]; MR];
+                for j in 0..NV {
+                    panels[j] = &gemm.panels[(first + j / S::PARTS) * depth..][..depth];
+                    let bias = s.load(&bias[j / S::PARTS], j % S::PARTS);
+                    for i in 0..MR {
+                        acc[i][j] = bias;
+                    }
+                }
+                multiply(s, &mut acc, &source, windows, panels);
+                if let Some(residual) = gemm.residual {
+                    for i in 0..MR {
+                        let row = &residual.data[(m + i) * residual.step + first * BLOCK..][..width * BLOCK];
+                        let (row, _) = row.as_chunks::<BLOCK>();
+                        for j in 0..NV {
+                            acc[i][j] = s.add(acc[i][j], s.load(&row[j / S::PARTS], j % S::PARTS));
+                        }
+                    }
+                }
+                for i in 0..MR {
+                    let row = &mut self.out.row(columns.row + m + i)[columns.column + block * BLOCK..][..width * BLOCK];
+                    let (row, _) = row.as_chunks_mut::<BLOCK>();
+                    for j in 0..NV {
+                        s.store(s.min(hi, s.max(lo, acc[i][j])), &mut row[j / S::PARTS], j % S::PARTS);
+                    }
+                }
+                block += width;
             }
             m += MR;
         }
     }
 }
 
-/// Pixels `m..m + MR`, whose windows begin at `at`, by NV vectors from `block` on.
+/// All of K, run by run.
 #[inline(always)]
-fn tile<S: Simd, const MR: usize, const NV: usize>(
+fn multiply<S: Simd, const MR: usize, const NV: usize>(
     s: S,
-    columns: &Columns,
-    m: usize,
-    at: [usize; MR],
-    block: usize,
-    out: &mut Band,
+    acc: &mut [[S::V; NV]; MR],
+    source: &Source,
+    windows: [&[f32]; MR],
+    panels: [&[Block]; NV],
 ) {
-    let gemm = columns.gemm;
-    let source = &gemm.source;
-    let depth = source.depth();
-    let first = columns.from / BLOCK + block;
-    let width = NV.div_ceil(S::PARTS);
-    let bias = &gemm.bias[first..][..width];
-    let mut panels: [&[Block]; NV] = [&[]; NV];
-    let mut acc = [[s.splat(0.0); NV]; MR];
-    for j in 0..NV {
-        panels[j] = &gemm.panels[(first + j / S::PARTS) * depth..][..depth];
-        let bias = s.load(&bias[j / S::PARTS], j % S::PARTS);
-        for i in 0..MR {
-            acc[i][j] = bias;
-        }
+    if source.runs == [1, 1] {
+        return s.mac(acc, windows, panels);
     }
     let mut k = 0;
     for y in 0..source.runs[0] {
         for x in 0..source.runs[1] {
-            let run = y * source.run_steps[0] + x * source.run_steps[1];
-            let mut a: [&[f32]; MR] = [&[]; MR];
-            for i in 0..MR {
-                a[i] = &source.data[at[i] + run..][..source.run];
+            let at = y * source.run_steps[0] + x * source.run_steps[1];
+            let (mut a, mut b) = (windows, panels);
+            for row in &mut a {
+                *row = &row[at..][..source.run];
             }
-            let mut b = panels;
-            for j in 0..NV {
-                b[j] = &panels[j][k..][..source.run];
+            for panel in &mut b {
+                *panel = &panel[k..][..source.run];
             }
-            s.mac(&mut acc, a, b);
+            s.mac(acc, a, b);
             k += source.run;
-        }
-    }
-    if let Some(residual) = &gemm.residual {
-        for i in 0..MR {
-            let row = &residual.data[(m + i) * residual.step + first * BLOCK..][..width * BLOCK];
-            let (row, _) = row.as_chunks::<BLOCK>();
-            for j in 0..NV {
-                acc[i][j] = s.add(acc[i][j], s.load(&row[j / S::PARTS], j % S::PARTS));
-            }
-        }
-    }
-    let (lo, hi) = (s.splat(columns.clamp.0), s.splat(columns.clamp.1));
-    for i in 0..MR {
-        let row = &mut out.row(columns.row + m + i)[columns.column + block * BLOCK..][..width * BLOCK];
-        let (row, _) = row.as_chunks_mut::<BLOCK>();
-        for j in 0..NV {
-            s.store(s.min(hi, s.max(lo, acc[i][j])), &mut row[j / S::PARTS], j % S::PARTS);
         }
     }
 }
