@@ -1,6 +1,6 @@
 //! The slow f64 interpreter of a graph: the oracle of every pass and of the self-check.
 //!
-//! It knows one loop per operator and no cleverness about graphs. Only convolutions ([`windowed`]) are arranged so that a large
+//! It knows one loop per operator and no cleverness about graphs. Only convolutions (`windowed`) are arranged so that a large
 //! network takes seconds instead of minutes.
 use crate::error::{Result, invalid};
 use crate::ir::verify::elements;

@@ -90,7 +90,7 @@ pub enum PoolKind {
 /// What a node does. `x` is its first input.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Op {
-    /// Inputs `x` [N,H,W,C], weights [kh,kw,C/groups,O] (constant), optionally bias [O] (constant), optionally a residual with
+    /// Inputs `x` `[N,H,W,C]`, weights `[kh,kw,C/groups,O]` (constant), optionally bias `[O]` (constant), optionally a residual with
     /// the output's shape (see `residual`). `groups == C` is a depthwise convolution (O = C * multiplier, channel `c * m + i`).
     /// `y = act(conv(pre(x)) + bias + residual)`, where `pre` is ReLU if `pre_relu`. Importers leave `act` at `None` unless the
     /// source fuses it, `pre_relu` and `residual` false.
@@ -108,7 +108,7 @@ pub enum Op {
         /// Applied last.
         act: Act,
     },
-    /// Inputs `x` [N,H,W,C], weights [kh,kw,O/groups,C] (constant), optionally bias [O] (constant). The gradient of `Conv`:
+    /// Inputs `x` `[N,H,W,C]`, weights `[kh,kw,O/groups,C]` (constant), optionally bias `[O]` (constant). The gradient of `Conv`:
     /// `y[oy,ox,o] = sum x[iy,ix,c] w[ky,kx,o,c]` with `oy = iy*sy + ky*dy - top`. The output's extent is that of the value.
     ConvTranspose {
         /// Window; `pads` are cut off the full output.
@@ -120,21 +120,21 @@ pub enum Op {
         /// Applied last.
         act: Act,
     },
-    /// `x` [.., K] times constant weights [K,N], optionally plus a constant bias [N].
+    /// `x` `[.., K]` times constant weights `[K,N]`, optionally plus a constant bias `[N]`.
     Dense {
         /// Whether input 2 is a bias.
         bias: bool,
         /// Applied last.
         act: Act,
     },
-    /// Inputs `x`, gamma, beta, mean, variance, each a constant [C]: `(x - mean) / sqrt(variance + epsilon) * gamma + beta` along `axis`.
+    /// Inputs `x`, gamma, beta, mean, variance, each a constant `[C]`: `(x - mean) / sqrt(variance + epsilon) * gamma + beta` along `axis`.
     BatchNorm {
         /// The channel axis of `x`.
         axis: usize,
         /// Added to the variance.
         epsilon: f32,
     },
-    /// Inputs `x`, scale [C], shift [C], constants: `x * scale + shift` along the last axis. Made by passes.
+    /// Inputs `x`, scale `[C]`, shift `[C]`, constants: `x * scale + shift` along the last axis. Made by passes.
     ScaleShift {
         /// Applied last.
         act: Act,
@@ -162,7 +162,7 @@ pub enum Op {
         /// Which.
         axis: usize,
     },
-    /// `x` [N,H,W,C]; optionally a residual that is added to the result (made by passes).
+    /// `x` `[N,H,W,C]`; optionally a residual that is added to the result (made by passes).
     Pool {
         /// What is taken.
         kind: PoolKind,

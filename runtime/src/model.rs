@@ -8,9 +8,10 @@ use sepal_format::record::Io;
 use sepal_format::{ModelView, Proof};
 use sepal_kernels::Isa;
 #[cfg(feature = "std")]
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
-/// A network in a verified file. It is shared freely among threads; each runs a [`Session`](crate::Session) of its own.
+/// A network in a verified file. It is shared freely among threads; each runs a [`Session`](crate::Session) of its own. A clone is
+/// of the same bytes, not a copy of them.
 ///
 /// ```no_run
 /// let model = sepal::Model::open("digits.sepal")?;
@@ -20,20 +21,20 @@ use std::path::Path;
 /// println!("{} bytes for an inference", model.arena_bytes(1));
 /// # Ok::<(), sepal::LoadError>(())
 /// ```
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Model<'a> {
     bytes: Bytes<'a>,
     proof: Proof,
     isa: Isa,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Bytes<'a> {
     Borrowed(&'a [u8]),
     #[cfg(feature = "std")]
-    Owned(AlignedBytes),
+    Owned(Arc<AlignedBytes>),
     #[cfg(feature = "std")]
-    Mapped(Map),
+    Mapped(Arc<Map>),
 }
 
 impl Bytes<'_> {
@@ -81,7 +82,7 @@ impl Model<'static> {
     /// # Errors
     /// See [`LoadError`].
     pub fn open(path: impl AsRef<Path>) -> Result<Self, LoadError> {
-        Self::of(Bytes::Mapped(Map::open(path.as_ref()).map_err(LoadError::Io)?))
+        Self::of(Bytes::Mapped(Arc::new(Map::open(path.as_ref()).map_err(LoadError::Io)?)))
     }
 
     /// As [`open`](Model::open), and reads all weights to compare them with their hash.
@@ -99,7 +100,7 @@ impl Model<'static> {
     /// # Errors
     /// See [`LoadError`].
     pub fn from_owned(bytes: AlignedBytes) -> Result<Self, LoadError> {
-        Self::of(Bytes::Owned(bytes))
+        Self::of(Bytes::Owned(Arc::new(bytes)))
     }
 }
 

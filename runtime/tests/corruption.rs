@@ -225,3 +225,25 @@ fn what_is_refused_and_why() {
         assert_eq!(got, want);
     }
 }
+
+#[test]
+fn outputs_of_another_batch_or_channel_count_are_refused() {
+    let steps = all_ops_builder().steps;
+    // A copy fits any target that is large enough.
+    for (s, _) in steps.iter().enumerate().filter(|(_, step)| step.op != sepal_format::op::Op::Copy as u32) {
+        // A channel more may fit the same blocks of weights; sixteen do not.
+        for (dim, more) in [(0, 1), (3, 16)] {
+            let got = refusal(|b| {
+                let mut wrong = b.tensors[b.steps[s].output as usize];
+                wrong.dims[dim] += more;
+                wrong.pixel = wrong.pixel.max(wrong.dims[3].next_multiple_of(16));
+                wrong.offset = b.tensor_bytes;
+                b.tensor_bytes += 1 << 16;
+                b.tensors.push(wrong);
+                b.steps[s].output = b.tensors.len() as u32 - 1;
+                b.steps[s].flags = 0;
+            });
+            assert_eq!(got, Some(FormatErrorKind::Step), "step {s}, dimension {dim}");
+        }
+    }
+}

@@ -171,3 +171,40 @@ fn a_network_of_nothing() {
     assert!(session.output(0).is_none());
     assert!(Session::in_arena(&model, &mut AlignedBytes::zeroed(0).unwrap()).is_ok());
 }
+
+#[test]
+fn the_verifier_and_the_kernels_agree_on_spans() {
+    for shape in [[1, 1, 1, 1], [1, 1, 1, 17], [2, 3, 4, 5], [1, 7, 7, 32], [3, 1, 1, 16]] {
+        for gap in 0..33 {
+            let [n, h, w, c] = shape;
+            let pixel = c + gap;
+            let kernels = sepal_kernels::view::span(sepal_kernels::Shape::new(n, h, w, c), pixel);
+            let format = sepal_format::layout::span((n * h * w) as u64, c as u64, pixel as u64);
+            assert_eq!(format, Some(kernels as u64), "{shape:?} {pixel}");
+        }
+    }
+    assert_eq!(sepal_format::layout::span(u64::MAX, 1, 2), None);
+}
+
+#[test]
+fn a_large_plan_is_verified_in_time() {
+    let mut b = Builder::default();
+    let act = ActivationParams { act: sepal_format::Act::RELU.record(), reserved: 0 };
+    // A quarter of the largest one; the time grows with the square.
+    let steps = sepal_format::limits::STEPS as u32 / 4;
+    // A chain whose tensors all stay alive.
+    for i in 0..=steps {
+        b.tensor(1, 1, 1, 1);
+        b.tensors[i as usize].first = i.saturating_sub(1);
+        b.tensors[i as usize].last = steps;
+    }
+    b.io(role::INPUT, 0, "x", &[]);
+    for i in 0..steps {
+        b.step(&act, &[i], i + 1, |_| ());
+    }
+    let file = AlignedBytes::copy(&b.file()).unwrap();
+    let start = std::time::Instant::now();
+    Model::from_bytes(&file).unwrap();
+    let took = start.elapsed();
+    assert!(took.as_secs() < 10, "{took:?}");
+}

@@ -1,6 +1,6 @@
 //! From the optimised graph to the file: lowering to steps, memory plan, packed weights.
 //!
-//! [`lower`] turns each node into steps over tensors that lie in buffers, [`memory`] gives every buffer a place in the arena,
+//! `lower` turns each node into steps over tensors that lie in buffers, `memory` gives every buffer a place in the arena,
 //! and [`emit`] writes the records. The order of everything follows the graph's, so the same source gives the same bytes.
 
 use crate::error::{Result, Unsupported, invalid};

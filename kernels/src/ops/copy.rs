@@ -9,7 +9,7 @@
 use super::activation::grain;
 use crate::par::{self, Parallel};
 
-/// Most nested loops of a [`Copy`].
+/// Most nested loops of a [`struct@Copy`].
 pub const DIMS: usize = 6;
 
 /// `out[sum of i_d * out_strides[d]] = in[sum of i_d * in_strides[d]]` over all `i` in `dims`; strides in floats.

@@ -35,7 +35,7 @@ pub(super) fn check(file: &File, inputs: usize) -> Result<()> {
                 continue;
             }
             let alive = t.first < now || (now == 0 && given(i));
-            let hit = alive && Memory::of(t).is_some_and(|m| m.meets(&writes));
+            let hit = alive && t.offset / 4 < writes.end && Memory::of(t).is_some_and(|m| m.meets(&writes));
             ensure_at(!hit, Overlap, s)?;
         }
     }

@@ -133,3 +133,45 @@ fn record(file: &File, io: &Io) -> Option<bool> {
     let begins = io.role != role::INPUT || t.first == 0;
     Some(dense && same && plain && begins)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Floats of a tensor with so many pixels, one by one.
+    fn floats(m: &Memory, pixels: u64) -> impl Iterator<Item = u64> {
+        let m = *m;
+        (0..pixels).flat_map(move |p| (0..m.lanes).map(move |l| m.start + p * m.pixel + l))
+    }
+
+    #[test]
+    fn memory_meets_as_its_floats_do() {
+        let mut apart = 0;
+        for pixel in [16, 48, 64] {
+            for (start_a, start_b) in [0, 16, 32, 48, 80, 112].into_iter().flat_map(|a| [0, 16, 32, 64, 96].map(|b| (a, b))) {
+                for (lanes_a, lanes_b) in [16, 32, 48].into_iter().flat_map(|a| [16, 32].map(|b| (a, b))) {
+                    if lanes_a > pixel || lanes_b > pixel {
+                        continue;
+                    }
+                    let make = |start, lanes, pixels| Memory { start, end: start + (pixels - 1) * pixel + lanes, pixel, lanes };
+                    for (pixels_a, pixels_b) in [(1, 1), (3, 3), (2, 5)] {
+                        let (a, b) = (make(start_a, lanes_a, pixels_a), make(start_b, lanes_b, pixels_b));
+                        let meets = floats(&a, pixels_a).any(|f| floats(&b, pixels_b).any(|g| f == g));
+                        // May say that two meet that do not, never the other way round.
+                        assert!(a.meets(&b) || !meets, "{a:?} {b:?}");
+                        assert_eq!(a.meets(&b), b.meets(&a));
+                        if pixels_a == pixels_b && start_a / pixel == start_b / pixel && (start_a % pixel) + lanes_a <= pixel {
+                            let inside = (start_b % pixel) + lanes_b <= pixel;
+                            assert!(!inside || a.meets(&b) == meets, "{a:?} {b:?}");
+                        }
+                        apart += u32::from(!a.meets(&b) && a.spans_meet(&b));
+                    }
+                }
+            }
+        }
+        assert!(apart > 20);
+        // Another pixel stride: no telling.
+        let (a, b) = (Memory { start: 0, end: 40, pixel: 32, lanes: 8 }, Memory { start: 16, end: 40, pixel: 16, lanes: 8 });
+        assert!(a.meets(&b));
+    }
+}
