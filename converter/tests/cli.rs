@@ -103,7 +103,7 @@ fn exit_codes() {
     fs::write(f.path("rubbish.onnx"), "rubbish").unwrap();
     fs::write(f.path("cut.keras"), &fixtures::MINI_XCEPTION_KERAS[..20_000]).unwrap();
     let sepal = fs::read(f.path("net.sepal")).unwrap();
-    fs::write(f.path("cut.sepal"), &sepal[..sepal.len() - 64]).unwrap();
+    fs::write(f.path("short.sepal"), &sepal[..sepal.len() - 64]).unwrap();
     f.ok(&["--version"]);
     f.ok(&["help", "convert"]);
     f.fails(1, &[]);
@@ -119,8 +119,8 @@ fn exit_codes() {
         f.fails(2, &["check", source]);
         f.fails(2, &["info", source]);
     }
-    f.fails(2, &["run", "cut.sepal", "--input", "seven.png"]);
-    f.fails(2, &["info", "cut.sepal"]);
+    f.fails(2, &["run", "short.sepal", "--input", "seven.png"]);
+    f.fails(2, &["info", "short.sepal"]);
     f.fails(2, &["convert", "net.keras", "--weights", "f16", "-o", "half.sepal"]);
     f.fails(2, &["convert", "net.keras", "--quantize", "int8", "--calibrate", ".", "-o", "byte.sepal"]);
     f.fails(2, &["convert", "net.keras", "--report", "r.html", "-o", "html.sepal"]);

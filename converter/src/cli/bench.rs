@@ -22,6 +22,7 @@ const HELP: &str = "\
 What is timed: copying the inputs in, running, reading the outputs. Inputs are
 pseudo-random, the same each time.
 `load` is opening the file and setting a session up; `first` is the first inference after it.
+A step's `ms` is its shortest; its `percent_of_peak` is null, since the peak is not measured yet.
 
 Examples:
   sepal bench model.sepal

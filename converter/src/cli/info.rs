@@ -90,10 +90,15 @@ fn provenance(model: &Model) -> Value {
     model.view().section(section::PROVENANCE).and_then(|b| serde_json::from_slice(b).ok()).unwrap_or(Value::Null)
 }
 
+/// The layout, or null where the source does not say.
+fn layout(port: &Port) -> Value {
+    if port.layout.is_empty() { Value::Null } else { port.layout.into() }
+}
+
 fn describe(path: &Path, model: &Model) -> Value {
     let sizes = Sizes::of(model);
     let provenance = provenance(model);
-    let port = |p: &Port| json!({ "name": p.name, "shape": p.dims, "layout": p.layout, "dtype": "f32" });
+    let port = |p: &Port| json!({ "name": p.name, "shape": p.dims, "layout": layout(p), "dtype": "f32" });
     let step = |(i, s): (usize, &StepInfo)| {
         json!({
             "index": i, "name": s.name, "kind": s.kind, "kernel": s.kernel,
