@@ -1,260 +1,362 @@
-//! The command as a user or a script meets it: what it prints, what it writes, and its exit codes.
+//! The `sepal` command as scripts see it: exit codes, files, fields.
 
-use sepal_fixtures as fixtures;
+use sepal_converter::data::npz::{Array, read_npz, write_npz};
 use serde_json::Value;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-/// A folder of a test's own with the mini-Xception and a picture in it; removed at the end.
+/// A folder of a test's own, removed afterwards.
 struct Folder(PathBuf);
 
 impl Folder {
-    fn new(test: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("sepal-cli-{test}-{}", std::process::id()));
-        let _ = fs::remove_dir_all(&path);
-        fs::create_dir_all(&path).unwrap();
-        fs::write(path.join("net.keras"), fixtures::MINI_XCEPTION_KERAS).unwrap();
-        fs::write(path.join("seven.png"), fixtures::DIGITS[7].png).unwrap();
-        fs::write(path.join("three.png"), fixtures::DIGITS[3].png).unwrap();
-        fs::write(path.join("labels.txt"), fixtures::LABELS.map(|l| format!("digit {l}")).join("\n")).unwrap();
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("sepal-cli-{name}-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&path);
+        std::fs::create_dir_all(&path).unwrap();
         Folder(path)
     }
-
-    /// With `net.sepal` converted.
-    fn converted(test: &str) -> Self {
-        let folder = Folder::new(test);
-        folder.ok(&["convert", "net.keras", "--no-verify"]);
-        folder
+    fn file(&self, name: &str, bytes: &[u8]) -> String {
+        std::fs::write(self.0.join(name), bytes).unwrap();
+        self.path(name)
     }
-
-    fn run(&self, args: &[&str]) -> Output {
-        Command::new(env!("CARGO_BIN_EXE_sepal")).args(args).current_dir(&self.0).output().unwrap()
+    fn path(&self, name: &str) -> String {
+        self.0.join(name).to_str().unwrap().to_string()
     }
-
-    /// Runs a command that must succeed and gives its standard output.
-    fn ok(&self, args: &[&str]) -> String {
-        let out = self.run(args);
-        assert!(out.status.success(), "{args:?}: {}", String::from_utf8_lossy(&out.stderr));
-        assert_eq!(String::from_utf8_lossy(&out.stderr), "", "{args:?}: progress only on a terminal");
-        String::from_utf8(out.stdout).unwrap()
-    }
-
-    /// Runs a command that must fail with a code and gives its standard error.
-    fn fails(&self, code: i32, args: &[&str]) -> String {
-        let out = self.run(args);
-        let text = String::from_utf8(out.stderr).unwrap();
-        assert_eq!(out.status.code(), Some(code), "{args:?}: {text}");
-        assert!(!text.contains("panicked"), "{args:?}: {text}");
-        text
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.join(name)
-    }
-
     fn names(&self) -> Vec<String> {
         let mut names: Vec<String> =
-            fs::read_dir(&self.0).unwrap().map(|e| e.unwrap().file_name().to_string_lossy().into_owned()).collect();
+            std::fs::read_dir(&self.0).unwrap().map(|e| e.unwrap().file_name().to_string_lossy().into_owned()).collect();
         names.sort();
         names
+    }
+    /// The mini-Xception, converted.
+    fn model(&self) -> String {
+        let source = self.file("digits.keras", sepal_fixtures::MINI_XCEPTION_KERAS);
+        ok(&["convert", &source, "--no-verify"]);
+        self.path("digits.sepal")
     }
 }
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
+        let _ = std::fs::remove_dir_all(&self.0);
     }
 }
 
-fn repository(path: &str) -> String {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path).to_string_lossy().into_owned()
+fn command(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sepal"));
+    command.args(args).stdin(Stdio::null()).env_remove("SEPAL_ISA");
+    command
+}
+
+fn sepal(args: &[&str]) -> Output {
+    command(args).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).expect("output is UTF-8")
+}
+
+/// Standard output of a command that must succeed.
+fn ok(args: &[&str]) -> String {
+    let out = sepal(args);
+    assert_eq!(out.status.code(), Some(0), "{args:?}: {}", text(&out.stderr));
+    text(&out.stdout)
+}
+
+/// Standard error of a command that must end with `code` and say why, on standard error only.
+fn fails(code: i32, args: &[&str]) -> String {
+    let out = sepal(args);
+    let why = text(&out.stderr);
+    assert_eq!(out.status.code(), Some(code), "{args:?}: {why}");
+    assert!(why.starts_with("error: ") && !why.contains("panicked"), "{args:?}: {why}");
+    assert_eq!(text(&out.stdout), "", "{args:?}");
+    why
+}
+
+fn fixtures() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures")
+}
+
+fn fixture(name: &str) -> String {
+    fixtures().join(name).to_str().unwrap().to_string()
+}
+
+fn keys(object: &Value) -> Vec<&str> {
+    let mut keys: Vec<&str> = object.as_object().unwrap().keys().map(String::as_str).collect();
+    keys.sort_unstable();
+    keys
 }
 
 #[test]
-fn convert_checks_itself_and_is_reproducible() {
-    let f = Folder::new("convert");
-    let text = f.ok(&["convert", "net.keras", "--explain", "--report", "report.json"]);
-    assert!(text.contains("19 of 19 folded") && text.contains("passed") && text.contains("block1_conv1_bn"), "{text}");
-    f.ok(&["convert", "net.keras", "-o", "again.sepal"]);
-    assert_eq!(fs::read(f.path("net.sepal")).unwrap(), fs::read(f.path("again.sepal")).unwrap());
-    let report: Value = serde_json::from_slice(&fs::read(f.path("report.json")).unwrap()).unwrap();
-    assert_eq!(report["batch_norms"].as_array().unwrap().len(), 19);
-    assert_eq!(report["batch_norms"][0]["folded"], true);
-    let want = ["again.sepal", "labels.txt", "net.keras", "net.sepal", "report.json", "seven.png", "three.png"];
-    assert_eq!(f.names(), want, "nothing else is left");
-}
-
-#[test]
-fn convert_refuses_to_overwrite() {
-    let f = Folder::new("force");
-    fs::write(f.path("net.sepal"), "mine").unwrap();
-    assert!(f.fails(4, &["convert", "net.keras"]).contains("--force"));
-    assert_eq!(fs::read(f.path("net.sepal")).unwrap(), b"mine");
-    f.ok(&["convert", "net.keras", "--force", "--no-verify"]);
-    assert!(fs::read(f.path("net.sepal")).unwrap().len() > 1000);
-    f.fails(1, &["convert", "net.keras", "-o", "net.keras", "--force"]);
-    assert_eq!(fs::read(f.path("net.keras")).unwrap(), fixtures::MINI_XCEPTION_KERAS);
-}
-
-#[test]
-fn exit_codes() {
-    let f = Folder::converted("codes");
-    fs::write(f.path("rubbish.onnx"), "rubbish").unwrap();
-    fs::write(f.path("cut.keras"), &fixtures::MINI_XCEPTION_KERAS[..20_000]).unwrap();
-    let sepal = fs::read(f.path("net.sepal")).unwrap();
-    fs::write(f.path("short.sepal"), &sepal[..sepal.len() - 64]).unwrap();
-    f.ok(&["--version"]);
-    f.ok(&["help", "convert"]);
-    f.fails(1, &[]);
-    f.fails(1, &["frobnicate"]);
-    f.fails(1, &["convert", "net.keras", "--input-shape", "1,x"]);
-    f.fails(1, &["run", "net.sepal", "--input", "labels.txt"]);
-    f.fails(1, &["run", "net.sepal", "--input", "nobody=seven.png"]);
-    f.fails(1, &["bench", "net.sepal", "--threads", "0"]);
-    f.fails(1, &["bench", "net.sepal", "--isa", "sse9"]);
-    f.fails(1, &["verify", "net.sepal"]);
-    for source in ["rubbish.onnx", "cut.keras"] {
-        f.fails(2, &["convert", source]);
-        f.fails(2, &["check", source]);
-        f.fails(2, &["info", source]);
+fn help_is_no_error_and_nonsense_is_usage() {
+    assert!(ok(&["--help"]).contains("Exit codes"));
+    assert!(ok(&["--version"]).starts_with("sepal "));
+    for command in ["convert", "check", "info", "run", "verify", "bench", "demo"] {
+        let help = ok(&[command, "--help"]);
+        assert!(help.contains("Usage: sepal"), "{command}");
+        assert!(help.lines().all(|l| l.chars().count() <= 120), "{command}: a line is too long");
     }
-    f.fails(2, &["run", "short.sepal", "--input", "seven.png"]);
-    f.fails(2, &["info", "short.sepal"]);
-    f.fails(2, &["convert", "net.keras", "--weights", "f16", "-o", "half.sepal"]);
-    f.fails(2, &["convert", "net.keras", "--quantize", "int8", "--calibrate", ".", "-o", "byte.sepal"]);
-    f.fails(2, &["convert", "net.keras", "--report", "r.html", "-o", "html.sepal"]);
-    fs::write(f.path("rubbish.png"), "rubbish").unwrap();
-    f.fails(2, &["run", "net.sepal", "--input", "rubbish.png"]);
-    f.fails(4, &["convert", "nobody.keras"]);
-    f.fails(4, &["convert", "net.keras", "-o", "no/such/folder/net.sepal", "--no-verify"]);
-    f.fails(4, &["bench", "nobody.sepal"]);
-    assert!(!f.names().iter().any(|n| n.contains("tmp") || n.contains("half")), "{:?}", f.names());
-}
-
-#[test]
-fn check_says_yes() {
-    let f = Folder::new("check");
-    assert!(f.ok(&["check", "net.keras"]).contains("fully supported"));
-    assert!(!f.path("net.sepal").exists());
-}
-
-#[test]
-fn info_of_source_and_of_file_agree() {
-    let f = Folder::converted("info");
-    let text = f.ok(&["info", "net.keras"]);
-    for line in ["27,736 trainable parameters before folding", "19 of 19 batch norms folded", "27,112 parameters after"] {
-        assert!(text.contains(line), "{line}: {text}");
+    for args in [&["frobnicate"][..], &["convert"], &["run", "m.sepal"], &["bench", "m.sepal", "--threads", "0"]] {
+        fails(1, args);
     }
-    let json = |name| -> Value { serde_json::from_str(&f.ok(&["info", name, "--json"])).unwrap() };
-    let (mut of_source, of_file) = (json("net.keras"), json("net.sepal"));
-    assert_eq!(of_file["parameters"]["after_folding"], 27_112);
-    assert_eq!(of_file["file_bytes"], fs::metadata(f.path("net.sepal")).unwrap().len());
-    let macs: u64 = of_file["steps"].as_array().unwrap().iter().map(|s| s["macs"].as_u64().unwrap()).sum();
-    assert_eq!(of_file["macs"], macs, "the steps' MACs add up to the plan's");
-    of_source["file"] = of_file["file"].clone();
-    assert_eq!(of_source, of_file);
+    assert_eq!(sepal(&[]).status.code(), Some(1));
 }
 
 #[test]
-fn run_reads_pictures_and_writes_arrays() {
-    let f = Folder::converted("run");
-    let text = f.ok(&["run", "net.sepal", "--input", "seven.png", "--top", "1", "--labels", "labels.txt", "--output", "one.npz"]);
-    assert!(text.contains("digit 7"), "{text}");
-    f.ok(&["run", "net.sepal", "--input", "seven.png", "--input", "three.png", "--output", "two.npz"]);
-    let read = |name: &str| sepal_converter::data::npz::read_npz(&f.path(name)).unwrap();
-    let (one, two) = (read("one.npz"), read("two.npz"));
-    assert_eq!(one.keys().collect::<Vec<_>>(), ["classes"]);
-    assert_eq!(two.keys().collect::<Vec<_>>(), ["y0_0", "y1_0"]);
-    assert_eq!(one["classes"], two["y0_0"]);
-    assert_eq!(one["classes"].shape, [1, 10]);
-    for other in [["--threads", "3"], ["--isa", "scalar"]] {
-        f.ok(&[&["run", "net.sepal", "--input", "seven.png", "--output", "other.npz"], &other[..]].concat());
-        assert_eq!(read("other.npz"), one, "the same bits with {other:?}");
+fn convert_writes_beside_the_source_and_replaces_only_by_force() {
+    let folder = Folder::new("convert");
+    let source = folder.file("digits.keras", sepal_fixtures::MINI_XCEPTION_KERAS);
+    let said = ok(&["convert", &source, "--explain"]);
+    assert!(said.contains("19 of 19 folded") && said.contains("self-check"), "{said}");
+    let target = folder.path("digits.sepal");
+    let first = std::fs::read(&target).unwrap();
+    assert_eq!(folder.names(), ["digits.keras", "digits.sepal"]);
+
+    std::fs::write(&target, b"mine").unwrap();
+    assert!(fails(4, &["convert", &source]).contains("--force"));
+    assert_eq!(std::fs::read(&target).unwrap(), b"mine");
+    ok(&["convert", &source, "--force"]);
+    assert!(std::fs::read(&target).unwrap() == first, "the same bytes every time");
+
+    let (other, report) = (folder.path("other.sepal"), folder.path("folds.json"));
+    ok(&["convert", &source, "-o", &other, "--report", &report, "--no-verify"]);
+    assert!(std::fs::read(&other).unwrap() == first, "the self-check leaves no trace");
+    let report: Value = serde_json::from_slice(&std::fs::read(&report).unwrap()).unwrap();
+    assert!(report.is_object() || report.is_array());
+
+    fails(1, &["convert", &source, "-o", &source, "--force"]);
+    assert!(std::fs::read(&source).unwrap() == sepal_fixtures::MINI_XCEPTION_KERAS);
+}
+
+#[test]
+fn a_failed_conversion_leaves_nothing() {
+    let folder = Folder::new("fail");
+    let whole = folder.file("whole.keras", sepal_fixtures::MINI_XCEPTION_KERAS);
+    let half = folder.file("half.keras", &sepal_fixtures::MINI_XCEPTION_KERAS[..200_000]);
+    let empty = folder.file("empty.onnx", b"");
+    let noise = folder.file("noise.h5", b"not a network, and not for a long time yet");
+    let before = folder.names();
+    for source in [&half, &empty, &noise] {
+        fails(2, &["convert", source]);
+        fails(2, &["check", source]);
+        fails(2, &["info", source]);
     }
+    let missing = folder.path("missing.keras");
+    for command in ["convert", "check", "info"] {
+        fails(4, &[command, &missing]);
+    }
+    fails(4, &["convert", &whole, "--no-verify", "-o", &folder.path("no/such/folder.sepal")]);
+    fails(4, &["convert", &whole, "--no-verify", "--force", "-o", folder.0.to_str().unwrap()]);
+    fails(2, &["convert", &whole, "--weights", "f16"]);
+    assert_eq!(folder.names(), before);
+}
+
+/// A field of a protocol buffer: bytes under a tag.
+fn field(tag: u8, bytes: &[u8]) -> Vec<u8> {
+    assert!(bytes.len() < 1 << 14);
+    let n = bytes.len();
+    let mut out = vec![tag << 3 | 2, (n & 0x7f) as u8 | 0x80, (n >> 7) as u8];
+    out.extend_from_slice(bytes);
+    out
+}
+
+/// An ONNX network of a chain of nodes (name, operator) on a 1x4 input.
+fn chain(nodes: &[(&str, &str)]) -> Vec<u8> {
+    let dims = [field(1, &[8, 1]), field(1, &[8, 4])].concat();
+    let typed = field(2, &field(1, &[vec![8, 1], field(2, &dims)].concat()));
+    let value = |name: &str| [field(1, name.as_bytes()), typed.clone()].concat();
+    let mut graph = Vec::new();
+    let mut from = "x".to_string();
+    for (name, op) in nodes {
+        let to = format!("{name}_out");
+        let node = [field(1, from.as_bytes()), field(2, to.as_bytes()), field(3, name.as_bytes()), field(4, op.as_bytes())];
+        graph.extend(field(1, &node.concat()));
+        from = to;
+    }
+    graph.extend([field(2, b"chain"), field(11, &value("x")), field(12, &value(&from))].concat());
+    [vec![8, 8], field(7, &graph), field(8, &[16, 13])].concat()
+}
+
+#[test]
+fn everything_unsupported_is_listed_at_once() {
+    let folder = Folder::new("unsupported");
+    let good = folder.file("good.onnx", &chain(&[("first", "Relu"), ("second", "Sigmoid")]));
+    assert!(ok(&["check", &good]).contains("fully supported"));
+    let bad = folder.file("bad.onnx", &chain(&[("alpha", "LSTM"), ("good", "Relu"), ("beta", "Einsum"), ("gamma", "NonZero")]));
+    for command in ["check", "convert"] {
+        let why = fails(2, &[command, &bad]);
+        for word in ["alpha", "LSTM", "beta", "Einsum", "gamma", "NonZero"] {
+            assert!(why.contains(word), "{command}: {word} is missing in {why}");
+        }
+        assert!(why.contains("3 things"), "{why}");
+    }
+    assert_eq!(folder.names(), ["bad.onnx", "good.onnx"]);
+}
+
+#[test]
+fn info_says_the_same_of_a_source_and_its_file() {
+    let folder = Folder::new("info");
+    let model = folder.model();
+    let json = |path: &str| -> Value { serde_json::from_str(&ok(&["info", path, "--json"])).unwrap() };
+    let (mut of_model, mut of_source) = (json(&model), json(&folder.path("digits.keras")));
+    assert_eq!(of_model["inputs"][0]["shape"], serde_json::json!([1, 32, 32, 1]));
+    assert_eq!(of_model["outputs"][0]["shape"], serde_json::json!([1, 10]));
+    for field in ["schema", "macs", "weights_bytes", "arena_bytes", "file_bytes"] {
+        assert!(of_model[field].as_u64().unwrap() > 0, "{field}");
+    }
+    assert!(!of_model["steps"].as_array().unwrap().is_empty());
+    of_model["file"].take();
+    of_source["file"].take();
+    assert_eq!(of_model, of_source);
+    for path in [&model, &folder.path("digits.keras")] {
+        assert!(ok(&["info", path]).contains("1x32x32x1"));
+    }
+}
+
+#[test]
+fn arrays_go_in_and_come_out_by_name_or_number() {
+    let folder = Folder::new("arrays");
+    let model = folder.model();
+    let golden = fixture("golden/mini_xception.npz");
+    let stored = read_npz(golden.as_ref()).unwrap();
+    let out = folder.path("out.npz");
+    let names = |path: &str| read_npz(path.as_ref()).unwrap().into_keys().collect::<Vec<String>>();
+
+    ok(&["run", &model, "--input", &golden, "--output", &out]);
+    let got = read_npz(out.as_ref()).unwrap();
+    assert_eq!(names(&out), ["y0_0", "y1_0", "y2_0"]);
+    for (name, y) in &got {
+        let want = &stored[name];
+        assert_eq!(y.shape, want.shape);
+        assert!(y.values.iter().zip(&want.values).all(|(a, b)| (a - b).abs() < 1e-5), "{name}");
+    }
+
+    let info: Value = serde_json::from_str(&ok(&["info", &model, "--json"])).unwrap();
+    let (input, output) = (info["inputs"][0]["name"].as_str().unwrap(), info["outputs"][0]["name"].as_str().unwrap());
+    let write = |name: &str, key: &str, shape: &[usize]| {
+        let array = Array { shape: shape.to_vec(), values: stored["x0"].values.clone() };
+        write_npz(folder.path(name).as_ref(), &[(key.to_string(), array)]).unwrap();
+        folder.path(name)
+    };
+    let (named, single) = (write("named.npz", input, &[1, 32, 32, 1]), write("single.npz", "whatever", &[32, 32, 1]));
+    for source in [named, format!("{input}={single}"), single.clone()] {
+        ok(&["run", &model, "--input", &source, "--output", &out]);
+        assert_eq!(names(&out), [output]);
+        assert_eq!(read_npz(out.as_ref()).unwrap()[output].values, got["y0_0"].values);
+    }
+
+    std::fs::remove_file(&out).unwrap();
+    let shaped = write("shaped.npz", input, &[1, 1024]);
+    fails(2, &["run", &model, "--input", &shaped, "--output", &out]);
+    fails(4, &["run", &model, "--input", &folder.path("missing.npz"), "--output", &out]);
+    assert!(!Path::new(&out).exists());
+    fails(4, &["run", &model, "--input", &single, "--output", &folder.path("no/such/out.npz")]);
+    fails(4, &["run", &folder.path("missing.sepal"), "--input", &single]);
+    fails(2, &["run", &single, "--input", &single]);
+}
+
+#[test]
+fn pictures_are_read_and_labelled() {
+    let folder = Folder::new("pictures");
+    let model = folder.model();
+    let words: Vec<String> = (0..10).map(|i| format!("word{i}")).collect();
+    let labels = folder.file("labels.txt", words.join("\n").as_bytes());
+    for digit in sepal_fixtures::DIGITS {
+        let png = folder.file("digit.png", digit.png);
+        let said = ok(&["run", &model, "--input", &png, "--top", "2", "--labels", &labels]);
+        assert_eq!(said.lines().count(), 2, "{said}");
+        assert!(said.lines().next().unwrap().ends_with(&words[digit.label]), "{said}");
+    }
+    let broken = folder.file("broken.png", &sepal_fixtures::DIGITS[0].png[..100]);
+    fails(2, &["run", &model, "--input", &broken]);
+    fails(1, &["run", &model, "--input", &broken, "--labels", &labels]);
 }
 
 #[test]
 fn verify_tells_right_from_wrong() {
-    let f = Folder::converted("verify");
-    let golden = repository("fixtures/golden/mini_xception.npz");
-    assert!(f.ok(&["verify", "net.sepal", "--golden", &golden]).contains("within"));
-    assert!(f.fails(3, &["verify", "net.sepal", "--golden", &golden, "--atol", "0", "--rtol", "0"]).contains("y0_0"));
+    let folder = Folder::new("verify");
+    let model = folder.model();
+    let golden = fixture("golden/mini_xception.npz");
+    ok(&["verify", &model, "--golden", &golden]);
+    ok(&["verify", &model, "--index", &fixture("models.json"), "--name", "mini_xception.keras", "--threads", "2"]);
+    let wrong = sepal(&["verify", &model, "--golden", &golden, "--atol", "0", "--rtol", "0"]);
+    assert_eq!(wrong.status.code(), Some(3), "{}", text(&wrong.stderr));
+    fails(2, &["verify", &model, "--index", &fixture("models.json"), "--name", "nobody"]);
+    fails(4, &["verify", &model, "--golden", &folder.path("missing.npz")]);
+    fails(1, &["verify", &model]);
 
-    // What `run` makes of the same file's inputs is what `verify` expects.
-    f.ok(&["run", "net.sepal", "--input", &golden, "--output", "got.npz"]);
-    let mut arrays = sepal_converter::data::npz::read_npz(golden.as_ref()).unwrap();
-    arrays.extend(sepal_converter::data::npz::read_npz(&f.path("got.npz")).unwrap());
-    let list: Vec<_> = arrays.clone().into_iter().collect();
-    sepal_converter::data::npz::write_npz(&f.path("own.npz"), &list).unwrap();
-    f.ok(&["verify", "net.sepal", "--golden", "own.npz", "--atol", "0", "--rtol", "0"]);
-
-    let index = r#"{"models": [{"name": "net", "format": "keras", "golden": "own.npz", "outputs": [{}],
-        "tolerance": {"max_abs": [1e-9], "log_max_abs": 1e-9}}]}"#;
-    fs::write(f.path("models.json"), index).unwrap();
-    f.ok(&["verify", "net.sepal", "--index", "models.json", "--name", "net"]);
-    f.fails(3, &["verify", "net.sepal", "--golden", &golden, "--index", "models.json", "--name", "net"]);
-    f.fails(2, &["verify", "net.sepal", "--index", "models.json", "--name", "nobody"]);
-
-    // A flipped bit of a weight: found by the hash, whatever the outputs are.
-    let mut bytes = fs::read(f.path("net.sepal")).unwrap();
-    let last = bytes.len() - 5000;
-    bytes[last] ^= 1;
-    fs::write(f.path("flipped.sepal"), bytes).unwrap();
-    f.fails(2, &["verify", "flipped.sepal", "--golden", &golden]);
+    let mut bytes = std::fs::read(&model).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    let damaged = folder.file("damaged.sepal", &bytes);
+    fails(2, &["verify", &damaged, "--golden", &golden]);
+    let cut = folder.file("cut.sepal", &bytes[..bytes.len() / 2]);
+    fails(2, &["info", &cut]);
 }
 
 #[test]
-fn bench_prints_one_object_a_line_with_the_fields_of_the_contract() {
-    let f = Folder::converted("bench");
-    let text = f.ok(&["bench", "net.sepal", "--threads", "1,2", "--runs", "4", "--profile", "--json", "--trace", "trace.json"]);
-    let objects: Vec<Value> = text.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
-    assert_eq!(objects.iter().map(|o| o["threads"].as_u64().unwrap()).collect::<Vec<_>>(), [1, 2]);
-    let keys = |v: &Value| {
-        let mut keys: Vec<String> = v.as_object().unwrap().keys().cloned().collect();
-        keys.sort();
-        keys.join(" ")
-    };
-    for o in &objects {
-        assert_eq!(
-            keys(o),
-            "allocations arena_bytes first_ms isa load_ms macs max mean median min model p90 p99 runs schema steps threads \
-             times_ms warmup weights_bytes"
-        );
-        assert_eq!(keys(&o["steps"][0]), "bytes gflops index kernel kind macs ms name percent_of_peak");
-        assert_eq!(o["times_ms"].as_array().unwrap().len(), 4);
-        assert_eq!(o["allocations"], 0, "no heap calls in the timed runs");
+fn bench_prints_the_promised_fields_one_object_a_line() {
+    let folder = Folder::new("bench");
+    let model = folder.model();
+    let said = ok(&["bench", &model, "--threads", "1,2", "--warmup", "1", "--runs", "5", "--json", "--profile"]);
+    let lines: Vec<Value> = said.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    assert_eq!(lines.len(), 2);
+    let mut want = vec![
+        "schema",
+        "model",
+        "isa",
+        "threads",
+        "warmup",
+        "runs",
+        "load_ms",
+        "first_ms",
+        "min",
+        "median",
+        "mean",
+        "p90",
+        "p99",
+        "max",
+        "times_ms",
+        "macs",
+        "arena_bytes",
+        "weights_bytes",
+        "allocations",
+        "steps",
+    ];
+    want.sort_unstable();
+    for (object, threads) in lines.iter().zip([1, 2]) {
+        assert_eq!(keys(object), want);
+        assert_eq!((&object["threads"], &object["runs"]), (&threads.into(), &5.into()));
+        assert_eq!(object["times_ms"].as_array().unwrap().len(), 5);
+        assert_eq!(object["allocations"], 0);
+        let steps = object["steps"].as_array().unwrap();
+        assert!(!steps.is_empty());
+        let mut fields = ["index", "name", "kind", "kernel", "ms", "macs", "bytes", "gflops", "percent_of_peak"];
+        fields.sort_unstable();
+        assert_eq!(keys(&steps[0]), fields);
     }
-    let trace: Value = serde_json::from_slice(&fs::read(f.path("trace.json")).unwrap()).unwrap();
-    assert!(trace["traceEvents"].as_array().unwrap().len() > 20);
-    let csv = f.ok(&["bench", "net.sepal", "--runs", "2", "--csv"]);
-    let columns: Vec<usize> = csv.lines().map(|l| l.split(',').count()).collect();
-    assert_eq!(columns, [17, 17]);
-    assert!(f.ok(&["bench", "net.sepal", "--runs", "2"]).contains("median"));
+    let plain = ok(&["bench", &model, "--runs", "2", "--json", "--isa", "scalar"]);
+    let plain: Value = serde_json::from_str(plain.trim()).unwrap();
+    assert_eq!((plain.get("steps"), &plain["isa"]), (None, &"scalar".into()));
+    assert!(ok(&["bench", &model, "--runs", "2", "--csv"]).lines().count() >= 2);
+    ok(&["bench", &model, "--runs", "2", "--profile"]);
+    fails(1, &["bench", &model, "--isa", "abacus"]);
 }
 
 #[test]
-fn demo_recognises_every_digit() {
-    let f = Folder::new("demo");
-    let text = f.ok(&["demo"]);
-    for line in ["10 pictures, 10 right", "19 of 19 folded", "heap calls  0 "] {
-        assert!(text.contains(line), "{line}: {text}");
-    }
-    assert!(!text.contains('\x1b'), "no colours where there is no terminal");
+fn demo_reads_the_pictures() {
+    let said = ok(&["demo", "--plain"]);
+    assert!(said.contains("10 pictures, 10 right"), "{said}");
 }
 
 #[test]
 fn a_reader_that_goes_away_is_no_error() {
-    let f = Folder::converted("pipe");
-    let mut child = Command::new(env!("CARGO_BIN_EXE_sepal"))
-        .args(["info", "net.sepal"])
-        .current_dir(&f.0)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    drop(child.stdout.take());
-    let out = child.wait_with_output().unwrap();
-    assert_eq!(String::from_utf8_lossy(&out.stderr), "");
-    assert_eq!(out.status.code(), Some(0));
+    let folder = Folder::new("pipe");
+    let model = folder.model();
+    for args in [&["info", &model][..], &["info", &model, "--json"], &["demo", "--plain"], &["--help"]] {
+        let mut child = command(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        drop(child.stdout.take());
+        let out = child.wait_with_output().unwrap();
+        let why = text(&out.stderr);
+        assert!(!why.contains("panicked") && out.status.code() == Some(0), "{args:?}: {:?} {why}", out.status);
+    }
 }

@@ -1,0 +1,170 @@
+//! What the command promises beyond its grammar: the same bytes from one source, the same bits with every instruction set and
+//! number of threads, an exit code for every mistake, tolerances by an index.
+
+use sepal_fixtures as fixtures;
+use serde_json::Value;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// A folder of a test's own with the mini-Xception and a picture in it; removed at the end.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(test: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("sepal-promises-{test}-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&path);
+        fs::create_dir_all(&path).unwrap();
+        fs::write(path.join("net.keras"), fixtures::MINI_XCEPTION_KERAS).unwrap();
+        fs::write(path.join("seven.png"), fixtures::DIGITS[7].png).unwrap();
+        fs::write(path.join("three.png"), fixtures::DIGITS[3].png).unwrap();
+        fs::write(path.join("labels.txt"), fixtures::LABELS.map(|l| format!("digit {l}")).join("\n")).unwrap();
+        Folder(path)
+    }
+
+    /// With `net.sepal` converted.
+    fn converted(test: &str) -> Self {
+        let folder = Folder::new(test);
+        folder.ok(&["convert", "net.keras", "--no-verify"]);
+        folder
+    }
+
+    fn run(&self, args: &[&str]) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_sepal")).args(args).current_dir(&self.0).output().unwrap()
+    }
+
+    /// Runs a command that must succeed and gives its standard output.
+    fn ok(&self, args: &[&str]) -> String {
+        let out = self.run(args);
+        assert!(out.status.success(), "{args:?}: {}", String::from_utf8_lossy(&out.stderr));
+        assert_eq!(String::from_utf8_lossy(&out.stderr), "", "{args:?}: progress only on a terminal");
+        String::from_utf8(out.stdout).unwrap()
+    }
+
+    /// Runs a command that must fail with a code and gives its standard error.
+    fn fails(&self, code: i32, args: &[&str]) -> String {
+        let out = self.run(args);
+        let text = String::from_utf8(out.stderr).unwrap();
+        assert_eq!(out.status.code(), Some(code), "{args:?}: {text}");
+        assert!(!text.contains("panicked"), "{args:?}: {text}");
+        text
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    fn names(&self) -> Vec<String> {
+        let mut names: Vec<String> =
+            fs::read_dir(&self.0).unwrap().map(|e| e.unwrap().file_name().to_string_lossy().into_owned()).collect();
+        names.sort();
+        names
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn repository(path: &str) -> String {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path).to_string_lossy().into_owned()
+}
+
+#[test]
+fn convert_checks_itself_and_is_reproducible() {
+    let f = Folder::new("convert");
+    let text = f.ok(&["convert", "net.keras", "--explain", "--report", "report.json"]);
+    assert!(text.contains("19 of 19 folded") && text.contains("passed") && text.contains("block1_conv1_bn"), "{text}");
+    f.ok(&["convert", "net.keras", "-o", "again.sepal"]);
+    assert_eq!(fs::read(f.path("net.sepal")).unwrap(), fs::read(f.path("again.sepal")).unwrap());
+    let report: Value = serde_json::from_slice(&fs::read(f.path("report.json")).unwrap()).unwrap();
+    assert_eq!(report["batch_norms"].as_array().unwrap().len(), 19);
+    assert_eq!(report["batch_norms"][0]["folded"], true);
+    let want = ["again.sepal", "labels.txt", "net.keras", "net.sepal", "report.json", "seven.png", "three.png"];
+    assert_eq!(f.names(), want, "nothing else is left");
+}
+
+#[test]
+fn exit_codes() {
+    let f = Folder::converted("codes");
+    fs::write(f.path("rubbish.onnx"), "rubbish").unwrap();
+    fs::write(f.path("cut.keras"), &fixtures::MINI_XCEPTION_KERAS[..20_000]).unwrap();
+    let sepal = fs::read(f.path("net.sepal")).unwrap();
+    fs::write(f.path("short.sepal"), &sepal[..sepal.len() - 64]).unwrap();
+    f.ok(&["--version"]);
+    f.ok(&["help", "convert"]);
+    f.fails(1, &[]);
+    f.fails(1, &["frobnicate"]);
+    f.fails(1, &["convert", "net.keras", "--input-shape", "1,x"]);
+    f.fails(1, &["run", "net.sepal", "--input", "labels.txt"]);
+    f.fails(1, &["run", "net.sepal", "--input", "nobody=seven.png"]);
+    f.fails(1, &["bench", "net.sepal", "--threads", "0"]);
+    f.fails(1, &["bench", "net.sepal", "--isa", "sse9"]);
+    f.fails(1, &["verify", "net.sepal"]);
+    for source in ["rubbish.onnx", "cut.keras"] {
+        f.fails(2, &["convert", source]);
+        f.fails(2, &["check", source]);
+        f.fails(2, &["info", source]);
+    }
+    f.fails(2, &["run", "short.sepal", "--input", "seven.png"]);
+    f.fails(2, &["info", "short.sepal"]);
+    f.fails(2, &["convert", "net.keras", "--weights", "f16", "-o", "half.sepal"]);
+    f.fails(2, &["convert", "net.keras", "--quantize", "int8", "--calibrate", ".", "-o", "byte.sepal"]);
+    f.fails(2, &["convert", "net.keras", "--report", "r.html", "-o", "html.sepal"]);
+    fs::write(f.path("rubbish.png"), "rubbish").unwrap();
+    f.fails(2, &["run", "net.sepal", "--input", "rubbish.png"]);
+    f.fails(4, &["convert", "nobody.keras"]);
+    f.fails(4, &["convert", "net.keras", "-o", "no/such/folder/net.sepal", "--no-verify"]);
+    f.fails(4, &["bench", "nobody.sepal"]);
+    assert!(!f.names().iter().any(|n| n.contains("tmp") || n.contains("half")), "{:?}", f.names());
+}
+
+#[test]
+fn outputs_have_the_same_bits_however_they_are_computed() {
+    let f = Folder::converted("run");
+    let text = f.ok(&["run", "net.sepal", "--input", "seven.png", "--top", "1", "--labels", "labels.txt", "--output", "one.npz"]);
+    assert!(text.contains("digit 7"), "{text}");
+    f.ok(&["run", "net.sepal", "--input", "seven.png", "--input", "three.png", "--output", "two.npz"]);
+    let read = |name: &str| sepal_converter::data::npz::read_npz(&f.path(name)).unwrap();
+    let (one, two) = (read("one.npz"), read("two.npz"));
+    assert_eq!(one.keys().collect::<Vec<_>>(), ["classes"]);
+    assert_eq!(two.keys().collect::<Vec<_>>(), ["y0_0", "y1_0"]);
+    assert_eq!(one["classes"], two["y0_0"]);
+    assert_eq!(one["classes"].shape, [1, 10]);
+    for other in [["--threads", "3"], ["--isa", "scalar"]] {
+        f.ok(&[&["run", "net.sepal", "--input", "seven.png", "--output", "other.npz"], &other[..]].concat());
+        assert_eq!(read("other.npz"), one, "the same bits with {other:?}");
+    }
+}
+
+#[test]
+fn verify_holds_to_an_index_and_to_the_hash() {
+    let f = Folder::converted("verify");
+    let golden = repository("fixtures/golden/mini_xception.npz");
+    assert!(f.ok(&["verify", "net.sepal", "--golden", &golden]).contains("within"));
+    assert!(f.fails(3, &["verify", "net.sepal", "--golden", &golden, "--atol", "0", "--rtol", "0"]).contains("y0_0"));
+
+    // What `run` makes of the same file's inputs is what `verify` expects.
+    f.ok(&["run", "net.sepal", "--input", &golden, "--output", "got.npz"]);
+    let mut arrays = sepal_converter::data::npz::read_npz(golden.as_ref()).unwrap();
+    arrays.extend(sepal_converter::data::npz::read_npz(&f.path("got.npz")).unwrap());
+    let list: Vec<_> = arrays.clone().into_iter().collect();
+    sepal_converter::data::npz::write_npz(&f.path("own.npz"), &list).unwrap();
+    f.ok(&["verify", "net.sepal", "--golden", "own.npz", "--atol", "0", "--rtol", "0"]);
+
+    let index = r#"{"models": [{"name": "net", "format": "keras", "golden": "own.npz", "outputs": [{}],
+        "tolerance": {"max_abs": [1e-9], "log_max_abs": 1e-9}}]}"#;
+    fs::write(f.path("models.json"), index).unwrap();
+    f.ok(&["verify", "net.sepal", "--index", "models.json", "--name", "net"]);
+    f.fails(3, &["verify", "net.sepal", "--golden", &golden, "--index", "models.json", "--name", "net"]);
+    f.fails(2, &["verify", "net.sepal", "--index", "models.json", "--name", "nobody"]);
+
+    // A flipped bit of a weight: found by the hash, whatever the outputs are.
+    let mut bytes = fs::read(f.path("net.sepal")).unwrap();
+    let last = bytes.len() - 5000;
+    bytes[last] ^= 1;
+    fs::write(f.path("flipped.sepal"), bytes).unwrap();
+    f.fails(2, &["verify", "flipped.sepal", "--golden", &golden]);
+}
