@@ -100,34 +100,81 @@ impl<'a> Gemm<'a> {
     }
 }
 
+/// The chunks of a tile that are over: in memory, since the inner loop needs all registers.
+struct Chunks {
+    /// The sum of all chunks but the current one.
+    sum: [Block; MAX_BLOCKS],
+    /// The one that has just ended.
+    ended: [Block; MAX_BLOCKS],
+}
+
+/// Most blocks of a tile: 6 pixels x 4 panels.
+const MAX_BLOCKS: usize = 24;
+
+impl Chunks {
+    /// Adds the chunk that has ended to the sum, which it becomes if it is the first, and leaves zeros for the next. Not a part
+    /// of the tile's code, which has no registers to spare for it.
+    #[cold]
+    #[inline(never)]
+    fn end(&mut self, blocks: usize, first: bool) {
+        for (sum, ended) in self.sum[..blocks].as_flattened_mut().iter_mut().zip(self.ended.as_flattened_mut()) {
+            *sum = if first { *ended } else { *sum + *ended };
+            *ended = 0.0;
+        }
+    }
+}
+
+/// One tile as a function of its own: inlined into one, the tiles and what surrounds them keep constants in registers, and an
+/// AVX2 tile, which needs 15 of 16, an accumulator in memory (measured: half the speed).
+struct Call<'a, const MR: usize, const NB: usize, const NV: usize> {
+    tile: &'a Tile<'a>,
+    offsets: &'a [usize],
+    panels: [&'a [Block]; NB],
+    block: usize,
+    m: usize,
+    out: &'a mut [f32],
+    chunks: &'a mut Chunks,
+}
+
+impl<const MR: usize, const NB: usize, const NV: usize> Kernel for Call<'_, MR, NB, NV> {
+    type Out = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Call { tile, offsets, panels, block, m, out, chunks } = self;
+        tile.run::<S, MR, NB, NV>(s, offsets, panels, block, m, block * BLOCK, out, chunks);
+    }
+}
+
 /// What a tile needs besides its place.
-struct Tile<'a, S: Simd> {
-    s: S,
+struct Tile<'a> {
     a: &'a [f32],
     segments: Segments,
     bias: &'a [Block],
-    lo: S::V,
-    hi: S::V,
+    lo: f32,
+    hi: f32,
     residual: Option<(&'a [f32], usize)>,
     out_pixel: usize,
     /// Channels that may be written from the tile's first one on.
     room: usize,
 }
 
-impl<S: Simd> Tile<'_, S> {
+impl Tile<'_> {
     /// Computes `MR` pixels x `NV` vectors at `out`; pixel i is `offsets[i]` into A; `channel` is the tile's first channel and
     /// `m` its first pixel in the residual.
     #[inline(always)]
-    fn run<const MR: usize, const NB: usize, const NV: usize>(
+    fn run<S: Simd, const MR: usize, const NB: usize, const NV: usize>(
         &self,
+        s: S,
         offsets: &[usize],
         panels: [&[Block]; NB],
         block: usize,
         m: usize,
         channel: usize,
         out: &mut [f32],
+        chunks: &mut Chunks,
     ) {
-        let Tile { s, a, segments, .. } = *self;
+        let Tile { a, segments, .. } = *self;
         let mut acc = [[s.splat(0.0); NV]; MR];
         let bias = &self.bias[block..][..NB];
         for j in 0..NV {
@@ -137,8 +184,6 @@ impl<S: Simd> Tile<'_, S> {
             }
         }
         let offsets = &offsets[..MR];
-        // `sum` holds the chunks that are over; the first one is taken as it is.
-        let mut sum = acc;
         let (mut k, mut chunk_end) = (0, CHUNK);
         for sy in 0..segments.ny {
             for sx in 0..segments.nx {
@@ -146,9 +191,16 @@ impl<S: Simd> Tile<'_, S> {
                 let mut left = segments.len;
                 while left > 0 {
                     if k == chunk_end {
-                        for (sum, acc) in sum.as_flattened_mut().iter_mut().zip(acc.as_flattened_mut()) {
-                            *sum = if k == CHUNK { *acc } else { s.add(*sum, *acc) };
-                            *acc = s.splat(0.0);
+                        for (i, row) in acc.iter().enumerate() {
+                            for (j, v) in row.iter().enumerate() {
+                                s.store(*v, &mut chunks.ended[i * NB + j / S::PARTS], j % S::PARTS);
+                            }
+                        }
+                        chunks.end(MR * NB, k == CHUNK);
+                        for (i, row) in acc.iter_mut().enumerate() {
+                            for (j, v) in row.iter_mut().enumerate() {
+                                *v = s.load(&chunks.ended[i * NB + j / S::PARTS], j % S::PARTS);
+                            }
                         }
                         chunk_end += CHUNK;
                     }
@@ -163,12 +215,14 @@ impl<S: Simd> Tile<'_, S> {
             }
         }
         if k > CHUNK {
-            for (sum, acc) in sum.as_flattened().iter().zip(acc.as_flattened_mut()) {
-                *acc = s.add(*sum, *acc);
+            for (i, row) in acc.iter_mut().enumerate() {
+                for (j, v) in row.iter_mut().enumerate() {
+                    *v = s.add(s.load(&chunks.sum[i * NB + j / S::PARTS], j % S::PARTS), *v);
+                }
             }
         }
         if self.room < NB * BLOCK {
-            return self.store_partial::<MR, NB, NV>(acc, m, channel, out);
+            return self.store_partial::<S, MR, NB, NV>(s, acc, m, channel, out);
         }
         if let Some((r, pixel)) = self.residual {
             for (i, row) in acc.iter_mut().enumerate() {
@@ -178,24 +232,26 @@ impl<S: Simd> Tile<'_, S> {
                 }
             }
         }
+        let (lo, hi) = (s.splat(self.lo), s.splat(self.hi));
         for (i, row) in acc.iter().enumerate() {
             let (o, _) = out[i * self.out_pixel + channel..][..NB * BLOCK].as_chunks_mut::<BLOCK>();
             for (j, v) in row.iter().enumerate() {
-                s.store(s.min(self.hi, s.max(self.lo, *v)), &mut o[j / S::PARTS], j % S::PARTS);
+                s.store(s.min(hi, s.max(lo, *v)), &mut o[j / S::PARTS], j % S::PARTS);
             }
         }
     }
 
     /// The end of a tile whose last block belongs in part to another group: through a copy, `room` channels of it.
     #[inline(always)]
-    fn store_partial<const MR: usize, const NB: usize, const NV: usize>(
+    fn store_partial<S: Simd, const MR: usize, const NB: usize, const NV: usize>(
         &self,
+        s: S,
         acc: [[S::V; NV]; MR],
         m: usize,
         channel: usize,
         out: &mut [f32],
     ) {
-        let s = self.s;
+        let (lo, hi) = (s.splat(self.lo), s.splat(self.hi));
         for (i, row) in acc.iter().enumerate() {
             let mut blocks = [[0.0f32; BLOCK]; NB];
             if let Some((r, pixel)) = self.residual {
@@ -204,7 +260,7 @@ impl<S: Simd> Tile<'_, S> {
             for (j, v) in row.iter().enumerate() {
                 let b = &mut blocks[j / S::PARTS];
                 let v = if self.residual.is_some() { s.add(*v, s.load(b, j % S::PARTS)) } else { *v };
-                s.store(s.min(self.hi, s.max(self.lo, v)), b, j % S::PARTS);
+                s.store(s.min(hi, s.max(lo, v)), b, j % S::PARTS);
             }
             out[i * self.out_pixel + channel..][..self.room].copy_from_slice(&blocks.as_flattened()[..self.room]);
         }
@@ -222,10 +278,11 @@ impl Kernel for Gemm<'_> {
         let (bias, _) = self.bias.as_chunks::<BLOCK>();
         let blocks = n.div_ceil(BLOCK);
         let (lo, hi) = act.clamp().unwrap_or((f32::NEG_INFINITY, f32::INFINITY));
-        let mut tile = Tile { s, a, segments, bias, lo: s.splat(lo), hi: s.splat(hi), residual, out_pixel, room: usize::MAX };
+        let mut tile = Tile { a, segments, bias, lo, hi, residual, out_pixel, room: usize::MAX };
         // Blocks of pixels: their part of A stays in L2 while all panels go by.
         let per_pixel = (segments.len * segments.nx).max(1);
         let group = if S::PARTS == 1 { S::NB } else { 4 };
+        let mut chunks = Chunks { sum: [[0.0; BLOCK]; MAX_BLOCKS], ended: [[0.0; BLOCK]; MAX_BLOCKS] };
         let mut offsets = [0usize; MAX_PIXELS];
         let mut m0 = 0;
         while m0 < m {
@@ -248,13 +305,13 @@ impl Kernel for Gemm<'_> {
                     if S::PARTS == 1 {
                         tile.room = if self.whole_blocks { usize::MAX } else { n - b0 * BLOCK };
                         let panel: [&[Block]; 4] = core::array::from_fn(|j| &panels[(b0 + j.min(nb - 1)) * k..][..k]);
-                        wide(&tile, mr, nb, here, panel, b0, m0 + at, target);
+                        wide(s, &tile, mr, nb, here, panel, b0, m0 + at, target, &mut chunks);
                     } else {
                         for b in b0..b0 + nb {
                             let left = n - b * BLOCK;
                             tile.room = if self.whole_blocks { usize::MAX } else { left };
                             let half = S::PARTS == 2 && left <= BLOCK / 2 && self.whole_blocks;
-                            narrow(&tile, mr, half, here, &panels[b * k..][..k], b, m0 + at, target);
+                            narrow(s, &tile, mr, half, here, &panels[b * k..][..k], b, m0 + at, target, &mut chunks);
                         }
                     }
                     if act.clamp().is_none() {
@@ -291,7 +348,8 @@ fn act_channels<S: Simd>(s: S, act: Act, row: &mut [f32], channels: usize, whole
 /// Tiles of up to 6 pixels x 4 panels, for sets whose vector is a whole block.
 #[inline(always)]
 fn wide<S: Simd>(
-    tile: &Tile<S>,
+    s: S,
+    tile: &Tile,
     mr: usize,
     nb: usize,
     offsets: &[usize],
@@ -299,16 +357,16 @@ fn wide<S: Simd>(
     block: usize,
     m: usize,
     out: &mut [f32],
+    chunks: &mut Chunks,
 ) {
-    let c = block * BLOCK;
     macro_rules! tiles {
         ($($mr:literal)*) => {
             match (mr, nb) {
                 $(
-                    ($mr, 4) => tile.run::<$mr, 4, 4>(offsets, p, block, m, c, out),
-                    ($mr, 3) => tile.run::<$mr, 3, 3>(offsets, [p[0], p[1], p[2]], block, m, c, out),
-                    ($mr, 2) => tile.run::<$mr, 2, 2>(offsets, [p[0], p[1]], block, m, c, out),
-                    ($mr, 1) => tile.run::<$mr, 1, 1>(offsets, [p[0]], block, m, c, out),
+                    ($mr, 4) => s.vectorize(Call::<$mr, 4, 4> { tile, offsets, panels: p, block, m, out, chunks }),
+                    ($mr, 3) => s.vectorize(Call::<$mr, 3, 3> { tile, offsets, panels: [p[0], p[1], p[2]], block, m, out, chunks }),
+                    ($mr, 2) => s.vectorize(Call::<$mr, 2, 2> { tile, offsets, panels: [p[0], p[1]], block, m, out, chunks }),
+                    ($mr, 1) => s.vectorize(Call::<$mr, 1, 1> { tile, offsets, panels: [p[0]], block, m, out, chunks }),
                 )*
                 _ => unreachable!("a tile has 1 to MR pixels and 1 to NB panels"),
             }
@@ -320,7 +378,8 @@ fn wide<S: Simd>(
 /// Tiles of up to 6 pixels x 1 panel, for sets with narrower vectors; `half` leaves out the panel's empty upper half.
 #[inline(always)]
 fn narrow<S: Simd>(
-    tile: &Tile<S>,
+    s: S,
+    tile: &Tile,
     mr: usize,
     half: bool,
     offsets: &[usize],
@@ -328,12 +387,12 @@ fn narrow<S: Simd>(
     block: usize,
     m: usize,
     out: &mut [f32],
+    chunks: &mut Chunks,
 ) {
-    let c = block * BLOCK;
     macro_rules! tiles {
         ($nv:literal, $($mr:literal)*) => {
             match mr {
-                $($mr => tile.run::<$mr, 1, $nv>(offsets, [panel], block, m, c, out),)*
+                $($mr => s.vectorize(Call::<$mr, 1, $nv> { tile, offsets, panels: [panel], block, m, out, chunks }),)*
                 _ => unreachable!("a tile has 1 to MR pixels"),
             }
         };

@@ -6,12 +6,11 @@ use super::gemm::A_BLOCK;
 use crate::par::{Parallel, split};
 use crate::{Isa, Shape, View, ViewMut};
 use core::ops::Range;
-use sepal_format::layout::BLOCK;
+use sepal_format::layout::pixel_stride;
 
-/// Floats between pixels of the depthwise rows: blocks, without the stride that L1 cannot hold.
+/// Floats between pixels of the depthwise rows.
 fn middle_pixel(c: usize) -> usize {
-    let p = c.next_multiple_of(BLOCK);
-    if p.is_multiple_of(256) { p + BLOCK } else { p }
+    pixel_stride(c).expect("a slice of so many channels exists")
 }
 
 /// Output rows that are made at a time.
@@ -59,6 +58,7 @@ mod tests {
     use super::*;
     use crate::ops::testing::{Image, Rng, Threads, assert_same, each_isa};
     use crate::{Act, pack, reference};
+    use sepal_format::layout::BLOCK;
     use std::vec;
 
     fn check(n: usize, size: [usize; 2], c: usize, o: usize, window: Window, pre_relu: bool, residual: bool) {

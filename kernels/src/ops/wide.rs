@@ -27,7 +27,6 @@ impl<S: Simd, const N: usize> Simd for Wide<S, N> {
     const LANES: usize = S::LANES;
     const NB: usize = S::NB;
     const MR: usize = S::MR;
-    const DW_COLS: usize = S::DW_COLS;
 
     #[inline(always)]
     fn vectorize<K: Kernel>(self, k: K) -> K::Out {

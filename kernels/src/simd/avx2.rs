@@ -22,6 +22,8 @@ impl Avx2 {
     }
 }
 
+// Kept apart: what is inlined together shares registers, of which a GEMM tile needs nearly all.
+#[inline(never)]
 #[target_feature(enable = "avx2,fma")]
 fn enter<K: Kernel>(s: Avx2, k: K) -> K::Out {
     k.run(s)
@@ -32,7 +34,6 @@ impl Simd for Avx2 {
     const LANES: usize = 8;
     const NB: usize = 1;
     const MR: usize = 6;
-    const DW_COLS: usize = 3;
 
     #[inline(always)]
     fn vectorize<K: Kernel>(self, k: K) -> K::Out {

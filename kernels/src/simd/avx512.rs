@@ -34,6 +34,8 @@ impl Avx512 {
     }
 }
 
+// Kept apart: what is inlined together shares registers, of which a GEMM tile needs nearly all.
+#[inline(never)]
 #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")]
 fn enter<K: Kernel>(s: Avx512, k: K) -> K::Out {
     k.run(s)
@@ -44,7 +46,6 @@ impl Simd for Avx512 {
     const LANES: usize = 16;
     const NB: usize = 4;
     const MR: usize = 6;
-    const DW_COLS: usize = 7;
 
     #[inline(always)]
     fn vectorize<K: Kernel>(self, k: K) -> K::Out {

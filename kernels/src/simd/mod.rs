@@ -52,8 +52,6 @@ pub trait Simd: Copy + Send + Sync + 'static {
     const NB: usize;
     /// Largest number of pixels (rows of A) in a pointwise tile.
     const MR: usize;
-    /// Output columns that a depthwise kernel keeps in registers at stride 1.
-    const DW_COLS: usize;
 
     /// Runs `k` inside this set's `#[target_feature]` boundary.
     fn vectorize<K: Kernel>(self, k: K) -> K::Out;

@@ -15,6 +15,8 @@ impl Neon {
     }
 }
 
+// Kept apart: what is inlined together shares registers, of which a GEMM tile needs nearly all.
+#[inline(never)]
 #[target_feature(enable = "neon")]
 fn enter<K: Kernel>(s: Neon, k: K) -> K::Out {
     k.run(s)
@@ -25,7 +27,6 @@ impl Simd for Neon {
     const LANES: usize = 4;
     const NB: usize = 1;
     const MR: usize = 6;
-    const DW_COLS: usize = 4;
 
     #[inline(always)]
     fn vectorize<K: Kernel>(self, k: K) -> K::Out {

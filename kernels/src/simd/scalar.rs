@@ -42,7 +42,6 @@ impl Simd for Scalar {
     const LANES: usize = 1;
     const NB: usize = 1;
     const MR: usize = 2;
-    const DW_COLS: usize = 2;
 
     #[inline(always)]
     fn vectorize<K: Kernel>(self, k: K) -> K::Out {
@@ -115,7 +114,7 @@ pub fn sqrt(a: f32) -> f32 {
     }
     #[cfg(not(feature = "std"))]
     {
-        if !(a > 0.0) || a == f32::INFINITY {
+        if a.is_nan() || a <= 0.0 || a == f32::INFINITY {
             return if a < 0.0 { f32::NAN } else { a };
         }
         let x = a as f64;
