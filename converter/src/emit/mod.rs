@@ -5,9 +5,11 @@
 
 use crate::error::{Result, Unsupported, invalid};
 use crate::ir::{Graph, ValueId};
+use sepal_format::limits;
 use sepal_format::record::{self, Io, NONE, Plan, Step, Tensor, dtype, place, role};
 use sepal_format::write::Model;
 
+mod interface;
 mod lower;
 mod lower_copy;
 mod memory;
@@ -77,13 +79,22 @@ pub fn emit(graph: &Graph, extra: Vec<(u32, Vec<u8>)>) -> Result<Emitted> {
         });
     }
     let mut io = Vec::new();
+    let (input_layouts, output_layouts) = interface::layouts(graph);
     for (i, (&v, &t)) in graph.inputs.iter().zip(&lowered.inputs).enumerate() {
-        io.push(io_record(graph, v, t, role::INPUT, &graph.values[v.0].name, i, &mut names)?);
+        let record = io_record(graph, v, t, role::INPUT, &graph.values[v.0].name, i, &mut names)?;
+        io.push(Io { layout: input_layouts[i], ..record });
     }
     for (i, (&v, &t)) in graph.outputs.iter().zip(&lowered.outputs).enumerate() {
         let name = graph.output_names.get(i).unwrap_or(&graph.values[v.0].name);
-        io.push(io_record(graph, v, t, role::OUTPUT, name, i, &mut names)?);
+        let record = io_record(graph, v, t, role::OUTPUT, name, i, &mut names)?;
+        io.push(Io { layout: output_layouts[i], ..record });
     }
+    within(&[
+        ("tensors", tensors.len(), limits::TENSORS),
+        ("steps", steps.len(), limits::STEPS),
+        ("inputs and outputs", io.len(), limits::IO),
+        ("bytes of names", names.0.len(), limits::NAMES),
+    ])?;
     let weights = lowered.weights.into_bytes();
     let model = Model {
         plan: Plan { tensor_bytes: plan.bytes, scratch_bytes: lowered.scratch_bytes, macs, reserved: [0; 5] },
@@ -117,6 +128,14 @@ fn io_record(graph: &Graph, v: ValueId, tensor: usize, role: u32, name: &str, i:
         reserved: 0,
         dims,
     })
+}
+
+/// A file has no more of anything than a reader takes.
+fn within(counts: &[(&str, usize, usize)]) -> Result<()> {
+    match counts.iter().find(|(_, n, most)| n > most) {
+        Some((what, n, most)) => Err(invalid(format!("the network needs {n} {what}, and a model file holds at most {most}"))),
+        None => Ok(()),
+    }
 }
 
 /// The names section under construction.
