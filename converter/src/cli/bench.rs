@@ -5,8 +5,10 @@ use super::engine::{self, Runner};
 use super::failure::Failure;
 use super::info::Sizes;
 use super::out::{self, Side, Table};
+use super::roof::Roof;
 use super::steps::{StepInfo, short_name, steps};
 use sepal_converter::data::random::Random;
+use sepal_kernels::Isa;
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -22,7 +24,8 @@ const HELP: &str = "\
 What is timed: copying the inputs in, running, reading the outputs. Inputs are
 pseudo-random, the same each time.
 `load` is opening the file and setting a session up; `first` is the first inference after it.
-A step's `ms` is its shortest; its `percent_of_peak` is null, since the peak is not measured yet.
+A step's `ms` is its shortest; its `percent_of_peak` is how much of that it would need at least: by the
+multiplications or the memory bandwidth measured on one core of this host, whichever is slower, times the threads.
 
 Examples:
   sepal bench model.sepal
@@ -83,6 +86,8 @@ struct Measured {
     allocations: u64,
     sizes: Sizes,
     steps: Vec<Timed>,
+    /// Of this host, where steps were timed.
+    roof: Option<Roof>,
 }
 
 /// A step with its fastest time.
@@ -192,7 +197,9 @@ fn measure(args: &Args, threads: usize) -> Result<Measured, Failure> {
     let steps = if args.profile || args.trace.is_some() { profile(&mut runner, &model, &sample, &times_ms)? } else { Vec::new() };
     let stats = Stats::of(&times_ms);
     let sizes = Sizes { arena: model.arena_bytes(threads) as u64, ..Sizes::of(&model) };
-    Ok(Measured { isa: engine::isa(&model), threads, load_ms, first_ms, times_ms, stats, allocations, sizes, steps })
+    let isa = engine::isa(&model);
+    let roof = args.profile.then(|| Isa::by_name(isa)).flatten().map(Roof::measure);
+    Ok(Measured { isa, threads, load_ms, first_ms, times_ms, stats, allocations, sizes, steps, roof })
 }
 
 /// Times each step in a few inferences of their own, so that reading the clock does not count in the others.
@@ -216,11 +223,23 @@ fn profile(runner: &mut Runner, model: &sepal::Model, sample: &[Vec<f32>], times
     Ok(all)
 }
 
+impl Measured {
+    /// Milliseconds that a step takes at least on this host.
+    fn limit_ms(&self, t: &Timed) -> Option<f64> {
+        self.roof.as_ref().map(|r| r.limit_ms(t.info.macs, t.info.bytes, self.threads))
+    }
+}
+
 impl Timed {
     /// Two operations a multiply-accumulate.
     fn gflops(&self) -> f64 {
         if self.ms > 0.0 { 2.0 * self.info.macs as f64 / self.ms / 1e6 } else { 0.0 }
     }
+}
+
+/// `part` of `whole` in percent, with one digit after the point.
+fn percent(part: f64, whole: f64) -> f64 {
+    if whole > 0.0 { (1e3 * part / whole).round() / 10.0 } else { 0.0 }
 }
 
 /// Three digits after the point of a microsecond.
@@ -262,7 +281,7 @@ fn json_of(args: &Args, m: &Measured) -> Value {
                 "macs": t.info.macs,
                 "bytes": t.info.bytes,
                 "gflops": (t.gflops() * 1e3).round() / 1e3,
-                "percent_of_peak": Value::Null,
+                "percent_of_peak": m.limit_ms(t).map(|limit| percent(limit, t.ms)),
             })
         };
         object["steps"] = m.steps.iter().enumerate().map(step).collect();
@@ -316,6 +335,7 @@ fn profile_table(m: &Measured) -> String {
         ("time", Side::Right),
         ("share", Side::Right),
         ("GFLOP/s", Side::Right),
+        ("of limit", Side::Right),
     ]);
     for (i, t) in m.steps.iter().enumerate() {
         table.row([
@@ -326,9 +346,23 @@ fn profile_table(m: &Measured) -> String {
             out::ms(t.ms),
             format!("{:.1} %", 100.0 * t.ms / total.max(f64::MIN_POSITIVE)),
             if t.info.macs > 0 { format!("{:.1}", t.gflops()) } else { String::new() },
+            m.limit_ms(t).map_or_else(String::new, |limit| format!("{:.0} %", percent(limit, t.ms))),
         ]);
     }
-    table.render()
+    let mut text = table.render();
+    if let Some(roof) = &m.roof {
+        let limits: f64 = m.steps.iter().filter_map(|t| m.limit_ms(t)).sum();
+        let levels = roof.bandwidth.map(|(bytes, rate)| format!("{rate:.0} GB/s up to {}", out::bytes(bytes as u64))).join(", ");
+        text += &format!(
+            "\n{}",
+            out::facts(&[
+                ("one core at best", format!("{:.1} GFLOP/s; {levels}", roof.gflops)),
+                ("sum of the limits", format!("{} of {}", out::ms(limits), out::ms(total))),
+                ("above the limits", format!("{:.1} %", 100.0 - percent(limits, total))),
+            ])
+        );
+    }
+    text
 }
 
 fn trace_of(m: &Measured) -> Vec<Value> {

@@ -13,6 +13,7 @@ mod info;
 mod out;
 mod picture;
 mod progress;
+mod roof;
 mod run;
 mod samples;
 mod steps;
