@@ -3,15 +3,15 @@
 use crate::data::random::Random;
 use crate::emit::{self, Emitted};
 use crate::error::{Error, Result, invalid};
+use crate::file::write_whole;
 use crate::import;
 use crate::ir::Graph;
 use crate::passes::{self, Report};
 use crate::{interp, provenance};
 use bytemuck::{Pod, Zeroable};
 use sepal_format::record::section;
-use std::fs::{File, OpenOptions};
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Largest error of the self-check, as a share of the largest magnitude in the output.
 pub const SELF_CHECK_LIMIT: f64 = 1e-4;
@@ -107,7 +107,7 @@ struct Block([u8; 64]);
 /// Those of [`import::import`] and [`emit::emit`], and [`Error::Verification`] when the self-check finds a difference.
 pub fn convert(source: &Path, options: &ConvertOptions, progress: &mut dyn Progress) -> Result<Converted> {
     progress.stage(Stage::Import);
-    let bytes = std::fs::read(source).map_err(|e| Error::Io { path: source.into(), source: e })?;
+    let bytes = crate::file::read_whole(source).map_err(|e| Error::Io { path: source.into(), source: e })?;
     let name = source.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
     let graph = import::import_bytes(&bytes, source.parent(), &options.import)?;
     let format = import::format_name(&bytes);
@@ -235,78 +235,14 @@ impl Converted {
     /// # Errors
     /// [`Error::Io`], also for a file that exists, unless `force`.
     pub fn write(&self, path: &Path, force: bool) -> Result<()> {
-        let fail = |source| Error::Io { path: path.into(), source };
-        if !force {
-            refuse_existing(path)?;
-        }
-        let (temporary, mut file) = Temporary::beside(path).map_err(fail)?;
-        file.write_all(self.bytes()).and_then(|()| file.sync_all()).map_err(fail)?;
-        drop(file);
-        temporary.become_file(path, force).map_err(fail)
-    }
-}
-
-/// An error if `path` exists; for asking before the work is done.
-///
-/// # Errors
-/// [`Error::Io`] of kind [`std::io::ErrorKind::AlreadyExists`].
-pub fn refuse_existing(path: &Path) -> Result<()> {
-    match path.symlink_metadata() {
-        Ok(_) => Err(Error::Io { path: path.into(), source: exists() }),
-        Err(_) => Ok(()),
-    }
-}
-
-fn exists() -> std::io::Error {
-    std::io::Error::new(std::io::ErrorKind::AlreadyExists, "exists already; --force replaces it")
-}
-
-/// A file that is removed unless it becomes the real one.
-struct Temporary(Option<PathBuf>);
-
-impl Temporary {
-    fn beside(path: &Path) -> std::io::Result<(Self, File)> {
-        let name = path.file_name().ok_or_else(|| std::io::Error::new(std::io::ErrorKind::InvalidInput, "not a file name"))?;
-        for attempt in 0..100 {
-            let own = format!(".{}.{}-{attempt}.tmp", name.to_string_lossy(), std::process::id());
-            let own = path.with_file_name(own);
-            match OpenOptions::new().write(true).create_new(true).open(&own) {
-                Ok(file) => return Ok((Temporary(Some(own)), file)),
-                Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {}
-                Err(e) => return Err(e),
-            }
-        }
-        Err(std::io::Error::new(std::io::ErrorKind::AlreadyExists, "no temporary name is free in its folder"))
-    }
-
-    fn become_file(mut self, path: &Path, force: bool) -> std::io::Result<()> {
-        let own = self.0.take().unwrap_or_default();
-        if !force {
-            // A link, unlike a rename, never replaces a file that came into being meanwhile.
-            match std::fs::hard_link(&own, path) {
-                Ok(()) => return std::fs::remove_file(&own),
-                Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {
-                    self.0 = Some(own);
-                    return Err(exists());
-                }
-                Err(_) => {} // A file system without links.
-            }
-        }
-        std::fs::rename(&own, path).inspect_err(|_| self.0 = Some(own))
-    }
-}
-
-impl Drop for Temporary {
-    fn drop(&mut self) {
-        if let Some(path) = &self.0 {
-            let _ = std::fs::remove_file(path);
-        }
+        write_whole(path, force, |file| file.write_all(self.bytes())).map_err(|source| Error::Io { path: path.into(), source })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::path::PathBuf;
 
     fn converted() -> Converted {
         let summary = Summary {

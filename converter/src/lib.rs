@@ -5,6 +5,7 @@ pub mod convert;
 pub mod data;
 pub mod emit;
 pub mod error;
+pub mod file;
 pub mod import;
 pub mod interp;
 pub mod ir;

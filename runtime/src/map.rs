@@ -12,6 +12,10 @@ pub(crate) struct Map(memmap2::Mmap);
 impl Map {
     /// Maps a file to be read.
     pub fn open(path: &Path) -> io::Result<Map> {
+        // Before it is opened: to open a pipe would wait for somebody to write into it.
+        if !path.metadata()?.is_file() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "is not a regular file"));
+        }
         let file = File::open(path)?;
         // SAFETY: the bytes must not change while they are mapped. The map is private and read-only, so this process cannot change
         // them through it; that nobody truncates or rewrites the file in place is what the documentation of `Model::open` asks of

@@ -108,7 +108,11 @@ impl Shared {
             let job: Job = unsafe { *job };
             if let Err(payload) = catch_unwind(AssertUnwindSafe(|| job(part))) {
                 self.panicked.store(true, SeqCst);
-                panic.get_or_insert(payload);
+                // Only the first goes on, and a payload may panic as it is dropped, when nothing may: others are leaked.
+                match panic {
+                    None => panic = Some(payload),
+                    Some(_) => core::mem::forget(payload),
+                }
             }
             // Order matters for sleeping: count, then look for a sleeper; the caller announces its sleep, then looks at the count.
             if self.done.0.fetch_add(1, SeqCst) + 1 == parts && self.waiting.load(SeqCst) {
@@ -128,7 +132,8 @@ impl Shared {
     fn serve(&self) {
         self.started.fetch_add(1, SeqCst);
         while !self.stop.load(SeqCst) {
-            drop(self.work());
+            // The caller panics in the payload's place; see there why it is not dropped.
+            core::mem::forget(self.work());
             if spin(|| self.has_news()) {
                 continue;
             }
@@ -276,6 +281,31 @@ mod tests {
             sum.fetch_add(i + 1, SeqCst);
         });
         assert_eq!(sum.into_inner(), 6);
+    }
+
+    /// A panic's payload that panics when it is dropped.
+    struct Bomb;
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            resume_unwind(Box::new("the payload's own"));
+        }
+    }
+
+    #[test]
+    fn payloads_that_panic_leave_no_part_behind() {
+        let pool = Pool::new(2).unwrap();
+        for _ in 0..20 {
+            let over = AtomicUsize::new(0);
+            let result = catch_unwind(AssertUnwindSafe(|| {
+                pool.run(8, &|_| {
+                    std::thread::sleep(Duration::from_micros(100));
+                    over.fetch_add(1, SeqCst);
+                    resume_unwind(Box::new(Bomb));
+                })
+            }));
+            assert_eq!(over.load(SeqCst), 8, "the call came back before its parts were over");
+            core::mem::forget(result);
+        }
     }
 
     #[test]

@@ -8,8 +8,10 @@ use super::out::{self, Side, Table};
 use super::roof::Roof;
 use super::steps::{StepInfo, short_name, steps};
 use sepal_converter::data::random::Random;
+use sepal_converter::file::{same_file, write_whole};
 use sepal_kernels::Isa;
 use serde_json::{Value, json};
+use std::io::Write;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -141,6 +143,9 @@ pub fn ms_since(t: Instant) -> f64 {
 }
 
 pub fn main(args: Args) -> Result<(), Failure> {
+    if let Some(path) = args.trace.as_deref().filter(|path| same_file(path, &args.model)) {
+        return Err(Failure::usage(format!("--trace {}: that is the model", path.display())));
+    }
     if args.csv {
         out::print(
             "model,isa,threads,warmup,runs,load_ms,first_ms,min,median,mean,p90,p99,max,macs,arena_bytes,weights_bytes,allocations\n",
@@ -159,7 +164,7 @@ pub fn main(args: Args) -> Result<(), Failure> {
     }
     if let Some(path) = &args.trace {
         let text = json!({ "traceEvents": events, "displayTimeUnit": "ms" }).to_string();
-        std::fs::write(path, text).map_err(|e| Failure::io(path, &e))?;
+        write_whole(path, true, |file| file.write_all(text.as_bytes())).map_err(|e| Failure::io(path, &e))?;
     }
     Ok(())
 }

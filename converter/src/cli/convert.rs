@@ -1,14 +1,16 @@
 //! `sepal convert`.
 
-use super::failure::{Failure, IO};
+use super::failure::Failure;
 use super::out;
 use super::progress::Line;
 use super::{engine, info};
 use sepal_converter::convert::{self, ConvertOptions, Converted, SELF_CHECK_LIMIT};
+use sepal_converter::file::{refuse_existing, same_file, write_whole};
 use sepal_converter::import::Options;
 use sepal_converter::passes;
 use sepal_converter::provenance::report_json;
-use std::path::{Path, PathBuf};
+use std::io::Write;
+use std::path::PathBuf;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -88,13 +90,15 @@ pub fn main(args: Args) -> Result<(), Failure> {
         return Err(Failure::invalid(format!("--report {}: only .json is supported yet", report.display())));
     }
     let output = args.output.clone().unwrap_or_else(|| args.source.with_extension("sepal"));
-    let same = |a: &Path, b: &Path| a.canonicalize().is_ok_and(|a| b.canonicalize().is_ok_and(|b| a == b));
-    if same(&args.source, &output) {
+    if same_file(&args.source, &output) {
         return Err(Failure::usage(format!("{} is both the source and the output", output.display())));
+    }
+    if let Some(report) = args.report.as_deref().filter(|r| same_file(r, &output) || same_file(r, &args.source)) {
+        return Err(Failure::usage(format!("--report {}: that is the source or the output", report.display())));
     }
     let write = |e| Failure::conversion(&args.source, &e);
     if !args.force {
-        convert::refuse_existing(&output).map_err(write)?;
+        refuse_existing(&output).map_err(|e| Failure::io(&output, &e))?;
     }
 
     let options = ConvertOptions { import: args.import.into(), no_verify: args.no_verify };
@@ -104,7 +108,7 @@ pub fn main(args: Args) -> Result<(), Failure> {
     converted.write(&output, args.force).map_err(write)?;
     if let Some(path) = &args.report {
         let text = format!("{:#}\n", report_json(&converted.summary.report));
-        std::fs::write(path, text).map_err(|e| Failure::new(IO, format!("{}: {e}", path.display())))?;
+        write_whole(path, true, |file| file.write_all(text.as_bytes())).map_err(|e| Failure::io(path, &e))?;
     }
     drop(line);
 

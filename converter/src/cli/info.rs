@@ -80,7 +80,7 @@ pub fn main(args: Args) -> Result<(), Failure> {
 
 fn is_model(path: &Path) -> Result<bool, Failure> {
     let mut start = Vec::new();
-    let file = std::fs::File::open(path).map_err(|e| Failure::io(path, &e))?;
+    let file = sepal_converter::file::open_regular(path).map_err(|e| Failure::io(path, &e))?;
     file.take(MAGIC.len() as u64).read_to_end(&mut start).map_err(|e| Failure::io(path, &e))?;
     Ok(start == MAGIC)
 }

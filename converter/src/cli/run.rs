@@ -6,6 +6,7 @@ use super::out::{self, Side, Table};
 use super::samples::{self, InputArg};
 use sepal_converter::data::image::Normalize;
 use sepal_converter::data::npz::{Array, write_npz};
+use sepal_converter::file::same_file;
 use std::path::{Path, PathBuf};
 
 const HELP: &str = "\
@@ -61,7 +62,13 @@ pub struct Args {
 }
 
 pub fn main(args: Args) -> Result<(), Failure> {
-    let model = engine::open(&args.model, args.isa.as_deref())?;
+    if let Some(path) = &args.output {
+        let read = args.input.iter().map(|i| &i.path).chain(&args.labels).chain([&args.model]);
+        if read.into_iter().any(|p| same_file(p, path)) {
+            return Err(Failure::usage(format!("--output {}: that is read, too", path.display())));
+        }
+    }
+    let model = engine::open_verified(&args.model, args.isa.as_deref())?;
     let ports = engine::inputs(&model);
     let samples = samples::read(&args.input, &ports, &args.normalize)?;
     let labels = args.labels.as_deref().map(read_labels).transpose()?;

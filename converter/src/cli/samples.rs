@@ -25,7 +25,7 @@ pub struct Samples {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InputArg {
     name: Option<String>,
-    path: PathBuf,
+    pub path: PathBuf,
 }
 
 impl std::str::FromStr for InputArg {

@@ -95,7 +95,7 @@ pub struct Target {
 /// # Errors
 /// [`DataError`], also for what is not a picture.
 pub fn read(path: &Path, target: Target, normalize: &Normalize) -> Result<Vec<f32>, DataError> {
-    let bytes = std::fs::read(path).map_err(|e| DataError::io(path, e))?;
+    let bytes = crate::file::read_whole(path).map_err(|e| DataError::io(path, e))?;
     decode(&bytes, target, normalize).map_err(|e| DataError::invalid(path, e))
 }
 

@@ -4,9 +4,10 @@
 //! allocated, so a damaged header costs nothing.
 
 use super::DataError;
+use crate::file::write_whole;
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{BufReader, BufWriter, Read, Seek, Write};
+use std::io::{BufReader, Cursor, Read, Seek, Write};
 use std::path::Path;
 use zip::write::SimpleFileOptions;
 
@@ -72,22 +73,26 @@ pub fn parse_npz(reader: impl Read + Seek) -> Result<Arrays, String> {
 /// # Errors
 /// [`DataError::Io`].
 pub fn write_npz(path: &Path, arrays: &[(String, Array)]) -> Result<(), DataError> {
-    let file = File::create(path).map_err(|e| DataError::io(path, e))?;
-    let mut zip = zip::ZipWriter::new(BufWriter::new(file));
+    let mut bytes = Vec::new();
+    npz(arrays, &mut bytes)
+        .and_then(|()| write_whole(path, true, |file| file.write_all(&bytes)))
+        .map_err(|e| DataError::io(path, e))
+}
+
+/// The archive as bytes.
+fn npz(arrays: &[(String, Array)], out: &mut Vec<u8>) -> std::io::Result<()> {
+    let mut zip = zip::ZipWriter::new(Cursor::new(out));
     let options = SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
-    let write = |zip: &mut zip::ZipWriter<BufWriter<File>>| -> std::io::Result<()> {
-        for (name, array) in arrays {
-            zip.start_file(format!("{name}.npy"), options)?;
-            zip.write_all(&npy_header(&array.shape))?;
-            for chunk in array.values.chunks(4096) {
-                let bytes: Vec<u8> = chunk.iter().flat_map(|v| v.to_le_bytes()).collect();
-                zip.write_all(&bytes)?;
-            }
+    for (name, array) in arrays {
+        zip.start_file(format!("{name}.npy"), options)?;
+        zip.write_all(&npy_header(&array.shape))?;
+        for chunk in array.values.chunks(4096) {
+            let bytes: Vec<u8> = chunk.iter().flat_map(|v| v.to_le_bytes()).collect();
+            zip.write_all(&bytes)?;
         }
-        Ok(())
-    };
-    write(&mut zip).map_err(|e| DataError::io(path, e))?;
-    zip.finish().map_err(std::io::Error::from).and_then(|mut w| w.flush()).map_err(|e| DataError::io(path, e))
+    }
+    zip.finish()?;
+    Ok(())
 }
 
 /// Format 1.0, padded so that the data begin at a multiple of 64.
@@ -243,7 +248,7 @@ fn read_exact(r: &mut impl Read, buffer: &mut [u8]) -> Result<(), String> {
 }
 
 fn open(path: &Path) -> Result<File, DataError> {
-    File::open(path).map_err(|e| DataError::io(path, e))
+    crate::file::open_regular(path).map_err(|e| DataError::io(path, e))
 }
 
 #[cfg(test)]

@@ -22,7 +22,7 @@ pub struct Options {
 /// # Errors
 /// [`Error::Io`], [`Error::Invalid`], or [`Error::Unsupported`] with everything that is not supported.
 pub fn import(path: &Path, options: &Options) -> Result<Graph> {
-    let bytes = std::fs::read(path).map_err(|source| Error::Io { path: path.into(), source })?;
+    let bytes = crate::file::read_whole(path).map_err(|source| Error::Io { path: path.into(), source })?;
     import_bytes(&bytes, path.parent(), options)
 }
 

@@ -103,7 +103,7 @@ impl Kernel for Combine<'_> {
         if value || (same && (b_step == step || pixels == 1)) {
             for ([source, at], len) in Pieces::new(pixels, nb, [source_step, step]).iter() {
                 let other =
-                    if value { Other::Value(b.data[0]) } else { Other::Blocks(&blocks(b.data)[first * step + at..][..len]) };
+                    if value { Other::Value(b.data[0]) } else { Other::Blocks(&blocks(b.data)[first * b_step + at..][..len]) };
                 self.piece(s, source, at, len, other);
             }
             return;
@@ -226,6 +226,17 @@ mod tests {
             check(BinaryOp::Add, act, out, out, [0, 0, 0]);
             check(BinaryOp::Mul, act, out, Shape::new(4, 1, 1, 48), [0, 0, 0]);
             check(BinaryOp::Sub, act, out, Shape::new(1, 1, 1, 1), [16, 0, 0]);
+        }
+    }
+
+    #[test]
+    fn a_thread_gets_a_single_pixel() {
+        // Pixels so wide that each is a part of its own, and operands whose pixels lie differently far apart.
+        for (out, b_gap) in [(Shape::new(1, 1, 2, 2064), 48), (Shape::new(1, 4, 4, 256), 16), (Shape::new(4, 1, 1, 2064), 16)] {
+            for op in OPS {
+                check(op, Act::None, out, out, [0, b_gap, 0]);
+                check(op, Act::None, out, out, [b_gap, 0, 16]);
+            }
         }
     }
 

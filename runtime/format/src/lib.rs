@@ -19,7 +19,9 @@ pub use view::{ModelView, Proof};
 /// Where the bytes under [`record::Header::structure_hash`] begin.
 pub const HASH_START: usize = 24;
 
-/// XXH3-64 of a structure: all bytes before the weights section, from [`HASH_START`] on.
+/// XXH3-64 of a structure: all bytes before the weights section, from [`HASH_START`] on. Its seed are the eight bytes before the
+/// hash (version and byte order) as a little-endian integer, so that no bit of the structure is without protection.
 pub fn structure_hash(structure: &[u8]) -> u64 {
-    xxhash_rust::xxh3::xxh3_64(structure.get(HASH_START..).unwrap_or(&[]))
+    let seed = structure.get(8..16).and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_le_bytes);
+    xxhash_rust::xxh3::xxh3_64_with_seed(structure.get(HASH_START..).unwrap_or(&[]), seed)
 }

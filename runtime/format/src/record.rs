@@ -29,7 +29,7 @@ pub struct Header {
     pub minor: u16,
     /// [`BYTE_ORDER`].
     pub byte_order: u32,
-    /// XXH3-64 of the bytes from `file_len` up to the weights section.
+    /// XXH3-64 of the bytes from `file_len` up to the weights section, seeded with the eight bytes before this field.
     pub structure_hash: u64,
     /// Bytes of the whole file.
     pub file_len: u64,
