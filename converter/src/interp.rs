@@ -11,7 +11,7 @@ mod movement;
 pub(crate) use movement::transpose;
 mod windowed;
 
-/// Most elements of one tensor that is computed: beyond that, memory and patience end (2 GB in f64).
+/// Most elements that tensors have at any one time: beyond that, memory and patience end (2 GB in f64).
 const MOST_ELEMENTS: usize = 1 << 28;
 
 /// A tensor that is read: computed (f64) or constant (f32).
@@ -72,11 +72,7 @@ pub fn interpret_observed(graph: &Graph, inputs: &[Vec<f64>], observe: &mut dyn 
     if inputs.len() != graph.inputs.len() {
         return Err(invalid(format!("{} inputs given, the network has {}", inputs.len(), graph.inputs.len())));
     }
-    for v in &graph.values {
-        if elements(&v.shape).is_none_or(|n| n > MOST_ELEMENTS) {
-            return Err(invalid(format!("'{}' of shape {:?} is too large to be computed", v.name, v.shape)));
-        }
-    }
+    affordable(graph)?;
     let mut tensors: Vec<Option<Vec<f64>>> = vec![None; graph.values.len()];
     for (v, x) in graph.inputs.iter().zip(inputs) {
         let (name, shape) = (&graph.values[v.0].name, graph.shape(*v));
@@ -85,12 +81,7 @@ pub fn interpret_observed(graph: &Graph, inputs: &[Vec<f64>], observe: &mut dyn 
         }
         tensors[v.0] = Some(x.clone());
     }
-    let mut last_use = vec![0; graph.values.len()];
-    for (i, n) in graph.nodes.iter().enumerate() {
-        last_use[n.output.0] = i;
-        n.inputs.iter().for_each(|v| last_use[v.0] = i);
-    }
-    graph.outputs.iter().for_each(|v| last_use[v.0] = usize::MAX);
+    let last_use = last_uses(graph);
     for (i, n) in graph.nodes.iter().enumerate() {
         let args: Vec<Arg> = n.inputs.iter().map(|&v| arg(graph, &tensors, v)).collect();
         let y = evaluate(&n.op, &args, graph.shape(n.output));
@@ -103,6 +94,50 @@ pub fn interpret_observed(graph: &Graph, inputs: &[Vec<f64>], observe: &mut dyn 
         }
     }
     Ok(graph.outputs.iter().map(|&v| arg(graph, &tensors, v).wide().into_owned()).collect())
+}
+
+/// The node that reads each value last; `usize::MAX` for the graph's outputs.
+fn last_uses(graph: &Graph) -> Vec<usize> {
+    let mut last_use = vec![0; graph.values.len()];
+    for (i, n) in graph.nodes.iter().enumerate() {
+        last_use[n.output.0] = i;
+        n.inputs.iter().for_each(|v| last_use[v.0] = i);
+    }
+    graph.outputs.iter().for_each(|v| last_use[v.0] = usize::MAX);
+    last_use
+}
+
+/// Whether the tensors of a graph, as many as are needed at a time, can be had.
+///
+/// # Errors
+/// [`crate::Error::Invalid`] naming the first tensor that is too much.
+pub fn affordable(graph: &Graph) -> Result<()> {
+    let last_use = last_uses(graph);
+    let size = |v: ValueId| elements(graph.shape(v)).unwrap_or(usize::MAX);
+    let mut alive = 0usize;
+    let take = |alive: usize, v: ValueId| -> Result<usize> {
+        let sum = alive.saturating_add(size(v));
+        let value = &graph.values[v.0];
+        let small = sum <= MOST_ELEMENTS;
+        small
+            .then_some(sum)
+            .ok_or_else(|| invalid(format!("'{}' of shape {:?} is too large to be computed", value.name, value.shape)))
+    };
+    for &v in &graph.inputs {
+        alive = take(alive, v)?;
+    }
+    for (i, n) in graph.nodes.iter().enumerate() {
+        alive = take(alive, n.output)?;
+        let mut over: Vec<ValueId> = n.inputs.iter().chain([&n.output]).copied().collect();
+        over.sort_unstable();
+        over.dedup();
+        for v in over {
+            if last_use[v.0] == i && graph.data(v).is_none() {
+                alive -= size(v);
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Computes a node whose inputs are all constants.

@@ -5,6 +5,7 @@
 
 use super::tensors::Lowered;
 use sepal_format::layout::ALIGN;
+use std::collections::HashMap;
 
 /// First and last step that needs a tensor.
 #[derive(Clone, Copy, Debug)]
@@ -62,6 +63,7 @@ fn tensor_lives(lowered: &Lowered) -> Vec<Life> {
     let n = lowered.steps.len() as u32;
     let count = lowered.tensors.len();
     let mut written = vec![None; count];
+    let mut last_written = vec![0; count];
     let mut read = vec![None; count];
     for &t in &lowered.inputs {
         written[t] = Some(0);
@@ -72,6 +74,7 @@ fn tensor_lives(lowered: &Lowered) -> Vec<Life> {
             read[t] = Some((first, i as u32));
         }
         written[s.output].get_or_insert(i as u32);
+        last_written[s.output] = i as u32;
     }
     for &t in &lowered.outputs {
         let (first, _) = read[t].unwrap_or((n, n));
@@ -80,27 +83,35 @@ fn tensor_lives(lowered: &Lowered) -> Vec<Life> {
     let mut lives: Vec<Life> = (0..count)
         .map(|t| {
             let first = written[t].unwrap_or(0);
-            let last = read[t].map_or(first, |r| r.1).max(first);
             // A tensor that several steps write (a concat by copies) lives until the last of them.
-            let last_write = lowered.steps.iter().rposition(|s| s.output == t).map_or(0, |i| i as u32);
-            Life { first, last: last.max(last_write) }
+            let last = read[t].map_or(first, |r| r.1).max(first).max(last_written[t]);
+            Life { first, last }
         })
         .collect();
+    let mut by_root: HashMap<usize, Vec<usize>> = HashMap::new();
+    for (t, w) in written.iter().enumerate() {
+        if let (Some(root), Some(_)) = (lowered.root_of(t), w) {
+            by_root.entry(root).or_default().push(t);
+        }
+    }
     for v in 0..count {
         let (None, Some((first_read, last_read))) = (written[v], read[v]) else { continue };
-        if lowered.root_of(v).is_none() {
-            continue;
-        }
+        let Some(root) = lowered.root_of(v) else { continue };
         // What the caller wrote comes before what step 0 writes.
-        let order = |t: usize, w: u32| if lowered.inputs.contains(&t) { 0 } else { w + 1 };
-        let writers: Vec<(u32, usize)> = (0..count)
-            .filter_map(|t| written[t].filter(|&w| w < first_read && lowered.overlap(t, v)).map(|w| (order(t, w), t)))
+        let order = |t: usize| if lowered.inputs.contains(&t) { 0 } else { last_written[t] + 1 };
+        let writers: Vec<(u32, usize)> = by_root
+            .get(&root)
+            .into_iter()
+            .flatten()
+            .filter(|&&t| last_written[t] < first_read && lowered.overlap(t, v))
+            .map(|&t| (order(t), t))
             .collect();
         lives[v].first = writers.iter().map(|w| w.0.saturating_sub(1)).max().unwrap_or(0);
         for &(w, t) in &writers {
             let replaced = writers.iter().any(|&(w2, t2)| w2 > w && lowered.overlap(t, t2));
             if !replaced {
-                lives[t].last = lives[t].last.max(last_read);
+                // The view guards the memory in the step that reads it last, which may replace it in place.
+                lives[t].last = lives[t].last.max(last_read - 1);
             }
         }
     }

@@ -141,24 +141,33 @@ impl Lowered {
 
     /// Lets element-wise steps write over an input that nobody needs afterwards.
     pub(super) fn reuse_in_place(&mut self) {
+        let mut lives = self.buffer_lives();
+        let mut has_parts = vec![false; self.buffers.len()];
+        for parent in self.buffers.iter().filter_map(|b| b.parent) {
+            has_parts[parent.0] = true;
+        }
+        let mut tensors_of: Vec<Vec<usize>> = vec![Vec::new(); self.buffers.len()];
+        for (i, t) in self.tensors.iter().enumerate() {
+            if let Place::Buffer { buffer, .. } = t.place {
+                tensors_of[buffer].push(i);
+            }
+        }
         for i in 0..self.steps.len() {
             let s = &self.steps[i];
             if !matches!(s.op, Op::Activation | Op::Binary | Op::ScaleShift | Op::Prelu) || s.in_place {
                 continue;
             }
-            let lives = self.buffer_lives();
             let out = self.tensors[s.output];
             let Place::Buffer { buffer: out_buffer, offset: 0 } = out.place else { continue };
             // A part of a larger buffer has to stay where it is, and so has the buffer that other tensors share.
-            let shared = self.buffers.iter().any(|b| b.parent.is_some_and(|(p, _)| p == out_buffer));
-            if self.buffers[out_buffer].parent.is_some() || shared || lives[out_buffer].0 != i as u32 {
+            if self.buffers[out_buffer].parent.is_some() || has_parts[out_buffer] || lives[out_buffer].0 != i as u32 {
                 continue;
             }
             let candidate = s.inputs.iter().position(|&t| {
                 let x = self.tensors[t];
                 let Place::Buffer { buffer, offset: 0 } = x.place else { return false };
                 self.buffers[buffer].parent.is_none()
-                    && !self.buffers.iter().any(|b| b.parent.is_some_and(|(p, _)| p == buffer))
+                    && !has_parts[buffer]
                     && lives[buffer].1 == i as u32
                     && x.dims == out.dims
                     && x.pixel == out.pixel
@@ -171,13 +180,14 @@ impl Lowered {
             if s.inputs.iter().enumerate().any(|(j, &t)| j != k && self.root_of(t) == Some(buffer)) {
                 continue;
             }
-            for t in &mut self.tensors {
-                if let Place::Buffer { buffer: b, .. } = &mut t.place
-                    && *b == out_buffer
-                {
+            for t in std::mem::take(&mut tensors_of[out_buffer]) {
+                if let Place::Buffer { buffer: b, .. } = &mut self.tensors[t].place {
                     *b = buffer;
                 }
+                tensors_of[buffer].push(t);
             }
+            lives[buffer].1 = lives[out_buffer].1;
+            lives[out_buffer] = (u32::MAX, 0);
             let s = &mut self.steps[i];
             s.in_place = true;
             if k == 1 {

@@ -6,13 +6,14 @@
 //!    would have to become a border of shifts) or the shift is zero;
 //! 3. else it stands alone as a [`Op::ScaleShift`].
 //!
-//! Reshapes in between do not matter as long as they keep channels apart: one-dimensional convolutions and Flatten bring some.
+//! Reshapes in between do not matter as long as they keep channels apart (one-dimensional convolutions and Flatten bring some);
+//! nor, backward, do averages, crops and enlargements.
 //!
 //! Weights are scaled in f64, by the product of everything that folds into them, and rounded to f32 once.
 use super::Report;
 use super::edit::Edit;
 use crate::error::{Result, invalid};
-use crate::ir::{Act, Graph, Node, Op, Pads, PoolKind, ValueId};
+use crate::ir::{Act, Graph, Node, Op, Pads, PoolKind, ReduceKind, ValueId};
 use affine::Affine;
 use std::collections::{BTreeMap, HashMap};
 use target::Target;
@@ -122,7 +123,7 @@ impl Folder {
 
     /// The node before that takes the affine into its weights.
     fn backward(&self, n: &Node, affine: &Affine) -> Refusal<usize> {
-        let x = self.e.before_reshapes(n.inputs[0], affine.scale.len());
+        let x = self.before_linear(n.inputs[0], affine.scale.len());
         let Some((p, producer)) = self.e.producing(x) else {
             let what = if self.e.graph.data(x).is_some() { "a constant" } else { "an input of the network" };
             return Err(format!("it reads {what}"));
@@ -148,6 +149,26 @@ impl Folder {
         }
         self.own_weights(p, affine)?;
         Ok(p)
+    }
+
+    /// The value before everything that changes nothing about a scale and shift of channels: reshapes, averages over positions,
+    /// crops and repetitions of pixels that nothing else reads.
+    fn before_linear(&self, v: ValueId, channels: usize) -> ValueId {
+        let mut v = self.e.before_reshapes(v, channels);
+        while let Some((_, n)) = self.e.producing(v) {
+            let last = self.e.shape(v).len().wrapping_sub(1);
+            let commutes = match &n.op {
+                Op::Pool { kind: PoolKind::Average, residual: false, .. } | Op::Upsample { .. } => true,
+                Op::Reduce { kind: ReduceKind::Mean, axes, .. } => axes.iter().all(|a| a + 1 != self.e.shape(n.inputs[0]).len()),
+                Op::Slice { .. } => self.e.shape(n.inputs[0]).get(last) == self.e.shape(v).get(last),
+                _ => false,
+            };
+            if !commutes || self.e.uses(v) > 1 || self.e.graph.outputs.contains(&v) {
+                break;
+            }
+            v = self.e.before_reshapes(n.inputs[0], channels);
+        }
+        v
     }
 
     /// The node behind that takes the affine into its weights.

@@ -3,7 +3,7 @@
 use super::config::{Arg, Body, Call, LayerDef, Model, TensorRef};
 use super::h5::File;
 use super::layers::{Constants, Emit, Operand, Operands};
-use crate::error::{Result, Unsupported, invalid};
+use crate::error::{Error, Result, Unsupported, invalid};
 use crate::import::Options;
 use crate::ir::{Graph, ValueId};
 use std::cmp::Reverse;
@@ -121,11 +121,22 @@ fn join(prefix: &str, name: &str) -> String {
     if prefix.is_empty() { name.into() } else { format!("{prefix}/{name}") }
 }
 
-/// Builds the graph of what is demanded.
+/// Builds the graph of what is demanded. With `faults` there is none, but what only a call can tell is added to them.
 ///
 /// # Errors
 /// As [`crate::import::import`].
-pub(super) fn build(model: &Model, demanded: &Demanded, file: &File, options: &Options) -> Result<Graph> {
+pub(super) fn build(
+    model: &Model,
+    demanded: &Demanded,
+    file: &File,
+    options: &Options,
+    mut faults: Vec<Unsupported>,
+) -> Result<Graph> {
+    let graph = attempt(model, demanded, file, options, &mut faults);
+    if faults.is_empty() { graph } else { Err(Error::Unsupported(faults)) }
+}
+
+fn attempt(model: &Model, demanded: &Demanded, file: &File, options: &Options, faults: &mut Vec<Unsupported>) -> Result<Graph> {
     let mut graph = Graph { name: model.name.clone(), ..Graph::default() };
     let order = schedule(model, &demanded.refs)?;
     let shapes = input_shapes(model, options)?;
@@ -142,7 +153,7 @@ pub(super) fn build(model: &Model, demanded: &Demanded, file: &File, options: &O
         bound.push(*t);
     }
     let mut walk =
-        Walk { file, graph: &mut graph, shared: HashMap::new(), calls: 0, budget: MAX_CONSTANTS, trainable: 0, total: 0 };
+        Walk { file, graph: &mut graph, faults, shared: HashMap::new(), calls: 0, budget: MAX_CONSTANTS, trainable: 0, total: 0 };
     let outputs = walk.model(model, &order, &bound, &given, &demanded.refs, "", "")?;
     let (trainable, total) = (walk.trainable, walk.total);
     graph.outputs = outputs;
@@ -206,6 +217,8 @@ fn show(shape: &Option<Vec<Option<usize>>>) -> String {
 struct Walk<'a> {
     file: &'a File,
     graph: &'a mut Graph,
+    /// Everything that is not supported.
+    faults: &'a mut Vec<Unsupported>,
     /// Constants by the layer they belong to: further calls use the same ones.
     shared: HashMap<*const LayerDef, Constants>,
     calls: usize,
@@ -264,6 +277,11 @@ impl Walk<'_> {
 
     fn layer(&mut self, layer: &LayerDef, path: String, weights: &str, operands: &Operands) -> Result<ValueId> {
         let Body::Layer(body) = &layer.body else { return Err(invalid(format!("`{path}` is not a layer"))) };
+        // Past a fault, a value of any shape stands for the result, so that the calls after it are looked at, too.
+        let stand_in = operands.tensors().first().copied();
+        if let Some(v) = stand_in.filter(|_| !layer.faults.is_empty()) {
+            return Ok(v);
+        }
         let constants = self.shared.entry(std::ptr::from_ref(layer)).or_insert_with(|| {
             for var in body.vars() {
                 let len = layer.located.iter().find(|(n, _)| *n == var.name).map_or(0, |(_, d)| d.len as u64);
@@ -275,7 +293,14 @@ impl Walk<'_> {
         let kind = layer.class.as_str();
         let (graph, budget) = (&mut *self.graph, &mut self.budget);
         let mut emit = Emit { graph, path, layer: weights, kind, located: &layer.located, file: self.file, constants, budget };
-        body.emit(&mut emit, operands)
+        match (body.emit(&mut emit, operands), stand_in) {
+            (Err(Error::Unsupported(more)), Some(v)) => {
+                self.faults.extend(more);
+                Ok(v)
+            }
+            (Err(Error::Invalid(_)), Some(v)) if !self.faults.is_empty() => Ok(v),
+            (result, _) => result,
+        }
     }
 }
 

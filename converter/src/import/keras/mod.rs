@@ -61,11 +61,11 @@ fn import(json: &Value, version: &str, store: weights::Store<'_>, options: &Opti
     let mut model = config::parse(json, keras)?;
     let demanded = build::demanded(&model, &options.outputs)?;
     let faults = build::faults(&model, &demanded);
-    if !faults.is_empty() {
-        return Err(Error::Unsupported(faults));
+    match weights::locate(&mut model, &store) {
+        // What is not supported matters more than weights that are not there.
+        Err(_) if !faults.is_empty() => Err(Error::Unsupported(faults)),
+        located => located.and_then(|()| build::build(&model, &demanded, store.file(), options, faults)),
     }
-    weights::locate(&mut model, &store)?;
-    build::build(&model, &demanded, store.file(), options)
 }
 
 /// Parses JSON; `serde_json` bounds the nesting.

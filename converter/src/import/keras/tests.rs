@@ -215,7 +215,7 @@ fn circles_and_dangling_calls_are_errors() {
         let demanded = super::build::demanded(&model, &[]).expect("the outputs exist");
         assert!(super::build::faults(&model, &demanded).is_empty());
         let empty = super::h5::File::open(std::fs::read(data("nested.k2.h5")).expect("the file")).expect("sound HDF5");
-        let built = super::build::build(&model, &demanded, &empty, &Options::default());
+        let built = super::build::build(&model, &demanded, &empty, &Options::default(), Vec::new());
         assert!(matches!(built, Err(Error::Invalid(_))));
     }
 }

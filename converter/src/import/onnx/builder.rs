@@ -237,7 +237,7 @@ fn node<'a>(b: &mut Builder<'a, '_>, n: &'a Node<'a>, name: &str, known: &HashMa
     // Go on as if it had worked, so that what comes after it is checked too; the result is never given out.
     let like = n.inputs.first().and_then(|i| b.slots.get(i));
     let like = match like {
-        Some(&Slot::Runtime(v)) if ops::keeps_shape(n.op_type) => Some(b.graph.shape(v).to_vec()),
+        Some(&Slot::Runtime(v)) => Some(b.graph.shape(v).to_vec()),
         _ => None,
     };
     for (i, &out) in n.outputs.iter().enumerate() {

@@ -77,6 +77,38 @@ fn backward_into_everything_linear() {
 }
 
 #[test]
+fn backward_through_averages_crops_and_enlargements() {
+    let average = Op::Pool { kind: PoolKind::Average, window: window(2, 2, [0; 4]), residual: false };
+    let counted = Op::Pool {
+        kind: PoolKind::AverageWithPad { counted: Pads { top: 1, left: 1, ..Pads::default() } },
+        window: Window { pads: Pads { top: 1, left: 1, ..Pads::default() }, ..window(2, 2, [0; 4]) },
+        residual: false,
+    };
+    let mean = |axes: &[usize]| Op::Reduce { kind: ReduceKind::Mean, axes: axes.to_vec(), keep_dims: true };
+    let slice = |start: [usize; 4]| Op::Slice { start: start.to_vec(), step: vec![1; 4] };
+    for (op, shape, folds) in [
+        (average, [1, 2, 2, 5], true),
+        (counted, [1, 2, 2, 5], false),
+        (Op::Upsample { factor: [2, 3] }, [1, 8, 12, 5], true),
+        (mean(&[1, 2]), [1, 1, 1, 5], true),
+        (mean(&[3]), [1, 4, 4, 1], false),
+        (slice([0, 1, 1, 0]), [1, 3, 2, 5], true),
+        (slice([0, 0, 0, 2]), [1, 4, 4, 3], false),
+    ] {
+        for output in [false, true] {
+            let (mut g, mut r) = (Graph::default(), Numbers(3));
+            let x = g.input("x", &[1, 4, 4, 4]);
+            let y = conv(&mut g, &mut r, "layer", x, 5, 1, true, window(3, 1, [1; 4]));
+            let mid = g.node("between", "Between", op.clone(), &[y], &shape);
+            let z = batch_norm(&mut g, &mut r, "bn", mid, 3);
+            let outputs = if output { vec![z, mid] } else { vec![z] };
+            let (_, report) = fold(&finish(g, &outputs));
+            assert_eq!(report.folds[0].folded, folds && !output, "{op:?} {report:?}");
+        }
+    }
+}
+
+#[test]
 fn forward_where_exact() {
     for (i, kind) in KINDS.into_iter().enumerate() {
         for (pads, folds) in [([0; 4], !matches!(kind, Kind::Transposed { .. })), ([0, 1, 0, 0], matches!(kind, Kind::Dense))] {

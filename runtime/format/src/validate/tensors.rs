@@ -105,6 +105,8 @@ fn tensor(file: &File, t: &Tensor) -> Option<bool> {
 /// Checks the I/O records and returns how many of them are inputs.
 pub(super) fn check_io(file: &File) -> Result<usize> {
     let inputs = file.io.iter().take_while(|io| io.role == role::INPUT).count();
+    // A network without outputs does nothing.
+    ensure_at(inputs < file.io.len(), FormatErrorKind::Io, inputs)?;
     for (i, io) in file.io.iter().enumerate() {
         let role = if i < inputs { role::INPUT } else { role::OUTPUT };
         ensure_at(io.role == role && record(file, io) == Some(true), FormatErrorKind::Io, i)?;

@@ -81,45 +81,6 @@ pub(super) fn remedy(op: &str) -> &'static str {
     }
 }
 
-/// Operators that we do not have, but know to give what has the shape of their first input.
-pub(super) fn keeps_shape(op: &str) -> bool {
-    matches!(
-        op,
-        "Softplus"
-            | "Softsign"
-            | "Mish"
-            | "Gelu"
-            | "Erf"
-            | "Log"
-            | "Celu"
-            | "ThresholdedRelu"
-            | "Sin"
-            | "Cos"
-            | "Tan"
-            | "Floor"
-            | "Ceil"
-            | "Round"
-            | "Sign"
-            | "LRN"
-            | "InstanceNormalization"
-            | "LayerNormalization"
-            | "GroupNormalization"
-            | "BatchNormalization"
-            | "Hardmax"
-            | "QuantizeLinear"
-            | "DequantizeLinear"
-            | "Cast"
-            | "CumSum"
-            | "Not"
-            | "Pow"
-            | "PRelu"
-            | "Shrink"
-            | "MeanVarianceNormalization"
-            | "LpNormalization"
-            | "Swish"
-    )
-}
-
 fn find(op: &str) -> Option<Import> {
     Some(match op {
         "Conv" => conv::conv,
