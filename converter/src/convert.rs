@@ -172,7 +172,10 @@ fn finish(
 
 /// Runs the file and interprets the source on the same pseudo-random inputs.
 fn self_check(source: &Graph, file: &[u8], progress: &mut dyn Progress) -> Result<SelfCheck> {
-    interp::affordable(source).map_err(|e| invalid(format!("{e}; --no-verify leaves the self-check out")))?;
+    interp::affordable(source).map_err(|e| match e {
+        Error::Invalid(what) => invalid(format!("{what}; --no-verify leaves the self-check out")),
+        other => other,
+    })?;
     let mut random = Random::new(SELF_CHECK_SEED);
     let inputs: Vec<Vec<f32>> = source.inputs.iter().map(|&v| random.units(source.shape(v).iter().product())).collect();
 

@@ -151,6 +151,8 @@ pub fn main(args: Args) -> Result<(), Failure> {
             "model,isa,threads,warmup,runs,load_ms,first_ms,min,median,mean,p90,p99,max,macs,arena_bytes,weights_bytes,allocations\n",
         )?;
     }
+    // Not part of what is timed.
+    engine::open_verified(&args.model, args.isa.as_deref())?;
     let mut events = Vec::new();
     for &threads in &args.threads {
         let m = measure(&args, threads)?;

@@ -104,6 +104,8 @@ pub fn main(args: Args) -> Result<(), Failure> {
     let options = ConvertOptions { import: args.import.into(), no_verify: args.no_verify };
     let mut line = Line::new();
     let converted = convert::convert(&args.source, &options, &mut line).map_err(|e| Failure::conversion(&args.source, &e))?;
+    // Before anything is written: it opens the file as the runtime will.
+    let summary = summary(&converted)?;
     line.say("writing");
     converted.write(&output, args.force).map_err(write)?;
     if let Some(path) = &args.report {
@@ -113,7 +115,7 @@ pub fn main(args: Args) -> Result<(), Failure> {
     drop(line);
 
     let mut text = format!("{} → {}\n\n", args.source.display(), output.display());
-    text += &summary(&converted)?;
+    text += &summary;
     if args.explain {
         text += &format!("\n{}", passes::explain(&converted.summary.report));
     }

@@ -43,6 +43,7 @@ pub fn from_bytes<'a>(bytes: &'a [u8], isa: Option<&str>) -> Result<Model<'a>, F
 fn refused(path: &Path, e: sepal::LoadError) -> Failure {
     match e {
         sepal::LoadError::Io(e) => Failure::io(path, &e),
+        e @ sepal::LoadError::Isa => Failure::usage(e.to_string()),
         e => Failure::invalid(format!("{}: {e}", path.display())),
     }
 }

@@ -69,7 +69,7 @@ pub fn main(args: Args) -> Result<(), Failure> {
         out::print(&text)
     };
     if is_model(&args.model)? {
-        return show(&engine::open(&args.model, None)?);
+        return show(&engine::open_verified(&args.model, None)?);
     }
     let options = ConvertOptions { import: args.import.clone().into(), no_verify: true };
     let mut line = Line::new();

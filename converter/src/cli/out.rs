@@ -27,13 +27,20 @@ pub struct Table {
     rows: Vec<Vec<String>>,
 }
 
+/// Text from a file, without what would command the terminal or turn the direction of writing.
+pub fn plain(text: &str) -> String {
+    let commands =
+        |c: char| c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    text.chars().map(|c| if commands(c) { '\u{fffd}' } else { c }).collect()
+}
+
 impl Table {
     pub fn new(columns: &[(&str, Side)]) -> Self {
         Table { columns: columns.iter().map(|&(name, side)| (name.to_owned(), side)).collect(), rows: Vec::new() }
     }
 
     pub fn row(&mut self, cells: impl IntoIterator<Item = String>) {
-        self.rows.push(cells.into_iter().collect());
+        self.rows.push(cells.into_iter().map(|c| plain(&c)).collect());
     }
 
     /// The table, every line indented by two.
@@ -67,6 +74,7 @@ impl Table {
 
 /// Aligned `label  value` lines, indented by two.
 pub fn facts(facts: &[(&str, String)]) -> String {
+    let facts: Vec<(&str, String)> = facts.iter().map(|(label, value)| (*label, plain(value))).collect();
     let width = facts.iter().map(|(label, _)| label.chars().count()).max().unwrap_or(0);
     facts.iter().map(|(label, value)| format!("  {label:width$}  {value}\n")).collect()
 }

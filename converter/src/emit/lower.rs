@@ -116,12 +116,13 @@ impl<'g> Lower<'g> {
 
     /// A tensor in a buffer of its own.
     pub(super) fn fresh(&mut self, dims: [usize; 4], pixel: usize) -> Result<usize> {
-        let floats = dims[..3]
-            .iter()
-            .try_fold(pixel, |a, &d| a.checked_mul(d))
-            .filter(|&n| n <= u32::MAX as usize)
-            .ok_or_else(|| invalid(format!("a tensor of {dims:?} is too large")))?;
-        self.out.buffers.push(Buffer { floats: floats.next_multiple_of(BLOCK), parent: None });
+        let whole = dims[..3].iter().try_fold(pixel, |a, &d| a.checked_mul(d));
+        if whole.is_none_or(|n| n > u32::MAX as usize) {
+            return Err(invalid(format!("a tensor of {dims:?} is too large")));
+        }
+        let [n, h, w, c] = dims;
+        let floats = sepal_kernels::view::span(Shape::new(n, h, w, c), pixel).next_multiple_of(BLOCK);
+        self.out.buffers.push(Buffer { floats, parent: None });
         let place = Place::Buffer { buffer: self.out.buffers.len() - 1, offset: 0 };
         self.out.tensors.push(LTensor { dims, pixel, place });
         Ok(self.out.tensors.len() - 1)

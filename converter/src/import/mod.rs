@@ -31,6 +31,13 @@ pub fn import(path: &Path, options: &Options) -> Result<Graph> {
 /// # Errors
 /// As [`import`].
 pub fn import_bytes(bytes: &[u8], folder: Option<&Path>, options: &Options) -> Result<Graph> {
+    if bytes.is_empty() {
+        return Err(invalid("the file is empty"));
+    }
+    let named = &options.outputs;
+    if let Some(name) = named.iter().enumerate().find_map(|(i, name)| named[..i].contains(name).then_some(name)) {
+        return Err(invalid(format!("output {name:?} is asked for twice")));
+    }
     if bytes.get(4..8) == Some(b"TFL3") {
         return Err(Error::Unsupported(vec![Unsupported {
             node: "the file".into(),

@@ -27,6 +27,18 @@ pub(super) fn run(mut g: Graph, report: &mut Report) -> Result<Graph> {
                     n.op = Op::Act(if a == 0.0 { Act::RELU } else { Act::Leaky(a) });
                 }
             }
+            Op::BatchNorm { axis, epsilon } if axis + 1 < g.shape(n.output).len() && g.shape(n.output)[*axis] == 1 => {
+                let (op, last) =
+                    (Op::BatchNorm { axis: g.shape(n.output).len() - 1, epsilon: *epsilon }, g.shape(n.output).len() - 1);
+                // One channel along any axis is the same for all of the last one.
+                let channels = g.shape(n.output)[last];
+                for i in 1..n.inputs.len() {
+                    let value = g.data(n.inputs[i]).and_then(|d| d.first().copied()).unwrap_or_default();
+                    let name = g.values[n.inputs[i].0].name.clone();
+                    n.inputs[i] = g.constant(name, &[channels], Arc::new(vec![value; channels]));
+                }
+                n.op = op;
+            }
             Op::BatchNorm { axis, .. } if axis + 1 < g.shape(n.output).len() => {
                 let axis = *axis;
                 nodes.push(spread(&mut g, &mut n, axis, report)?);

@@ -17,6 +17,7 @@ impl Avx512 {
                 && std::arch::is_x86_feature_detected!("avx512vl")
                 && std::arch::is_x86_feature_detected!("avx512bw")
                 && std::arch::is_x86_feature_detected!("avx512dq")
+                && std::arch::is_x86_feature_detected!("avx2")
                 && std::arch::is_x86_feature_detected!("fma"))
             .then_some(Self(()))
         }
@@ -27,6 +28,7 @@ impl Avx512 {
                 target_feature = "avx512vl",
                 target_feature = "avx512bw",
                 target_feature = "avx512dq",
+                target_feature = "avx2",
                 target_feature = "fma"
             ))
             .then_some(Self(()))

@@ -141,7 +141,16 @@ fn layer(json: &Value, path: &str, keras: u32) -> Result<LayerDef> {
         if class == "InputLayer" {
             Body::Input(extents(map))
         } else {
-            let cfg = Cfg::new(&path, class, text("module").unwrap_or_default(), keras, map);
+            let module = text("module").unwrap_or_default();
+            // Keras 3 keeps the package of a registered class apart from its name.
+            let own = ["keras", "tf_keras", "tensorflow"].iter().any(|m| module.split('.').next() == Some(m));
+            let class = match text("registered_name").filter(|_| !own) {
+                Some(registered) if registered.contains('>') => registered.to_owned(),
+                Some(registered) => format!("custom>{registered}"),
+                None if !own && !module.is_empty() => format!("{module}>{class}"),
+                None => class.to_owned(),
+            };
+            let cfg = Cfg::new(&path, &class, module, keras, map);
             refuse_dtype(&cfg);
             let body = layers::parse(&cfg)?;
             faults = cfg.into_faults();

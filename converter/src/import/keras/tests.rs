@@ -230,3 +230,28 @@ fn hard_sigmoids_differ_between_versions() {
     assert_eq!(alpha("sequential.k2.keras"), Some(0.2));
     assert_eq!(alpha("sequential.k3.keras"), Some(1.0 / 6.0));
 }
+
+#[test]
+fn registered_classes_are_not_keras_own() {
+    let with = |extra: &str| {
+        format!(
+            r#"{{"class_name": "Sequential", "config": {{"name": "s", "layers": [
+                {{"class_name": "InputLayer", "config": {{"name": "i", "batch_shape": [null, 4]}}}},
+                {{"class_name": "ReLU", {extra} "config": {{"name": "r", "trainable": true, "dtype": "float32"}}}}]}}}}"#
+        )
+    };
+    for own in [r#""module": "keras.layers", "registered_name": null,"#, r#""module": "tf_keras.src.layers","#, ""] {
+        let json: serde_json::Value = serde_json::from_str(&with(own)).unwrap();
+        let model = super::config::parse(&json, 3).unwrap();
+        let demanded = super::build::demanded(&model, &[]).unwrap();
+        assert!(super::build::faults(&model, &demanded).is_empty(), "{own}");
+    }
+    for custom in [
+        r#""module": null, "registered_name": "my>ReLU","#,
+        r#""module": null, "registered_name": "ReLU","#,
+        r#""module": "__main__", "registered_name": "my>ReLU","#,
+        r#""module": "nets.layers","#,
+    ] {
+        assert!(matches!(faults(&with(custom)), Error::Unsupported(all) if all.len() == 1 && all[0].kind.contains('>')), "{custom}");
+    }
+}

@@ -42,14 +42,14 @@ const NEWEST_OPSET: i64 = 21;
 /// # Errors
 /// As [`super::import`].
 pub fn import(bytes: &[u8], folder: Option<&Path>, options: &Options) -> Result<Graph> {
-    let model = proto::Model::parse(bytes).map_err(|e| invalid(format!("not an ONNX file: {e}")))?;
-    let Some(graph) = &model.graph else { return Err(invalid("not an ONNX file: it has no graph")) };
+    let model = proto::Model::parse(bytes).map_err(|e| invalid(format!("neither Keras (HDF5 or zip) nor an ONNX file: {e}")))?;
+    let Some(graph) = &model.graph else { return Err(invalid("neither Keras (HDF5 or zip) nor an ONNX file with a graph")) };
     let of_model = |what: String, remedy: &str| {
         let name = if graph.name.is_empty() { "model" } else { graph.name };
         Err(Error::Unsupported(vec![Unsupported { node: name.into(), kind: "model".into(), what, remedy: remedy.into() }]))
     };
     if model.ir_version < 1 {
-        return Err(invalid("not an ONNX file: it has no IR version"));
+        return Err(invalid("neither Keras (HDF5 or zip) nor an ONNX file: it has no IR version"));
     }
     if model.ir_version < 3 {
         return of_model(format!("IR version {}", model.ir_version), "export it with IR version 3 or later");

@@ -61,8 +61,7 @@ pub(super) fn attribute(cfg: &Cfg<'_>) -> Result<Steps> {
         },
         _ => None,
     };
-    // Custom functions are registered as `package>name`.
-    let known = name.and_then(|n| named(n.rsplit('>').next().unwrap_or(n), cfg.keras));
+    let known = name.and_then(super::builtin).and_then(|n| named(n, cfg.keras));
     Ok(known.unwrap_or_else(|| {
         let remedy = "use relu, relu6, leaky_relu, elu, selu, sigmoid, hard_sigmoid, silu, hard_silu, tanh, exponential or softmax";
         cfg.refuse(format!("activation = {}", short(value)), remedy);

@@ -55,6 +55,16 @@ pub(super) trait Layer {
     fn emit(&self, e: &mut Emit<'_>, inputs: &Operands) -> Result<ValueId>;
 }
 
+/// Keras's own name of a class or function; `None` for one that a program registered (`package>name`), which may do anything
+/// whatever it is called.
+pub(super) fn builtin(name: &str) -> Option<&str> {
+    match name.split_once('>') {
+        None => Some(name),
+        Some(("keras" | "Keras", own)) => Some(own),
+        Some(_) => None,
+    }
+}
+
 /// Understands a configuration. Things that Sepal does not do are recorded in `cfg`.
 ///
 /// # Errors
@@ -65,9 +75,7 @@ pub(super) fn parse(cfg: &Cfg<'_>) -> Result<Box<dyn Layer>> {
     if operation || cfg.module.contains(".ops.") {
         return function::operation(cfg);
     }
-    // Keras 2 registers classes under these prefixes when they are custom or were renamed.
-    let class = cfg.class.rsplit('>').next().unwrap_or(cfg.class);
-    match class {
+    match builtin(cfg.class).unwrap_or_default() {
         "Conv1D" | "Convolution1D" => conv::conv(cfg, 1),
         "Conv2D" | "Convolution2D" => conv::conv(cfg, 2),
         "DepthwiseConv1D" => conv::depthwise(cfg, 1),

@@ -177,6 +177,9 @@ impl Layer for Normalization {
                 (e.constant("mean", &wide, mean)?, variance)
             }
         };
+        if let Some(v) = deviation.iter().find(|v| v.is_nan() || **v < 0.0) {
+            return Err(e.invalid(format!("a variance of {v}: it must be a number from 0 up; adapt the layer again")));
+        }
         let deviation = deviation.into_iter().map(|v| v.sqrt().max(EPSILON)).collect();
         let deviation = e.constant("deviation", &wide, deviation)?;
         let steps = match self.invert {
