@@ -168,3 +168,31 @@ fn verify_holds_to_an_index_and_to_the_hash() {
     fs::write(f.path("flipped.sepal"), bytes).unwrap();
     f.fails(2, &["verify", "flipped.sepal", "--golden", &golden]);
 }
+
+#[test]
+fn nothing_that_is_read_is_written_over() {
+    let f = Folder::converted("over");
+    let before = (fs::read(f.path("net.keras")).unwrap(), fs::read(f.path("net.sepal")).unwrap());
+    fs::rename(f.path("net.sepal"), f.path("net.json")).unwrap();
+    f.fails(1, &["convert", "net.keras", "-o", "new.json", "--report", "new.json"]);
+    f.fails(1, &["run", "net.json", "--input", "seven.png", "--output", "net.json"]);
+    f.fails(1, &["run", "net.json", "--input", "seven.png", "--output", "./seven.png"]);
+    f.fails(1, &["bench", "net.json", "--runs", "1", "--trace", "net.json"]);
+    fs::rename(f.path("net.json"), f.path("net.sepal")).unwrap();
+    assert_eq!(before, (fs::read(f.path("net.keras")).unwrap(), fs::read(f.path("net.sepal")).unwrap()));
+    assert_eq!(f.names(), ["labels.txt", "net.keras", "net.sepal", "seven.png", "three.png"]);
+}
+
+#[test]
+fn a_flipped_bit_of_the_weights_or_the_version_is_noticed() {
+    let f = Folder::converted("flip");
+    let good = fs::read(f.path("net.sepal")).unwrap();
+    for at in [10, good.len() - 100, good.len() / 2] {
+        let mut bad = good.clone();
+        bad[at] ^= 1;
+        fs::write(f.path("bad.sepal"), bad).unwrap();
+        f.fails(2, &["run", "bad.sepal", "--input", "seven.png"]);
+        f.fails(2, &["info", "bad.sepal"]);
+        f.fails(2, &["bench", "bad.sepal", "--runs", "1"]);
+    }
+}

@@ -252,6 +252,9 @@ fn registered_classes_are_not_keras_own() {
         r#""module": "__main__", "registered_name": "my>ReLU","#,
         r#""module": "nets.layers","#,
     ] {
-        assert!(matches!(faults(&with(custom)), Error::Unsupported(all) if all.len() == 1 && all[0].kind.contains('>')), "{custom}");
+        assert!(
+            matches!(faults(&with(custom)), Error::Unsupported(all) if all.len() == 1 && all[0].kind.contains('>')),
+            "{custom}"
+        );
     }
 }
