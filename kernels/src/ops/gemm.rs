@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! for each block of pixels that fits L2:            for each group of NB panels (16 output channels each):
-//!   for each tile of MR pixels:
+//!   for each tile of MR pixels:                     (one function: see `Tiles`)
 //!     acc[MR][NB] = bias
 //!     for k in 0..K, over the segments of the window:   acc[i][j] += a[i][k] * panel[j][k]
 //!       after every CHUNK of k:                         sum[i][j] += acc[i][j], acc = 0
@@ -45,10 +45,23 @@ pub(crate) struct Pixels {
 }
 
 impl Pixels {
+    /// Where the windows of pixels `m..` begin. One division for many pixels: for small sums it would take half of the time.
     #[inline(always)]
-    fn offset(&self, m: usize) -> usize {
-        let (row, x) = (m / self.width, m % self.width);
-        (row / self.height) * self.dn + (row % self.height) * self.dy + x * self.dx
+    fn offsets(&self, m: usize, to: &mut [usize]) {
+        let (row, mut x) = (m / self.width, m % self.width);
+        let (mut n, mut y) = (row / self.height, row % self.height);
+        let mut at = n * self.dn + y * self.dy + x * self.dx;
+        for to in to {
+            *to = at;
+            (x, at) = (x + 1, at + self.dx);
+            if x == self.width {
+                (x, y) = (0, y + 1);
+                if y == self.height {
+                    (y, n) = (0, n + 1);
+                }
+                at = n * self.dn + y * self.dy;
+            }
+        }
     }
 }
 
@@ -124,25 +137,39 @@ impl Chunks {
     }
 }
 
-/// One tile as a function of its own: inlined into one, the tiles and what surrounds them keep constants in registers, and an
-/// AVX2 tile, which needs 15 of 16, an accumulator in memory (measured: half the speed).
-struct Call<'a, const MR: usize, const NB: usize, const NV: usize> {
+/// Tiles of the same extents, one pixel after the other, as a function of its own: there the loop over k has all registers.
+struct Tiles<'a, const MR: usize, const NB: usize, const NV: usize> {
     tile: &'a Tile<'a>,
+    /// Of `MR` pixels a tile.
     offsets: &'a [usize],
-    panels: [&'a [Block]; NB],
+    /// First block, and how many times `NB` of them go by for each tile.
     block: usize,
+    passes: usize,
+    /// First pixel in the residual.
     m: usize,
     out: &'a mut [f32],
     chunks: &'a mut Chunks,
 }
 
-impl<const MR: usize, const NB: usize, const NV: usize> Kernel for Call<'_, MR, NB, NV> {
+impl<const MR: usize, const NB: usize, const NV: usize> Kernel for Tiles<'_, MR, NB, NV> {
     type Out = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let Call { tile, offsets, panels, block, m, out, chunks } = self;
-        tile.run::<S, MR, NB, NV>(s, offsets, panels, block, m, block * BLOCK, out, chunks);
+        let Tiles { offsets, passes, m, out, chunks, .. } = self;
+        for (i, offsets) in offsets.as_chunks::<MR>().0.iter().enumerate() {
+            // Read anew for each tile: a constant that stays in a register takes it from the accumulators.
+            let tile = core::hint::black_box(self.tile);
+            let out = &mut out[i * MR * tile.out_pixel..];
+            for pass in 0..passes {
+                let block = self.block + pass * NB;
+                if tile.simple {
+                    tile.run::<S, MR, NB, NV, true>(s, offsets, block, m + i * MR, out, chunks);
+                } else {
+                    tile.run::<S, MR, NB, NV, false>(s, offsets, block, m + i * MR, out, chunks);
+                }
+            }
+        }
     }
 }
 
@@ -150,27 +177,32 @@ impl<const MR: usize, const NB: usize, const NV: usize> Kernel for Call<'_, MR, 
 struct Tile<'a> {
     a: &'a [f32],
     segments: Segments,
+    /// Terms of a sum.
+    k: usize,
+    /// Whether they are one run of A and one chunk.
+    simple: bool,
+    panels: &'a [Block],
     bias: &'a [Block],
+    /// Whether the result is limited to `lo..=hi`.
+    clamps: bool,
     lo: f32,
     hi: f32,
     residual: Option<(&'a [f32], usize)>,
     out_pixel: usize,
-    /// Channels that may be written from the tile's first one on.
-    room: usize,
+    /// Channels that may be written.
+    channels: usize,
 }
 
 impl Tile<'_> {
-    /// Computes `MR` pixels x `NV` vectors at `out`; pixel i is `offsets[i]` into A; `channel` is the tile's first channel and
-    /// `m` its first pixel in the residual.
+    /// Computes `MR` pixels x `NV` vectors at `out`; pixel i is `offsets[i]` into A and number `m + i` of the residual, `block`
+    /// the tile's first panel.
     #[inline(always)]
-    fn run<S: Simd, const MR: usize, const NB: usize, const NV: usize>(
+    fn run<S: Simd, const MR: usize, const NB: usize, const NV: usize, const SIMPLE: bool>(
         &self,
         s: S,
-        offsets: &[usize],
-        panels: [&[Block]; NB],
+        offsets: &[usize; MR],
         block: usize,
         m: usize,
-        channel: usize,
         out: &mut [f32],
         chunks: &mut Chunks,
     ) {
@@ -183,7 +215,12 @@ impl Tile<'_> {
                 row[j] = v;
             }
         }
-        let offsets = &offsets[..MR];
+        let panels: [&[Block]; NB] = core::array::from_fn(|j| &self.panels[(block + j) * self.k..][..self.k]);
+        if SIMPLE {
+            let rows: [&[f32]; MR] = core::array::from_fn(|i| &a[offsets[i]..][..self.k]);
+            s.multiply::<MR, NB, NV>(self.k, rows, panels, &mut acc);
+            return self.finish::<S, MR, NB, NV>(s, acc, block * BLOCK, m, out);
+        }
         let (mut k, mut chunk_end) = (0, CHUNK);
         for sy in 0..segments.ny {
             for sx in 0..segments.nx {
@@ -221,7 +258,20 @@ impl Tile<'_> {
                 }
             }
         }
-        if self.room < NB * BLOCK {
+        self.finish::<S, MR, NB, NV>(s, acc, block * BLOCK, m, out);
+    }
+
+    /// The end of a tile: residual, clamp, store.
+    #[inline(always)]
+    fn finish<S: Simd, const MR: usize, const NB: usize, const NV: usize>(
+        &self,
+        s: S,
+        mut acc: [[S::V; NV]; MR],
+        channel: usize,
+        m: usize,
+        out: &mut [f32],
+    ) {
+        if self.channels - channel < NB * BLOCK {
             return self.store_partial::<S, MR, NB, NV>(s, acc, m, channel, out);
         }
         if let Some((r, pixel)) = self.residual {
@@ -232,11 +282,16 @@ impl Tile<'_> {
                 }
             }
         }
-        let (lo, hi) = (s.splat(self.lo), s.splat(self.hi));
+        if self.clamps {
+            let (lo, hi) = (s.splat(self.lo), s.splat(self.hi));
+            for v in acc.as_flattened_mut() {
+                *v = s.min(hi, s.max(lo, *v));
+            }
+        }
         for (i, row) in acc.iter().enumerate() {
             let (o, _) = out[i * self.out_pixel + channel..][..NB * BLOCK].as_chunks_mut::<BLOCK>();
             for (j, v) in row.iter().enumerate() {
-                s.store(s.min(hi, s.max(lo, *v)), &mut o[j / S::PARTS], j % S::PARTS);
+                s.store(*v, &mut o[j / S::PARTS], j % S::PARTS);
             }
         }
     }
@@ -251,18 +306,20 @@ impl Tile<'_> {
         channel: usize,
         out: &mut [f32],
     ) {
+        let room = self.channels - channel;
         let (lo, hi) = (s.splat(self.lo), s.splat(self.hi));
         for (i, row) in acc.iter().enumerate() {
             let mut blocks = [[0.0f32; BLOCK]; NB];
             if let Some((r, pixel)) = self.residual {
-                blocks.as_flattened_mut()[..self.room].copy_from_slice(&r[(m + i) * pixel + channel..][..self.room]);
+                blocks.as_flattened_mut()[..room].copy_from_slice(&r[(m + i) * pixel + channel..][..room]);
             }
             for (j, v) in row.iter().enumerate() {
                 let b = &mut blocks[j / S::PARTS];
                 let v = if self.residual.is_some() { s.add(*v, s.load(b, j % S::PARTS)) } else { *v };
-                s.store(s.min(hi, s.max(lo, v)), b, j % S::PARTS);
+                let v = if self.clamps { s.min(hi, s.max(lo, v)) } else { v };
+                s.store(v, b, j % S::PARTS);
             }
-            out[i * self.out_pixel + channel..][..self.room].copy_from_slice(&blocks.as_flattened()[..self.room]);
+            out[i * self.out_pixel + channel..][..room].copy_from_slice(&blocks.as_flattened()[..room]);
         }
     }
 }
@@ -278,7 +335,10 @@ impl Kernel for Gemm<'_> {
         let (bias, _) = self.bias.as_chunks::<BLOCK>();
         let blocks = n.div_ceil(BLOCK);
         let (lo, hi) = act.clamp().unwrap_or((f32::NEG_INFINITY, f32::INFINITY));
-        let mut tile = Tile { a, segments, bias, lo, hi, residual, out_pixel, room: usize::MAX };
+        let clamps = lo > f32::NEG_INFINITY || hi < f32::INFINITY;
+        let channels = if self.whole_blocks { blocks * BLOCK } else { n };
+        let simple = segments.ny * segments.nx == 1 && k <= CHUNK;
+        let tile = Tile { a, segments, k, simple, panels, bias, clamps, lo, hi, residual, out_pixel, channels };
         // Blocks of pixels: their part of A stays in L2 while all panels go by.
         let per_pixel = (segments.len * segments.nx).max(1);
         let group = if S::PARTS == 1 { S::NB } else { 4 };
@@ -290,39 +350,35 @@ impl Kernel for Gemm<'_> {
             // Even blocks: no short one at the end.
             let left = (m - m0).div_ceil(want);
             let rows = (m - m0).div_ceil(left);
-            for (i, o) in offsets[..rows].iter_mut().enumerate() {
-                *o = pixels.offset(first + m0 + i);
-            }
+            pixels.offsets(first + m0, &mut offsets[..rows]);
+            // `longer` tiles of `mr + 1` pixels, then tiles of `mr`.
             let tiles = rows.div_ceil(S::MR);
-            let mut b0 = 0;
-            while b0 < blocks {
+            let (mr, longer) = (rows / tiles, rows % tiles);
+            for b0 in (0..blocks).step_by(group) {
                 let nb = group.min(blocks - b0);
-                let mut at = 0;
-                for t in 0..tiles {
-                    let mr = (rows - at).div_ceil(tiles - t);
-                    let here = &offsets[at..at + mr];
+                // The upper half of the last panel is empty.
+                let half = S::PARTS == 2 && self.whole_blocks && n - b0 * BLOCK <= nb * BLOCK - BLOCK / 2;
+                let mut t = 0;
+                while t < tiles {
+                    let (size, end) = if t < longer { (mr + 1, longer) } else { (mr, tiles) };
+                    // Other activations follow while the tiles are in L1.
+                    let count = if act.clamp().is_some() { end - t } else { (end - t).min(16) };
+                    let at = t * mr + t.min(longer);
+                    let here = &offsets[at..][..count * size];
                     let target = &mut out[(m0 + at) * out_pixel..];
                     if S::PARTS == 1 {
-                        tile.room = if self.whole_blocks { usize::MAX } else { n - b0 * BLOCK };
-                        let panel: [&[Block]; 4] = core::array::from_fn(|j| &panels[(b0 + j.min(nb - 1)) * k..][..k]);
-                        wide(s, &tile, mr, nb, here, panel, b0, m0 + at, target, &mut chunks);
+                        wide(s, &tile, size, nb, here, b0, m0 + at, target, &mut chunks);
                     } else {
-                        for b in b0..b0 + nb {
-                            let left = n - b * BLOCK;
-                            tile.room = if self.whole_blocks { usize::MAX } else { left };
-                            let half = S::PARTS == 2 && left <= BLOCK / 2 && self.whole_blocks;
-                            narrow(s, &tile, mr, half, here, &panels[b * k..][..k], b, m0 + at, target, &mut chunks);
-                        }
+                        narrow(s, &tile, size, nb, half, here, b0, m0 + at, target, &mut chunks);
                     }
                     if act.clamp().is_none() {
                         let channels = (n - b0 * BLOCK).min(nb * BLOCK);
-                        for row in target.chunks_mut(out_pixel).take(mr) {
+                        for row in target.chunks_mut(out_pixel).take(count * size) {
                             act_channels(s, act, &mut row[b0 * BLOCK..], channels, self.whole_blocks);
                         }
                     }
-                    at += mr;
+                    t += count;
                 }
-                b0 += nb;
             }
             m0 += rows;
         }
@@ -353,7 +409,6 @@ fn wide<S: Simd>(
     mr: usize,
     nb: usize,
     offsets: &[usize],
-    p: [&[Block]; 4],
     block: usize,
     m: usize,
     out: &mut [f32],
@@ -363,10 +418,10 @@ fn wide<S: Simd>(
         ($($mr:literal)*) => {
             match (mr, nb) {
                 $(
-                    ($mr, 4) => s.vectorize(Call::<$mr, 4, 4> { tile, offsets, panels: p, block, m, out, chunks }),
-                    ($mr, 3) => s.vectorize(Call::<$mr, 3, 3> { tile, offsets, panels: [p[0], p[1], p[2]], block, m, out, chunks }),
-                    ($mr, 2) => s.vectorize(Call::<$mr, 2, 2> { tile, offsets, panels: [p[0], p[1]], block, m, out, chunks }),
-                    ($mr, 1) => s.vectorize(Call::<$mr, 1, 1> { tile, offsets, panels: [p[0]], block, m, out, chunks }),
+                    ($mr, 4) => s.vectorize(Tiles::<$mr, 4, 4> { tile, offsets, block, passes: 1, m, out, chunks }),
+                    ($mr, 3) => s.vectorize(Tiles::<$mr, 3, 3> { tile, offsets, block, passes: 1, m, out, chunks }),
+                    ($mr, 2) => s.vectorize(Tiles::<$mr, 2, 2> { tile, offsets, block, passes: 1, m, out, chunks }),
+                    ($mr, 1) => s.vectorize(Tiles::<$mr, 1, 1> { tile, offsets, block, passes: 1, m, out, chunks }),
                 )*
                 _ => unreachable!("a tile has 1 to MR pixels and 1 to NB panels"),
             }
@@ -375,32 +430,40 @@ fn wide<S: Simd>(
     tiles!(1 2 3 4 5 6)
 }
 
-/// Tiles of up to 6 pixels x 1 panel, for sets with narrower vectors; `half` leaves out the panel's empty upper half.
+/// Tiles of up to 6 pixels x 1 panel, for sets with narrower vectors; `nb` panels go by for each tile, and `half` leaves out the
+/// upper half of the last one.
 #[inline(always)]
 fn narrow<S: Simd>(
     s: S,
     tile: &Tile,
     mr: usize,
+    nb: usize,
     half: bool,
     offsets: &[usize],
-    panel: &[Block],
     block: usize,
     m: usize,
     out: &mut [f32],
     chunks: &mut Chunks,
 ) {
     macro_rules! tiles {
-        ($nv:literal, $($mr:literal)*) => {
+        ($nv:literal, $block:expr, $passes:expr, $($mr:literal)*) => {
             match mr {
-                $($mr => s.vectorize(Call::<$mr, 1, $nv> { tile, offsets, panels: [panel], block, m, out, chunks }),)*
+                $($mr => s.vectorize(Tiles::<$mr, 1, $nv> { tile, offsets, block: $block, passes: $passes, m, out, chunks }),)*
                 _ => unreachable!("a tile has 1 to MR pixels"),
             }
         };
     }
     match S::PARTS {
-        2 if half => tiles!(1, 1 2 3 4 5 6),
-        2 => tiles!(2, 1 2 3 4 5 6),
-        4 => tiles!(4, 1 2 3 4 5 6),
-        _ => tiles!(16, 1 2),
+        2 => {
+            let whole = nb - usize::from(half);
+            if whole > 0 {
+                tiles!(2, block, whole, 1 2 3 4 5 6);
+            }
+            if half {
+                tiles!(1, block + whole, 1, 1 2 3 4 5 6);
+            }
+        }
+        4 => tiles!(4, block, nb, 1 2 3 4 5 6),
+        _ => tiles!(16, block, nb, 1 2),
     }
 }
