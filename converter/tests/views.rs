@@ -62,8 +62,19 @@ fn grow(net: &mut Net, dice: &mut Dice, values: &[ValueId]) -> Option<ValueId> {
 }
 
 #[test]
+fn in_place_on_a_view_of_an_input() {
+    for act in [false, true] {
+        check("view of an input", |net| {
+            let x = net.g.input("x", &[1, 5, 6, 8]);
+            let y = net.node(Op::Reshape, &[x], &[1, 1, 1, 240]);
+            vec![if act { net.act(y, Act::Tanh) } else { net.batch_norm(y, 3) }]
+        });
+    }
+}
+
+#[test]
 fn random_graphs() {
-    for seed in 0..300 {
+    for seed in 0..1000 {
         check(&format!("graph {seed}"), |net| {
             let mut dice = Dice(seed);
             let c = [4, 16, 20][dice.below(3)];

@@ -28,6 +28,83 @@ pub fn conv(kernel: [usize; 2], c_per_group: usize, n: usize, groups: usize, wei
     }
 }
 
+/// The `G` of each transform in [`crate::ops::winograd`], by outputs and taps: rows are points.
+fn winograd_points(outputs: usize, taps: usize) -> ([[f64; 7]; 10], usize) {
+    let row = |values: &[f64], divisor: f64| {
+        let mut row = [0.0; 7];
+        row.iter_mut().zip(values).for_each(|(to, v)| *to = v / divisor);
+        row
+    };
+    let powers = |x: f64, divisor: f64| {
+        let mut row = [0.0; 7];
+        row[..taps].iter_mut().fold(1.0, |power, to| {
+            *to = power / divisor;
+            power * x
+        });
+        row
+    };
+    let mut g = [[0.0; 7]; 10];
+    let all: &[[f64; 7]] = match (outputs, taps) {
+        (1, _) => &[row(&[1.0], 1.0)],
+        (2, _) => &[powers(0.0, 1.0), powers(1.0, 2.0), powers(-1.0, 2.0), row(&[0.0, 0.0, 1.0], 1.0)],
+        (_, 3) => &[
+            powers(0.0, 4.0),
+            powers(1.0, -6.0),
+            powers(-1.0, -6.0),
+            powers(2.0, 24.0),
+            powers(-2.0, 24.0),
+            row(&[0.0, 0.0, 1.0], 1.0),
+        ],
+        _ => &[
+            powers(0.0, 1.0),
+            powers(1.0, 135.0 / 8.0),
+            powers(-1.0, -135.0 / 8.0),
+            powers(2.0, -405.0),
+            powers(-2.0, 945.0),
+            powers(0.5, -945.0 / 256.0),
+            powers(-0.5, 405.0 / 256.0),
+            powers(4.0, 48195.0),
+            powers(-0.25, -48195.0 / 65536.0),
+            row(&[0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0], 1.0),
+        ],
+    };
+    g[..all.len()].copy_from_slice(all);
+    (g, all.len())
+}
+
+/// Transforms `[kh][kw][C][N]` to `[points][C][N]` for [`crate::ops::winograd`]: `G w G^T`, in f64, rounded once.
+///
+/// # Panics
+/// If the slices are not as long as the arguments say.
+pub fn winograd_weights(kernel: [usize; 2], tile: [usize; 2], c: usize, n: usize, weights: &[f32], transformed: &mut [f32]) {
+    let ((gy, ay), (gx, ax)) = (winograd_points(tile[0], kernel[0]), winograd_points(tile[1], kernel[1]));
+    assert_eq!(weights.len(), kernel[0] * kernel[1] * c * n, "weights");
+    assert_eq!(transformed.len(), ay * ax * c * n, "transformed weights");
+    for (p, point) in transformed.chunks_exact_mut((c * n).max(1)).enumerate() {
+        let (gy, gx) = (&gy[p / ax], &gx[p % ax]);
+        for (i, to) in point.iter_mut().enumerate() {
+            let mut sum = 0.0;
+            for ky in 0..kernel[0] {
+                for kx in 0..kernel[1] {
+                    sum += gy[ky] * gx[kx] * f64::from(weights[(ky * kernel[1] + kx) * c * n + i]);
+                }
+            }
+            *to = sum as f32;
+        }
+    }
+}
+
+/// Packs weights that [`winograd_weights`] made, `[points][C][N]`, to `[points][N/16][C][16]`, zeros in the padding.
+///
+/// # Panics
+/// If the slices are not as long as the arguments say.
+pub fn winograd(points: usize, c: usize, n: usize, transformed: &[f32], panels: &mut [f32]) {
+    let per = panels.len() / points.max(1);
+    for (from, to) in transformed.chunks_exact((c * n).max(1)).zip(panels.chunks_exact_mut(per.max(1))) {
+        conv([1, 1], c, n, 1, from, to);
+    }
+}
+
 /// Packs `[kh][kw][C]` to `[C/16][kh * kw][16]`, zeros in the padding.
 ///
 /// # Panics

@@ -111,7 +111,7 @@ fn tensor_lives(lowered: &Lowered) -> Vec<Life> {
             let replaced = writers.iter().any(|&(w2, t2)| w2 > w && lowered.overlap(t, t2));
             if !replaced {
                 // The view guards the memory in the step that reads it last, which may replace it in place.
-                lives[t].last = lives[t].last.max(last_read - 1);
+                lives[t].last = lives[t].last.max(last_read.saturating_sub(1));
             }
         }
     }

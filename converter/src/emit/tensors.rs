@@ -176,6 +176,10 @@ impl Lowered {
             let Some(k) = candidate else { continue };
             let x = s.inputs[k];
             let Place::Buffer { buffer, .. } = self.tensors[x].place else { continue };
+            // What the caller filled stays until the first step is over, whatever views of it there are.
+            if i == 0 && !self.inputs.contains(&x) && self.inputs.iter().any(|&t| self.root_of(t) == Some(buffer)) {
+                continue;
+            }
             // The same tensor on both sides (x + x) would be read while it is written.
             if s.inputs.iter().enumerate().any(|(j, &t)| j != k && self.root_of(t) == Some(buffer)) {
                 continue;

@@ -13,6 +13,7 @@ pub mod scale_shift;
 pub mod separable;
 pub mod softmax;
 mod wide;
+pub mod winograd;
 
 #[cfg(test)]
 pub(crate) mod testing;

@@ -10,3 +10,4 @@ pub mod pool;
 pub mod reduce;
 pub mod scale_shift;
 pub mod softmax;
+pub mod winograd;

@@ -145,7 +145,8 @@ fn attempt(model: &Model, demanded: &Demanded, file: &File, options: &Options, f
     let mut bound = Vec::new();
     for t in &model.inputs {
         let layer = &model.layers[t.layer];
-        if !needed.contains(&(t.layer, t.call)) {
+        // What is cut off needs no inputs; otherwise the interface stays, with what is not read.
+        if !options.outputs.is_empty() && !needed.contains(&(t.layer, t.call)) {
             continue;
         }
         let shape = input_shape(layer, shapes.get(&layer.name).copied())?;
