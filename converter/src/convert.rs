@@ -25,6 +25,8 @@ pub struct ConvertOptions {
     pub import: import::Options,
     /// Leave out the self-check.
     pub no_verify: bool,
+    /// For the emitter.
+    pub emit: emit::Options,
 }
 
 /// What a conversion is busy with.
@@ -76,6 +78,8 @@ pub struct Summary {
     pub parameters: u64,
     /// What the passes did.
     pub report: Report,
+    /// The convolutions that are not summed directly.
+    pub winograd: Vec<emit::Winograd>,
     /// The outcome of the self-check, unless it was left out.
     pub self_check: Option<SelfCheck>,
 }
@@ -145,6 +149,7 @@ fn finish(
         total_parameters,
         parameters: provenance::parameters(&graph),
         report,
+        winograd: Vec::new(),
         self_check: None,
     };
 
@@ -153,7 +158,8 @@ fn finish(
         (section::PROVENANCE, provenance::provenance(name, &summary).into_bytes()),
         (section::FOLDS, provenance::folds(&summary.report).into_bytes()),
     ];
-    let Emitted { structure, weights } = emit::emit(&graph, extra)?;
+    let Emitted { structure, weights, winograd } = emit::emit(&graph, options.emit, extra)?;
+    summary.winograd = winograd;
     drop(graph);
     let len = structure.len() + weights.len();
     let mut blocks = vec![Block::zeroed(); len.div_ceil(64)];
@@ -256,6 +262,7 @@ mod tests {
             total_parameters: 1,
             parameters: 1,
             report: Report::default(),
+            winograd: Vec::new(),
             self_check: None,
         };
         Converted { blocks: vec![Block([7; 64]); 2], len: 100, summary }

@@ -2,6 +2,7 @@
 //! make two conversions of one source differ.
 
 use crate::convert::Summary;
+use crate::emit::Winograd;
 use crate::ir::{Graph, Op};
 use crate::passes::{Fold, Report};
 use serde_json::{Value, json};
@@ -27,11 +28,21 @@ pub fn provenance(source: &str, summary: &Summary) -> String {
 
 /// The section [`FOLDS`](sepal_format::record::section::FOLDS): every batch normalisation with what was done to it and why.
 pub fn folds(report: &Report) -> String {
-    report_json(report).to_string()
+    json!({ "schema": 1, "batch_norms": batch_norms(report), "notes": report.notes }).to_string()
 }
 
-/// The fold report as JSON.
-pub fn report_json(report: &Report) -> Value {
+/// The report of a conversion as JSON: folds, other changes, and the convolutions that are not summed directly.
+pub fn report_json(report: &Report, winograd: &[Winograd]) -> Value {
+    let convolution = |w: &Winograd| json!({ "name": w.name, "tile": w.tile, "error": w.error });
+    json!({
+        "schema": 1,
+        "batch_norms": batch_norms(report),
+        "notes": report.notes,
+        "winograd": winograd.iter().map(convolution).collect::<Vec<_>>(),
+    })
+}
+
+fn batch_norms(report: &Report) -> Vec<Value> {
     let fold = |f: &Fold| {
         json!({
             "name": f.name,
@@ -46,11 +57,7 @@ pub fn report_json(report: &Report) -> Value {
             },
         })
     };
-    json!({
-        "schema": 1,
-        "batch_norms": report.folds.iter().map(fold).collect::<Vec<_>>(),
-        "notes": report.notes,
-    })
+    report.folds.iter().map(fold).collect()
 }
 
 /// Parameters of a graph: the elements of all constants that convolutions, dense layers, normalisations and slopes read, and

@@ -3,6 +3,7 @@
 mod common;
 
 use common::check;
+use sepal_converter::emit;
 use sepal_converter::ir::{Act, BinaryOp, Op, Pads, PoolKind, ReduceKind, ValueId, Window};
 
 #[test]
@@ -39,6 +40,36 @@ fn convolutions() {
             }
         }
     }
+}
+
+#[test]
+fn winograd_convolutions() {
+    for (kernel, pads) in
+        [([3, 3], [1, 1, 1, 1]), ([1, 7], [0, 3, 0, 3]), ([7, 1], [3, 0, 3, 0]), ([1, 3], [0, 1, 0, 1]), ([3, 3], [0; 4])]
+    {
+        let options = emit::Options { max_error: 1e-5 };
+        let count = common::check_with("winograd", options, 2e-5, |net| {
+            let x = net.g.input("x", &[2, 19, 17, 40]);
+            let y = net.conv(x, 64, kernel, [1, 1], [1, 1], pads, 1);
+            let z = net.act(y, Act::HardSwish);
+            let z = net.conv(z, 64, kernel, [1, 1], [1, 1], pads, 1);
+            if pads == [0; 4] {
+                return vec![z];
+            }
+            // A residual, and one of the results in a concat.
+            let shape = net.g.shape(y).to_vec();
+            let sum = net.binary(BinaryOp::Add, y, z, &shape);
+            let mut wide = shape;
+            wide[3] = 128;
+            vec![net.node(Op::Concat { axis: 3 }, &[sum, z], &wide)]
+        });
+        assert_eq!(count, 2, "{kernel:?}");
+    }
+    // Dense pixels of three channels become padded ones first.
+    common::check_with("thin", emit::Options { max_error: 1e-5 }, 2e-5, |net| {
+        let x = net.g.input("x", &[1, 40, 40, 3]);
+        vec![net.conv(x, 64, [3, 3], [1, 1], [1, 1], [1; 4], 1)]
+    });
 }
 
 #[test]

@@ -15,6 +15,7 @@ use sepal_kernels::ops::reduce::{ReduceKind, reduce_hw};
 use sepal_kernels::ops::scale_shift::{scale_shift, scale_shift_in_place};
 use sepal_kernels::ops::separable::{separable, separable_scratch};
 use sepal_kernels::ops::softmax::softmax;
+use sepal_kernels::ops::winograd::{winograd, winograd_scratch};
 use sepal_kernels::par::Parallel;
 use sepal_kernels::{Isa, Shape, View, ViewMut};
 
@@ -35,7 +36,10 @@ fn scratch(view: &ModelView, step: &Step) -> Option<usize> {
     match step.op_ref()? {
         OpRef::Conv(p) => {
             let (x, y) = shapes()?;
-            Some(conv_scratch(window(&p.window), p.groups as usize, x, y))
+            Some(match p.algorithm {
+                0 => conv_scratch(window(&p.window), p.groups as usize, x, y),
+                code => winograd_scratch(window(&p.window), tile(code), x, y),
+            })
         }
         OpRef::Separable(p) => {
             let (x, y) = shapes()?;
@@ -72,7 +76,10 @@ pub(crate) fn step(view: &ModelView, isa: Isa, par: &dyn Parallel, step: &Step, 
                 bias: view.floats(p.bias),
                 act: p.act.act()?,
             };
-            conv(isa, par, &args, input(0)?, residual()?, out, scratch);
+            match p.algorithm {
+                0 => conv(isa, par, &args, input(0)?, residual()?, out, scratch),
+                code => winograd(isa, par, &args, tile(code), input(0)?, residual()?, out, scratch),
+            }
         }
         OpRef::Depthwise(p) => depthwise(isa, par, &depthwise_args(view, p)?, input(0)?, out),
         OpRef::Separable(p) => {
@@ -201,6 +208,11 @@ fn start(t: &Tensor) -> usize {
 fn span(t: &Tensor) -> Option<Range<usize>> {
     let floats = sepal_kernels::view::span(shape(t), t.pixel as usize);
     Some(start(t)..start(t).checked_add(floats)?)
+}
+
+/// Outputs of a Winograd tile.
+fn tile(code: u32) -> [usize; 2] {
+    sepal_format::winograd::tile(code).map(|n| n as usize)
 }
 
 fn window(w: &WindowRecord) -> Window {

@@ -15,7 +15,7 @@ fn hash(bytes: impl IntoIterator<Item = u8>) -> u64 {
 
 fn check(name: &str, graph: Graph) -> Result<(), Box<dyn Error>> {
     let (graph, _) = passes::run(graph)?;
-    let file = emit::emit(&graph, vec![])?;
+    let file = emit::emit(&graph, emit::Options::default(), vec![])?;
     let bytes = [file.structure, file.weights].concat();
     println!("{name} file {:016x}", hash(bytes.iter().copied()));
     let bytes = AlignedBytes::copy(&bytes).ok_or("no memory for the file")?;

@@ -5,6 +5,7 @@ use super::failure::Failure;
 use super::out;
 use super::progress::Line;
 use sepal_converter::convert::{self, ConvertOptions};
+use sepal_converter::emit;
 use std::path::PathBuf;
 
 #[derive(Debug, clap::Args)]
@@ -17,7 +18,7 @@ pub struct Args {
 }
 
 pub fn main(args: Args) -> Result<(), Failure> {
-    let options = ConvertOptions { import: args.import.into(), no_verify: true };
+    let options = ConvertOptions { import: args.import.into(), no_verify: true, emit: emit::Options { max_error: 0.0 } };
     let mut line = Line::new();
     let converted = convert::convert(&args.source, &options, &mut line).map_err(|e| Failure::conversion(&args.source, &e))?;
     drop(line);

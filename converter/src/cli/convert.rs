@@ -1,10 +1,11 @@
 //! `sepal convert`.
 
 use super::failure::Failure;
-use super::out;
+use super::out::{self, Side, Table};
 use super::progress::Line;
 use super::{engine, info};
 use sepal_converter::convert::{self, ConvertOptions, Converted, SELF_CHECK_LIMIT};
+use sepal_converter::emit;
 use sepal_converter::file::{refuse_existing, same_file, write_whole};
 use sepal_converter::import::Options;
 use sepal_converter::passes;
@@ -43,6 +44,10 @@ pub struct Args {
     /// Write the fold report to a file
     #[arg(long, value_name = "OUT.json")]
     report: Option<PathBuf>,
+    /// Largest error, as a share of its largest result, by which a convolution may differ from its exact sum where that makes
+    /// it faster (Winograd); 0 for the direct sum everywhere and a smaller file
+    #[arg(long, value_name = "E", default_value_t = emit::MAX_ERROR, value_parser = max_error)]
+    max_error: f64,
     /// Leave out the self-check, which runs the result and compares it with the source in f64
     #[arg(long)]
     no_verify: bool,
@@ -66,6 +71,10 @@ impl From<ImportArgs> for Options {
     fn from(a: ImportArgs) -> Self {
         Options { input_shapes: a.input_shapes, outputs: a.outputs }
     }
+}
+
+fn max_error(s: &str) -> Result<f64, String> {
+    s.parse().ok().filter(|e| (0.0..=1.0).contains(e)).ok_or_else(|| "a number from 0 to 1 is needed".into())
 }
 
 fn input_shape(s: &str) -> Result<(String, Vec<usize>), String> {
@@ -101,7 +110,8 @@ pub fn main(args: Args) -> Result<(), Failure> {
         refuse_existing(&output).map_err(|e| Failure::io(&output, &e))?;
     }
 
-    let options = ConvertOptions { import: args.import.into(), no_verify: args.no_verify };
+    let emit = emit::Options { max_error: args.max_error };
+    let options = ConvertOptions { import: args.import.into(), no_verify: args.no_verify, emit };
     let mut line = Line::new();
     let converted = convert::convert(&args.source, &options, &mut line).map_err(|e| Failure::conversion(&args.source, &e))?;
     // Before anything is written: it opens the file as the runtime will.
@@ -109,7 +119,7 @@ pub fn main(args: Args) -> Result<(), Failure> {
     line.say("writing");
     converted.write(&output, args.force).map_err(write)?;
     if let Some(path) = &args.report {
-        let text = format!("{:#}\n", report_json(&converted.summary.report));
+        let text = format!("{:#}\n", report_json(&converted.summary.report, &converted.summary.winograd));
         write_whole(path, true, |file| file.write_all(text.as_bytes())).map_err(|e| Failure::io(path, &e))?;
     }
     drop(line);
@@ -118,8 +128,19 @@ pub fn main(args: Args) -> Result<(), Failure> {
     text += &summary;
     if args.explain {
         text += &format!("\n{}", passes::explain(&converted.summary.report));
+        text += &winograd(&converted);
     }
     out::print(&text)
+}
+
+/// The convolutions that are not summed directly.
+fn winograd(converted: &Converted) -> String {
+    let all = &converted.summary.winograd;
+    let mut table = Table::new(&[("convolution", Side::Left), ("tile", Side::Right), ("error", Side::Right)]);
+    for w in all {
+        table.row([w.name.clone(), format!("{}x{}", w.tile[0], w.tile[1]), format!("{:.1e}", w.error)]);
+    }
+    if all.is_empty() { String::new() } else { format!("\n{} convolutions by Winograd's algorithm\n{}", all.len(), table.render()) }
 }
 
 /// What a conversion came to, as aligned lines.
@@ -138,6 +159,11 @@ pub fn summary(converted: &Converted) -> Result<String, Failure> {
         ("file", format!("{}, of which weights {}", out::bytes(sizes.file), out::bytes(sizes.weights))),
         ("arena", format!("{} with one thread", out::bytes(sizes.arena))),
     ];
+    let worst = s.winograd.iter().map(|w| w.error).fold(0.0, f64::max);
+    if !s.winograd.is_empty() {
+        let text = format!("{} convolutions, each at most {worst:.1e} of its range away from the exact sum", s.winograd.len());
+        facts.push(("winograd", text));
+    }
     facts.push((
         "self-check",
         match &s.self_check {

@@ -8,6 +8,7 @@ use super::progress::Line;
 use super::steps::{StepInfo, short_name, steps};
 use sepal::Model;
 use sepal_converter::convert::{self, ConvertOptions};
+use sepal_converter::emit;
 use sepal_format::record::{MAGIC, section};
 use serde_json::{Value, json};
 use std::io::Read;
@@ -71,7 +72,7 @@ pub fn main(args: Args) -> Result<(), Failure> {
     if is_model(&args.model)? {
         return show(&engine::open_verified(&args.model, None)?);
     }
-    let options = ConvertOptions { import: args.import.clone().into(), no_verify: true };
+    let options = ConvertOptions { import: args.import.clone().into(), no_verify: true, emit: emit::Options::default() };
     let mut line = Line::new();
     let converted = convert::convert(&args.model, &options, &mut line).map_err(|e| Failure::conversion(&args.model, &e))?;
     drop(line);

@@ -102,6 +102,10 @@ fn kernel(op: &OpRef, x: [u32; 4]) -> String {
     match op {
         OpRef::Conv(p) if p.window.kernel == [1, 1] && p.groups == 1 && x[1] == 1 && x[2] == 1 => "f32.dense".into(),
         OpRef::Conv(p) if p.window.kernel == [1, 1] && p.groups == 1 => format!("f32.pointwise.s{}", p.window.stride[0]),
+        OpRef::Conv(p) if p.algorithm != 0 => {
+            let [rows, columns] = sepal_format::winograd::tile(p.algorithm);
+            format!("f32.winograd{rows}x{columns}.{}", window(&p.window))
+        }
         OpRef::Conv(p) if p.groups == 1 => format!("f32.conv.{}", window(&p.window)),
         OpRef::Conv(p) => format!("f32.conv.{}g{}", window(&p.window), p.groups),
         OpRef::Depthwise(p) => format!("f32.depthwise.{}", depthwise(p)),

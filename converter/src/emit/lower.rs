@@ -1,21 +1,22 @@
 //! Nodes to steps.
 
 use super::tensors::{Buffer, LStep, LTensor, Lowered, Place};
-use super::{small, unsupported};
+use super::{Options, Winograd, algorithm, small, unsupported};
 use crate::error::{Error, Result, invalid};
 use crate::ir::{Act, BinaryOp, Graph, Node, Op, PoolKind, ReduceKind, ValueId, Window};
 use sepal_format::layout::{BLOCK, padded, pixel_stride};
 use sepal_format::op::Params;
 use sepal_format::record::*;
+use sepal_kernels::ops::winograd::{points, winograd_scratch};
 use sepal_kernels::ops::{conv::conv_scratch, separable::separable_scratch};
 use sepal_kernels::{Shape, pack};
 use std::collections::{HashMap, HashSet};
 
 /// Lowers a graph.
-pub(super) fn lower(graph: &Graph) -> Result<Lowered> {
+pub(super) fn lower(graph: &Graph, options: Options) -> Result<Lowered> {
     let mut pins = concat_pins(graph);
     loop {
-        let lowered = Lower::new(graph, &pins).run()?;
+        let lowered = Lower::new(graph, &pins, options).run()?;
         // A step that reads one part of a buffer and writes another has views that interleave, which safe slices cannot
         // express: such a part gets memory of its own and is copied.
         match lowered.1 {
@@ -57,6 +58,7 @@ pub(super) fn nhwc(shape: &[usize]) -> [usize; 4] {
 pub(super) struct Lower<'g> {
     pub(super) graph: &'g Graph,
     pins: &'g HashMap<ValueId, (ValueId, usize)>,
+    options: Options,
     pub(super) out: Lowered,
     pub(super) map: HashMap<ValueId, usize>,
     pub(super) consumers: HashMap<ValueId, Vec<usize>>,
@@ -65,10 +67,11 @@ pub(super) struct Lower<'g> {
 }
 
 impl<'g> Lower<'g> {
-    fn new(graph: &'g Graph, pins: &'g HashMap<ValueId, (ValueId, usize)>) -> Self {
+    fn new(graph: &'g Graph, pins: &'g HashMap<ValueId, (ValueId, usize)>, options: Options) -> Self {
         Lower {
             graph,
             pins,
+            options,
             out: Lowered::default(),
             map: HashMap::new(),
             consumers: graph.consumers(),
@@ -447,6 +450,26 @@ impl<'g> Lower<'g> {
         Ok((weights, bias))
     }
 
+    fn pack_winograd(
+        &mut self,
+        window: &Window,
+        tile: [usize; 2],
+        c: usize,
+        n: usize,
+        w: &[f32],
+        b: Option<&[f32]>,
+    ) -> Result<(Range, Range)> {
+        let points: usize = points(&kernel_window(window), tile).iter().product();
+        let len = padded(n).and_then(|n| n.checked_mul(c)?.checked_mul(points)).ok_or_else(|| invalid("weights too large"))?;
+        let mut transformed = vec![0.0; points * c * n];
+        pack::winograd_weights(window.kernel, tile, c, n, w, &mut transformed);
+        let mut panels = vec![0.0; len];
+        pack::winograd(points, c, n, &transformed, &mut panels);
+        let weights = self.out.weights.add(&panels);
+        let bias = self.channels(1, b.unwrap_or(&vec![0.0; n]))?;
+        Ok((weights, bias))
+    }
+
     /// Emits a convolution; `dims` are input channels per group and all output channels.
     pub(super) fn conv_step(
         &mut self,
@@ -461,9 +484,23 @@ impl<'g> Lower<'g> {
         residual: Option<usize>,
         to: usize,
     ) -> Result<()> {
-        let (weights, bias) = self.pack_conv(window.kernel, k, n, groups, w, b)?;
         let (input, output) = (self.out.tensors[x].shape(), self.out.tensors[to].shape());
-        self.scratch(conv_scratch(kernel_window(window), groups, input, output));
+        let task = algorithm::Task { window, input, output, weights: w };
+        let choice = if groups == 1 { algorithm::choose(&task, self.options.max_error) } else { None };
+        let (mut x, mut code) = (x, 0);
+        let (weights, bias) = match choice {
+            None => {
+                self.scratch(conv_scratch(kernel_window(window), groups, input, output));
+                self.pack_conv(window.kernel, k, n, groups, w, b)?
+            }
+            Some(algorithm::Choice { tile, error }) => {
+                x = self.pad_pixels(x, name)?;
+                self.scratch(winograd_scratch(kernel_window(window), tile, input, output));
+                code = sepal_format::winograd::code([small(tile[0])?, small(tile[1])?]);
+                self.out.winograd.push(Winograd { name: name.into(), tile, error });
+                self.pack_winograd(window, tile, k, n, w, b)?
+            }
+        };
         let params = ConvParams {
             weights,
             bias,
@@ -471,7 +508,7 @@ impl<'g> Lower<'g> {
             groups: small(groups)?,
             act: act.record(),
             weight_dtype: dtype::F32,
-            algorithm: 0,
+            algorithm: code,
         };
         let macs = output.pixels() * n * k * window.kernel[0] * window.kernel[1];
         self.step(name, &params, std::iter::once(x).chain(residual).collect(), to, macs);

@@ -9,6 +9,7 @@ use sepal_format::limits;
 use sepal_format::record::{self, Io, NONE, Plan, Step, Tensor, dtype, place, role};
 use sepal_format::write::Model;
 
+mod algorithm;
 mod interface;
 mod lower;
 mod lower_copy;
@@ -23,14 +24,43 @@ pub struct Emitted {
     pub structure: Vec<u8>,
     /// The packed weights.
     pub weights: Vec<u8>,
+    /// The convolutions that are not summed directly.
+    pub winograd: Vec<Winograd>,
 }
+
+/// A convolution that runs by Winograd's algorithm.
+#[derive(Clone, Debug)]
+pub struct Winograd {
+    /// Of its step.
+    pub name: String,
+    /// Outputs of a tile, down and across.
+    pub tile: [usize; 2],
+    /// Largest error measured on a sample, as a share of its largest result.
+    pub error: f64,
+}
+
+/// What to take care of.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Largest error of a convolution's algorithm, as a share of its largest result; 0 for the direct sum everywhere.
+    pub max_error: f64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options { max_error: MAX_ERROR }
+    }
+}
+
+/// The default of [`Options::max_error`].
+pub const MAX_ERROR: f64 = 1e-5;
 
 /// Lowers, plans and packs a graph that [`crate::passes::run`] has prepared. `extra` are optional sections (kind, bytes).
 ///
 /// # Errors
 /// [`crate::Error::Unsupported`] for what the runtime has no step for, [`crate::Error::Invalid`] for sizes that no file can hold.
-pub fn emit(graph: &Graph, extra: Vec<(u32, Vec<u8>)>) -> Result<Emitted> {
-    let mut lowered = lower::lower(graph)?;
+pub fn emit(graph: &Graph, options: Options, extra: Vec<(u32, Vec<u8>)>) -> Result<Emitted> {
+    let mut lowered = lower::lower(graph, options)?;
     lowered.reuse_in_place();
     let plan = memory::plan(&lowered);
     let mut names = Names::default();
@@ -104,7 +134,7 @@ pub fn emit(graph: &Graph, extra: Vec<(u32, Vec<u8>)>) -> Result<Emitted> {
         names: names.0,
         extra,
     };
-    Ok(Emitted { structure: model.structure(&weights), weights })
+    Ok(Emitted { structure: model.structure(&weights), weights, winograd: lowered.winograd })
 }
 
 fn io_record(graph: &Graph, v: ValueId, tensor: usize, role: u32, name: &str, i: usize, names: &mut Names) -> Result<Io> {

@@ -69,6 +69,7 @@ pub(super) struct Lowered {
     /// Tensor of each graph output.
     pub(super) outputs: Vec<usize>,
     pub(super) scratch_bytes: u64,
+    pub(super) winograd: Vec<super::Winograd>,
 }
 
 impl Lowered {

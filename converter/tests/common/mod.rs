@@ -114,6 +114,13 @@ fn run(name: &str, bytes: &[u8], inputs: &[Vec<f32>]) -> Vec<Vec<f32>> {
 
 /// Builds a graph, and compares what the runtime makes of it with the f64 interpreter.
 pub fn check(name: &str, build: impl Fn(&mut Net) -> Vec<ValueId>) {
+    let direct = emit::Options { max_error: 0.0 };
+    check_with(name, direct, 2e-6, build);
+}
+
+/// The same with other options, for which an error of `tolerance` of the range is allowed. Returns how many convolutions are not
+/// summed directly.
+pub fn check_with(name: &str, options: emit::Options, tolerance: f64, build: impl Fn(&mut Net) -> Vec<ValueId>) -> usize {
     let mut net = Net::new();
     net.g.outputs = build(&mut net);
     net.g.output_names = (0..net.g.outputs.len()).map(|i| format!("y{i}")).collect();
@@ -124,10 +131,10 @@ pub fn check(name: &str, build: impl Fn(&mut Net) -> Vec<ValueId>) {
     let wide: Vec<Vec<f64>> = inputs.iter().map(|x| x.iter().map(|&v| v.into()).collect()).collect();
     let want = interp::interpret(&graph, &wide, &mut |_, _| ()).unwrap_or_else(|e| panic!("{name}: {e}"));
     let (optimised, _) = passes::run(graph.clone()).unwrap_or_else(|e| panic!("{name}: {e}"));
-    let emitted = emit::emit(&optimised, vec![]).unwrap_or_else(|e| panic!("{name}: {e}\n{optimised}"));
-    let again = emit::emit(&optimised, vec![]).unwrap();
+    let emitted = emit::emit(&optimised, options, vec![]).unwrap_or_else(|e| panic!("{name}: {e}\n{optimised}"));
+    let again = emit::emit(&optimised, options, vec![]).unwrap();
     assert!(emitted.structure == again.structure && emitted.weights == again.weights, "{name}: not reproducible");
-    let mut bytes = emitted.structure;
+    let mut bytes = emitted.structure.clone();
     bytes.extend(&emitted.weights);
     let got = run(name, &bytes, &inputs);
     assert_eq!(got.len(), want.len());
@@ -135,7 +142,8 @@ pub fn check(name: &str, build: impl Fn(&mut Net) -> Vec<ValueId>) {
         assert_eq!(g.len(), w.len(), "{name}: output {i}");
         let range = w.iter().fold(1.0f64, |a, &x| a.max(x.abs()));
         for (k, (&g, &w)) in g.iter().zip(w).enumerate() {
-            assert!((f64::from(g) - w).abs() <= 2e-6 * range, "{name}: output {i}[{k}] is {g}, not {w}\n{optimised}");
+            assert!((f64::from(g) - w).abs() <= tolerance * range, "{name}: output {i}[{k}] is {g}, not {w}\n{optimised}");
         }
     }
+    emitted.winograd.len()
 }

@@ -20,6 +20,7 @@ use crate::{Act, Isa, Shape, View, ViewMut};
 use core::marker::PhantomData;
 use core::ops::Range;
 use sepal_format::layout::BLOCK;
+use sepal_format::winograd::TILES;
 use transform::{F23, F43, F47, One, Transform};
 
 pub(crate) mod transform;
@@ -34,12 +35,8 @@ pub type Tile = [usize; 2];
 
 /// Whether there is such an algorithm for a window.
 pub fn exists(window: &Window, tile: Tile) -> bool {
-    let plain = window.stride == [1, 1] && window.dilation == [1, 1];
-    plain
-        && matches!(
-            (window.kernel, tile),
-            ([3, 3], [2, 2] | [4, 4]) | ([1, 3] | [1, 7], [1, 4]) | ([3, 1] | [7, 1], [4, 1]) | ([1, 3], [1, 2]) | ([3, 1], [2, 1])
-        )
+    let known = TILES.iter().any(|(k, t)| k.map(|n| n as usize) == window.kernel && t.map(|n| n as usize) == tile);
+    known && window.stride == [1, 1] && window.dilation == [1, 1]
 }
 
 /// Points of a tile, down and across.

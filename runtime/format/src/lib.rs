@@ -9,6 +9,7 @@ pub mod op;
 pub mod record;
 mod validate;
 mod view;
+pub mod winograd;
 #[cfg(feature = "write")]
 pub mod write;
 

@@ -243,7 +243,7 @@ pub struct ConvParams {
     pub act: ActRecord,
     /// Element type of the weights, one of [`dtype`].
     pub weight_dtype: u32,
-    /// Algorithm: 0 direct.
+    /// 0 for the direct sum, or a code of [`winograd`](crate::winograd); then `weights` are `[points][N/16][C][16]`.
     pub algorithm: u32,
 }
 

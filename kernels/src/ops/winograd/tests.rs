@@ -3,16 +3,10 @@ use crate::ops::testing::{Image, Rng, Threads, assert_same, each_isa};
 use crate::{pack, reference};
 use std::vec;
 
-const ALL: [([usize; 2], Tile); 8] = [
-    ([3, 3], [2, 2]),
-    ([3, 3], [4, 4]),
-    ([1, 3], [1, 2]),
-    ([3, 1], [2, 1]),
-    ([1, 3], [1, 4]),
-    ([3, 1], [4, 1]),
-    ([1, 7], [1, 4]),
-    ([7, 1], [4, 1]),
-];
+/// Every kernel and tile there is.
+fn all() -> impl Iterator<Item = ([usize; 2], Tile)> {
+    TILES.iter().map(|(kernel, tile)| (kernel.map(|n| n as usize), tile.map(|n| n as usize)))
+}
 
 #[derive(Clone, Copy, Debug)]
 struct Case {
@@ -85,7 +79,7 @@ fn check(case: Case) {
 
 #[test]
 fn every_window_and_tile() {
-    for (kernel, tile) in ALL {
+    for (kernel, tile) in all() {
         check(Case::same(kernel, tile));
         check(Case { n: 4, residual: true, act: Act::RELU, gap: 16, ..Case::same(kernel, tile) });
         check(Case { c: 3, o: 5, residual: true, act: Act::Silu, ..Case::same(kernel, tile) });
@@ -94,7 +88,7 @@ fn every_window_and_tile() {
 
 #[test]
 fn sizes_around_the_tile() {
-    for (kernel, tile) in ALL {
+    for (kernel, tile) in all() {
         for size in [[1, 1], [1, 8], [8, 1], [4, 4], [5, 5], [3, 12], [13, 6]] {
             check(Case { size, ..Case::same(kernel, tile) });
         }
@@ -103,7 +97,7 @@ fn sizes_around_the_tile() {
 
 #[test]
 fn borders() {
-    for (kernel, tile) in ALL {
+    for (kernel, tile) in all() {
         for (pad, pad_end) in [([0, 0], [0, 0]), ([2, 0], [0, 3]), ([0, 3], [1, 0]), ([5, 5], [5, 5])] {
             check(Case { pad, pad_end, ..Case::same(kernel, tile) });
         }

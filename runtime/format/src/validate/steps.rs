@@ -7,6 +7,7 @@ use crate::error::{FormatError, FormatErrorKind};
 use crate::layout::{ALIGN, padded};
 use crate::op::{Op, OpRef};
 use crate::record::*;
+use crate::winograd;
 
 pub(super) fn check(file: &File) -> Result<()> {
     for (i, step) in file.steps.iter().enumerate() {
@@ -162,12 +163,17 @@ impl Check<'_> {
 
     fn conv(&self, p: &ConvParams, residual: Option<Extent>) -> Option<()> {
         let (x, y, groups) = (&self.x, &self.y, u64::from(p.groups));
-        must(p.weight_dtype == dtype::F32 && p.algorithm == 0)?;
+        must(p.weight_dtype == dtype::F32)?;
         act(p.act)?;
         must(groups > 0 && x.c.is_multiple_of(groups) && y.c.is_multiple_of(groups) && x.n == y.n)?;
         must(residual.is_none_or(|r| r.dims() == y.dims()))?;
         self.window(&p.window)?;
-        let taps = u64::from(p.window.kernel[0]).checked_mul(p.window.kernel[1].into())?;
+        let mut taps = u64::from(p.window.kernel[0]).checked_mul(p.window.kernel[1].into())?;
+        if p.algorithm != 0 {
+            let [rows, columns] = winograd::points(p.window.kernel, p.algorithm)?;
+            must(groups == 1 && p.window.stride == [1, 1] && p.window.dilation == [1, 1] && x.padded())?;
+            taps = u64::from(rows) * u64::from(columns);
+        }
         let per_group = blocks(y.c / groups)?.checked_mul(groups)?;
         self.floats(p.weights, per_group.checked_mul(taps)?.checked_mul(x.c / groups)?)?;
         self.floats(p.bias, per_group)

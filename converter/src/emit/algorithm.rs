@@ -1,0 +1,154 @@
+//! Which algorithm a convolution runs by: the direct sum, or Winograd where that is faster and errs little enough.
+//!
+//! Speed is estimated from the multiplications, the floats that the transforms move and the bytes of weights, with rates that were
+//! measured (AVX2 and AVX-512, one core): what counts is which of two is faster, not by how much. The error is measured: on
+//! pseudo-random pixels and the step's own weights, against the sum in f64.
+
+use crate::data::random::Random;
+use crate::ir::{Pads, Window};
+use sepal_format::layout::BLOCK;
+use sepal_format::winograd::TILES;
+use sepal_kernels::ops::conv::Conv;
+use sepal_kernels::ops::winograd::{exists, points, winograd, winograd_scratch};
+use sepal_kernels::par::Serial;
+use sepal_kernels::{Act, Isa, Shape, View, ViewMut, pack};
+
+/// A convolution that may be chosen an algorithm for.
+pub(super) struct Task<'a> {
+    pub(super) window: &'a Window,
+    pub(super) input: Shape,
+    pub(super) output: Shape,
+    /// `[kh][kw][C][N]`.
+    pub(super) weights: &'a [f32],
+}
+
+/// A Winograd algorithm.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Choice {
+    pub(super) tile: [usize; 2],
+    /// Largest difference from the f64 sum, as a share of the largest result.
+    pub(super) error: f64,
+}
+
+/// Multiply-accumulates a nanosecond.
+const RATE: f64 = 52.0;
+/// Nanoseconds for each float that is transformed.
+const TRANSFORM: f64 = 0.12;
+/// Bytes of weights a nanosecond, from memory.
+const WEIGHTS: f64 = 25.0;
+/// Rows and columns of the pixels that the error is measured on, and the output channels.
+const SAMPLE: usize = 12;
+
+/// The fastest algorithm whose error is at most `max_error`; `None` for the direct sum.
+pub(super) fn choose(task: &Task, max_error: f64) -> Option<Choice> {
+    let window = super::lower::kernel_window(task.window);
+    let kernel = task.window.kernel;
+    let mut candidates: Vec<(f64, [usize; 2])> = TILES
+        .iter()
+        .map(|(k, tile)| (k.map(|n| n as usize), tile.map(|n| n as usize)))
+        .filter(|(k, tile)| *k == kernel && exists(&window, *tile))
+        .map(|(_, tile)| (time(task, points(&window, tile), tile), tile))
+        .collect();
+    candidates.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let direct = time(task, kernel, [1, 1]);
+    let better = candidates.into_iter().filter(|(t, _)| *t < 0.9 * direct);
+    better.map(|(_, tile)| Choice { tile, error: error(task, tile) }).find(|choice| choice.error <= max_error)
+}
+
+/// Estimated nanoseconds, for a tile of 1x1 those of the direct sum.
+fn time(task: &Task, points: [usize; 2], tile: [usize; 2]) -> f64 {
+    let Shape { n, h, w, c: channels } = task.output;
+    let tiles = n * h.div_ceil(tile[0]) * w.div_ceil(tile[1]);
+    let [c, channels] = [task.input.c, channels].map(|c| c.next_multiple_of(BLOCK));
+    let points = points[0] * points[1];
+    let multiply = (points * tiles * task.input.c * channels) as f64 / RATE;
+    let weights = (points * task.input.c * channels * 4) as f64 / WEIGHTS;
+    let transforms = if tile == [1, 1] { 0.0 } else { (points * tiles * (c + channels)) as f64 * TRANSFORM };
+    multiply.max(weights) + transforms
+}
+
+/// Largest error on a sample, as a share of its largest result.
+fn error(task: &Task, tile: [usize; 2]) -> f64 {
+    let [kh, kw] = task.window.kernel;
+    let (c, all) = (task.input.c, task.output.c);
+    let n = all.min(BLOCK);
+    let (rows, columns) = (SAMPLE + kh - 1, SAMPLE + kw - 1);
+    let padded = c.next_multiple_of(BLOCK);
+    let mut pixels = Random::new(1).units(rows * columns * padded);
+    pixels.iter_mut().enumerate().filter(|(i, _)| i % padded >= c).for_each(|(_, v)| *v = 0.0);
+    let weights: Vec<f32> = task.weights.chunks(all).flat_map(|row| &row[..n]).copied().collect();
+
+    let window = super::lower::kernel_window(&Window { pads: Pads::default(), ..*task.window });
+    let points: usize = points(&window, tile).iter().product();
+    let mut transformed = vec![0.0; points * c * n];
+    pack::winograd_weights([kh, kw], tile, c, n, &weights, &mut transformed);
+    let mut panels = vec![0.0; points * c * BLOCK];
+    pack::winograd(points, c, n, &transformed, &mut panels);
+    let (input, output) = (Shape::new(1, rows, columns, c), Shape::new(1, SAMPLE, SAMPLE, n));
+    let mut got = vec![0.0; SAMPLE * SAMPLE * BLOCK];
+    let mut scratch = vec![0.0; winograd_scratch(window, tile, input, output)];
+    let args = Conv { window, groups: 1, weights: &panels, bias: &[0.0; BLOCK], act: Act::None };
+    let view = View::new(&pixels, input, padded);
+    winograd(Isa::detect(), &Serial, &args, tile, view, None, ViewMut::new(&mut got, output, BLOCK), &mut scratch);
+
+    let (mut largest, mut worst) = (0f64, 0f64);
+    for (i, pixel) in got.chunks(BLOCK).enumerate() {
+        let (y, x) = (i / SAMPLE, i % SAMPLE);
+        let mut sums = [0f64; BLOCK];
+        for (tap, matrix) in weights.chunks(c * n).enumerate() {
+            let at = ((y + tap / kw) * columns + x + tap % kw) * padded;
+            for (&v, row) in pixels[at..at + c].iter().zip(matrix.chunks(n)) {
+                for (sum, &w) in sums.iter_mut().zip(row) {
+                    *sum += f64::from(v) * f64::from(w);
+                }
+            }
+        }
+        for (&got, want) in pixel[..n].iter().zip(sums) {
+            largest = largest.max(want.abs());
+            worst = worst.max((f64::from(got) - want).abs());
+        }
+    }
+    // NaN where the transformed weights overflow: no number is at least as small as any budget.
+    if worst == 0.0 { 0.0 } else { worst / largest }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn task(kernel: [usize; 2], size: usize, c: usize, weights: &[f32]) -> Option<Choice> {
+        choice(kernel, [1, 1], size, c, weights, 1e-5)
+    }
+
+    fn choice(kernel: [usize; 2], stride: [usize; 2], size: usize, c: usize, weights: &[f32], budget: f64) -> Option<Choice> {
+        let [top, left] = kernel.map(|k| k / 2);
+        let window = Window { kernel, stride, dilation: [1, 1], pads: Pads { top, left, bottom: top, right: left } };
+        let shape = Shape::new(1, size, size, c);
+        choose(&Task { window: &window, input: shape, output: shape, weights }, budget)
+    }
+
+    #[test]
+    fn fast_and_exact_enough() {
+        let weights = Random::new(5).units(9 * 64 * 64);
+        let fast = task([3, 3], 56, 64, &weights).unwrap();
+        assert_eq!(fast.tile, [4, 4]);
+        assert!(fast.error > 1e-8 && fast.error < 1e-5, "{fast:?}");
+        let careful = choice([3, 3], [1, 1], 56, 64, &weights, fast.error / 2.0).unwrap();
+        assert_eq!(careful.tile, [2, 2]);
+        assert_eq!(choice([3, 3], [1, 1], 56, 64, &weights, 0.0), None);
+        let weights = Random::new(5).units(7 * 128 * 128);
+        assert_eq!(task([1, 7], 17, 128, &weights).unwrap().tile, [1, 4]);
+        assert_eq!(task([7, 1], 17, 128, &weights).unwrap().tile, [4, 1]);
+    }
+
+    #[test]
+    fn what_has_no_tiles_or_gains_nothing_is_summed_directly() {
+        let weights = Random::new(5).units(9 * 64 * 64);
+        assert_eq!(choice([3, 3], [2, 2], 56, 64, &weights, 1.0), None);
+        assert_eq!(choice([1, 9], [1, 1], 56, 64, &weights, 1.0), None);
+        assert_eq!(choice([3, 3], [1, 1], 1, 64, &weights, 1.0), None);
+        let mut huge = weights;
+        huge[7] = 3e38;
+        assert_eq!(task([3, 3], 56, 64, &huge).map(|c| c.tile), None);
+    }
+}
