@@ -41,6 +41,12 @@ pub fn write_whole(path: &Path, force: bool, write: impl FnOnce(&mut File) -> Re
     if !force {
         refuse_existing(path)?;
     }
+    // A link stays one: what it points to is replaced. What is no file, a pipe or a device, is written to and stays.
+    let target = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let path = target.as_path();
+    if path.metadata().is_ok_and(|m| !m.is_file() && !m.is_dir()) {
+        return write(&mut OpenOptions::new().write(true).open(path)?);
+    }
     let (temporary, mut file) = Temporary::beside(path)?;
     write(&mut file).and_then(|()| file.sync_all())?;
     drop(file);

@@ -73,6 +73,17 @@ fn in_place_on_a_view_of_an_input() {
 }
 
 #[test]
+fn slopes_that_vary_along_leading_axes() {
+    for slope in [vec![3, 1, 1, 1], vec![2, 3, 1, 1, 1], vec![4, 5, 1]] {
+        check("slopes", |net| {
+            let x = net.g.input("x", &[2, 3, 4, 5, 6]);
+            let slope = net.constant(&slope);
+            vec![net.node(Op::PRelu, &[x, slope], &[2, 3, 4, 5, 6])]
+        });
+    }
+}
+
+#[test]
 fn random_graphs() {
     for seed in 0..1000 {
         check(&format!("graph {seed}"), |net| {

@@ -44,8 +44,7 @@ pub struct Args {
     /// Write the fold report to a file
     #[arg(long, value_name = "OUT.json")]
     report: Option<PathBuf>,
-    /// Largest error, as a share of its largest result, by which a convolution may differ from its exact sum where that makes
-    /// it faster (Winograd); 0 for the direct sum everywhere and a smaller file
+    /// How far a faster convolution (Winograd) may be off, as a share of its range; 0: none, and a smaller file
     #[arg(long, value_name = "E", default_value_t = emit::MAX_ERROR, value_parser = max_error)]
     max_error: f64,
     /// Leave out the self-check, which runs the result and compares it with the source in f64
@@ -117,11 +116,11 @@ pub fn main(args: Args) -> Result<(), Failure> {
     // Before anything is written: it opens the file as the runtime will.
     let summary = summary(&converted)?;
     line.say("writing");
-    converted.write(&output, args.force).map_err(write)?;
     if let Some(path) = &args.report {
         let text = format!("{:#}\n", report_json(&converted.summary.report, &converted.summary.winograd));
         write_whole(path, true, |file| file.write_all(text.as_bytes())).map_err(|e| Failure::io(path, &e))?;
     }
+    converted.write(&output, args.force).map_err(write)?;
     drop(line);
 
     let mut text = format!("{} → {}\n\n", args.source.display(), output.display());

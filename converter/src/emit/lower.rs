@@ -515,26 +515,27 @@ impl<'g> Lower<'g> {
         Ok(())
     }
 
+    /// A value as an operand of a step whose output has `shape`, against which it broadcasts.
+    fn operand(&mut self, v: ValueId, shape: &[usize], name: &str) -> Result<usize> {
+        let own = self.graph.shape(v).to_vec();
+        let mut full = vec![1; shape.len() - own.len()];
+        full.extend(&own);
+        let t = self.padded_source(v, name)?;
+        let lead = shape.len().saturating_sub(3);
+        // Leading axes become one: they must repeat all or none.
+        if full[..lead] != shape[..lead] && full[..lead].iter().any(|&d| d != 1) {
+            let to = self.fresh_padded(nhwc(shape))?;
+            self.broadcast(t, &full, shape, to, name)?;
+            return Ok(to);
+        }
+        self.view(t, nhwc(&full))
+    }
+
     pub(super) fn binary(&mut self, node: &Node, op: BinaryOp, act: Act, a: ValueId, b: ValueId) -> Result<()> {
         let name = node.name.as_str();
         let shape = self.graph.shape(node.output).to_vec();
         let dims = nhwc(&shape);
-        let operand = |this: &mut Self, v: ValueId| -> Result<usize> {
-            let own = this.graph.shape(v).to_vec();
-            let mut full = vec![1; shape.len() - own.len()];
-            full.extend(&own);
-            let t = this.padded_source(v, name)?;
-            let lead = shape.len().saturating_sub(3);
-            // Leading axes become one: they must repeat all or none.
-            let partial = full[..lead] != shape[..lead] && full[..lead].iter().any(|&d| d != 1);
-            if partial {
-                let to = this.fresh_padded(dims)?;
-                this.broadcast(t, &full, &shape, to, name)?;
-                return Ok(to);
-            }
-            this.view(t, nhwc(&full))
-        };
-        let (mut ta, tb) = (operand(self, a)?, operand(self, b)?);
+        let (mut ta, tb) = (self.operand(a, &shape, name)?, self.operand(b, &shape, name)?);
         if self.out.tensors[ta].dims != dims && self.out.tensors[tb].dims != dims {
             let to = self.fresh_padded(dims)?;
             let full: Vec<usize> = self.out.tensors[ta].dims.to_vec();
@@ -581,10 +582,8 @@ impl<'g> Lower<'g> {
         }
         // max(x, 0) + slope * min(x, 0), with a slope for each element.
         let dims = self.out.tensors[from].dims;
-        let mut full = vec![1; self.graph.shape(x).len().saturating_sub(shape.len())];
-        full.extend(&shape);
-        let slope = self.source(slope)?;
-        let slope = self.view(slope, nhwc(&full))?;
+        let whole = self.graph.shape(x).to_vec();
+        let slope = self.operand(slope, &whole, name)?;
         let (negative, scaled, positive) = (self.fresh_padded(dims)?, self.fresh_padded(dims)?, self.fresh_padded(dims)?);
         self.activation(&format!("{name}/negative"), Act::Clamp { lo: f32::NEG_INFINITY, hi: 0.0 }, from, negative);
         let params = |op| BinaryParams { op, swapped: 0, act: Act::None.record(), reserved: 0 };

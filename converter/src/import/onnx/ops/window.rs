@@ -95,13 +95,18 @@ pub(super) fn geometry(s: &Spatial, input: [usize; 2], kernel: [usize; 2], ceil:
             let (less, more) = (total / 2, total - total / 2);
             (before[i], after[i]) = if s.auto == AutoPad::SameUpper { (less, more) } else { (more, less) };
         }
-        let Some(room) = (input[i] + before[i] + after[i]).checked_sub(span) else {
-            return bad(format!("a window of {span} pixels does not fit into {}", input[i]));
-        };
-        out[i] = room / stride + 1;
-        // A window may hang over the end, but must begin before it.
-        if ceil && !room.is_multiple_of(stride) && out[i] * stride < input[i] + before[i] {
-            out[i] += 1;
+        let total = input[i] + before[i] + after[i];
+        match total.checked_sub(span) {
+            Some(room) => {
+                out[i] = room / stride + 1;
+                // A window may hang over the end, but must begin before it.
+                if ceil && !room.is_multiple_of(stride) && out[i] * stride < input[i] + before[i] {
+                    out[i] += 1;
+                }
+            }
+            // Rounding up, one window hangs over.
+            None if ceil && span - total < stride => out[i] = 1,
+            None => return bad(format!("a window of {span} pixels does not fit into {}", input[i])),
         }
         covered[i] = after[i].max(((out[i] - 1) * stride + span).saturating_sub(input[i] + before[i]));
     }
