@@ -71,8 +71,7 @@ fn every_byte_of_the_structure_is_hashed() {
     for i in 0..v.structure {
         for bit in [1, 0x80] {
             v.file[i] ^= bit;
-            let minor = (10..12).contains(&i);
-            assert_eq!(Model::from_bytes(&v.file).is_ok(), minor, "byte {i}");
+            assert!(Model::from_bytes(&v.file).is_err(), "byte {i}");
             v.file[i] ^= bit;
         }
     }
