@@ -9,7 +9,7 @@
 //! * `min(a, b)` is `if a < b { a } else { b }` and `max(a, b)` is `if a > b { a } else { b }`, per lane: when either
 //!   is NaN, or both are zero, the *second* operand comes back.
 //! * `select_gt(a, b, x, y)` is `if a > b { x } else { y }`.
-//! * `round` rounds to nearest, ties to even; its argument must be below 2^22 in magnitude.
+//! * `round` rounds to nearest, ties to even, and keeps the sign of zeros; its argument must be below 2^22 in magnitude.
 //! * `pow2(n)` is 2^n for integral `n` in -126..=127.
 
 use sepal_format::layout::BLOCK;
@@ -110,3 +110,6 @@ pub trait Simd: Copy + Send + Sync + 'static {
         *acc = sums;
     }
 }
+
+#[cfg(test)]
+mod tests;

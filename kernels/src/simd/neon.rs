@@ -105,4 +105,47 @@ impl Simd for Neon {
         // SAFETY: the token proves the features; the intrinsic touches no memory.
         unsafe { vreinterpretq_f32_s32(vshlq_n_s32::<23>(vaddq_s32(vcvtnq_s32_f32(n), vdupq_n_s32(127)))) }
     }
+    /// By lane: one load of each row of A for four steps of k. A load and a broadcast for each single step would take more
+    /// instructions than there are slots beside the FMAs. 6 x 16 is 24 sums, 6 vectors of A and 2 of B: all 32 registers.
+    #[inline(always)]
+    fn multiply<const MR: usize, const NB: usize, const NV: usize>(
+        self,
+        len: usize,
+        a: [&[f32]; MR],
+        b: [&[Block]; NB],
+        acc: &mut [[float32x4_t; NV]; MR],
+    ) {
+        let fours = len / 4;
+        let heads: [&[[f32; 4]]; MR] = core::array::from_fn(|i| &a[i][..len].as_chunks().0[..fours]);
+        let tails: [&[f32]; MR] = core::array::from_fn(|i| &a[i][fours * 4..len]);
+        let panels: [&[[Block; 4]]; NB] = core::array::from_fn(|j| &b[j][..len].as_chunks().0[..fours]);
+        let rests: [&[Block]; NB] = core::array::from_fn(|j| &b[j][fours * 4..len]);
+        let mut sums = *acc;
+        for k in 0..fours {
+            // SAFETY: an array of four floats is there to read.
+            let x: [float32x4_t; MR] = core::array::from_fn(|i| unsafe { vld1q_f32(heads[i][k].as_ptr()) });
+            macro_rules! step {
+                ($($lane:literal)+) => {$(
+                    for j in 0..NV {
+                        let w = self.load(&panels[j / Self::PARTS][k][$lane], j % Self::PARTS);
+                        for i in 0..MR {
+                            // SAFETY: the token proves the features; the intrinsic touches no memory.
+                            sums[i][j] = unsafe { vfmaq_laneq_f32::<$lane>(sums[i][j], w, x[i]) };
+                        }
+                    }
+                )+};
+            }
+            step!(0 1 2 3);
+        }
+        for k in 0..len - fours * 4 {
+            let w: [float32x4_t; NV] = core::array::from_fn(|j| self.load(&rests[j / Self::PARTS][k], j % Self::PARTS));
+            for i in 0..MR {
+                let x = self.splat(tails[i][k]);
+                for j in 0..NV {
+                    sums[i][j] = self.fma(x, w[j], sums[i][j]);
+                }
+            }
+        }
+        *acc = sums;
+    }
 }

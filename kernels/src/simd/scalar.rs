@@ -97,7 +97,8 @@ impl Simd for Scalar {
     }
     #[inline(always)]
     fn round(self, a: f32) -> f32 {
-        (a + ROUND) - ROUND
+        // The sign of the argument also where the result is 0.
+        f32::from_bits(((a + ROUND) - ROUND).to_bits() | a.to_bits() & 0x8000_0000)
     }
     #[inline(always)]
     fn pow2(self, n: f32) -> f32 {

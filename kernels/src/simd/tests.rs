@@ -1,0 +1,290 @@
+//! Every operation of every instruction set against what the trait says of it, to the bit and lane by lane, on ordinary values
+//! and on those at the seams.
+
+use super::{Block, Kernel, Simd, scalar};
+use crate::Isa;
+use crate::ops::testing::{Rng, each_isa};
+use sepal_format::layout::BLOCK;
+use std::vec::Vec;
+
+/// Zeros, infinities, NaN, denormals, the largest, ties, what has no neighbours, and random bits.
+fn values() -> Vec<f32> {
+    let smallest = f32::from_bits(1);
+    let mut v = std::vec![0.0, 0.5, 1.0, 1.5, 2.5, 3.5, 0.499_999_97, 0.999_999_94, 1.0 + f32::EPSILON, f32::EPSILON];
+    v.extend([f32::INFINITY, f32::NAN, f32::MAX, f32::MIN_POSITIVE, smallest, 3.0 * smallest, 1.1e-38, 3.0e-23]);
+    v.extend([4_194_303.5, 4_194_302.5, 8_388_609.0, 16_777_216.0]);
+    v.extend(v.clone().into_iter().map(|x| -x));
+    let mut rng = Rng(3);
+    for _ in 0..18 {
+        v.push(f32::from_bits(rng.bits() as u32));
+        v.push(rng.value());
+    }
+    v
+}
+
+/// Any NaN is as good as another.
+fn same(a: f32, b: f32) -> bool {
+    a.to_bits() == b.to_bits() || (a.is_nan() && b.is_nan())
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Op {
+    LoadStore,
+    Splat,
+    Add,
+    Sub,
+    Mul,
+    Div,
+    Fma,
+    Min,
+    Max,
+    SelectGt,
+    Sqrt,
+    Round,
+    Pow2,
+}
+
+const OPS: [Op; 13] = [
+    Op::LoadStore,
+    Op::Splat,
+    Op::Add,
+    Op::Sub,
+    Op::Mul,
+    Op::Div,
+    Op::Fma,
+    Op::Min,
+    Op::Max,
+    Op::SelectGt,
+    Op::Sqrt,
+    Op::Round,
+    Op::Pow2,
+];
+
+/// One operation on whole blocks.
+struct Apply<'a>(Op, [&'a Block; 4]);
+
+impl Kernel for Apply<'_> {
+    type Out = Block;
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) -> Block {
+        let Apply(op, args) = self;
+        let mut out = [0.0; BLOCK];
+        for j in 0..S::PARTS {
+            let [a, b, c, d] = args.map(|x| s.load(x, j));
+            let v = match op {
+                Op::LoadStore => a,
+                Op::Splat => s.splat(args[0][0]),
+                Op::Add => s.add(a, b),
+                Op::Sub => s.sub(a, b),
+                Op::Mul => s.mul(a, b),
+                Op::Div => s.div(a, b),
+                Op::Fma => s.fma(a, b, c),
+                Op::Min => s.min(a, b),
+                Op::Max => s.max(a, b),
+                Op::SelectGt => s.select_gt(a, b, c, d),
+                Op::Sqrt => s.sqrt(a),
+                Op::Round => s.round(a),
+                Op::Pow2 => s.pow2(a),
+            };
+            s.store(v, &mut out, j);
+        }
+        out
+    }
+}
+
+/// What the trait says, in the words of the standard library.
+fn meaning(op: Op, a: f32, b: f32, c: f32, d: f32) -> f32 {
+    match op {
+        Op::LoadStore | Op::Splat => a,
+        Op::Add => a + b,
+        Op::Sub => a - b,
+        Op::Mul => a * b,
+        Op::Div => a / b,
+        Op::Fma => a.mul_add(b, c),
+        // Not `f32::min` and `max`, which take no sides between zeros and avoid NaN.
+        Op::Min => [b, a][usize::from(a < b)],
+        Op::Max => [b, a][usize::from(a > b)],
+        Op::SelectGt => [d, c][usize::from(a > b)],
+        Op::Sqrt => a.sqrt(),
+        Op::Round => a.round_ties_even(),
+        // Exact: a power of two needs no mantissa.
+        Op::Pow2 => 2f64.powi(a as i32) as f32,
+    }
+}
+
+fn check(op: Op, args: [&Block; 4]) {
+    each_isa(|isa| {
+        let got = isa.run(Apply(op, args));
+        for i in 0..BLOCK {
+            let [a, b, c, d] = args.map(|x| x[i]);
+            let want = meaning(op, if matches!(op, Op::Splat) { args[0][0] } else { a }, b, c, d);
+            assert!(same(got[i], want), "{isa:?} {op:?}({a:e}, {b:e}, {c:e}, {d:e}) in lane {i} is {:e}, not {want:e}", got[i]);
+        }
+    });
+}
+
+/// Every value meets every other in every operation, each lane with other ones.
+#[test]
+fn operations() {
+    let values = values();
+    let at = |i: usize| -> Block { core::array::from_fn(|l| values[(i + l) % values.len()]) };
+    for op in OPS {
+        for shift in 0..values.len() {
+            for start in (0..values.len()).step_by(BLOCK) {
+                let x = at(start);
+                let args = match op {
+                    // What is asked of the argument.
+                    Op::Round => [x.map(|v| if v.abs() < 4_194_304.0 { v } else { 0.25 }), x, x, x],
+                    Op::Pow2 => [core::array::from_fn(|l| ((start + shift * BLOCK + l) % 254) as f32 - 126.0), x, x, x],
+                    Op::Splat => [at(start + shift), x, x, x],
+                    _ => [x, at(start + shift), at(start + 2 * shift + 1), at(start + 3 * shift + 2)],
+                };
+                check(op, args.each_ref());
+            }
+        }
+    }
+}
+
+/// NaN, zeros of either sign: the second operand comes back. Said once more without the table's help.
+#[test]
+fn minimum_and_maximum_of_what_does_not_compare() {
+    let pairs = [(f32::NAN, 1.0), (1.0, f32::NAN), (0.0, -0.0), (-0.0, 0.0)];
+    for (a, b) in pairs {
+        each_isa(|isa| {
+            for op in [Op::Min, Op::Max] {
+                let got = isa.run(Apply(op, [&[a; BLOCK], &[b; BLOCK], &[0.0; BLOCK], &[0.0; BLOCK]]));
+                assert!(got.iter().all(|&x| same(x, b)), "{isa:?} {op:?}({a}, {b}) is {got:?}");
+            }
+            let got = isa.run(Apply(Op::SelectGt, [&[a; BLOCK], &[b; BLOCK], &[1.0; BLOCK], &[2.0; BLOCK]]));
+            assert_eq!(got, [2.0; BLOCK], "{isa:?}: {a} > {b}");
+        });
+    }
+}
+
+/// Writes 1.0 to part `at` of a block of zeros.
+struct StorePart(usize);
+
+impl Kernel for StorePart {
+    type Out = (Block, usize, usize);
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) -> (Block, usize, usize) {
+        let mut out = [0.0; BLOCK];
+        let at = self.0 % S::PARTS;
+        s.store(s.splat(1.0), &mut out, at);
+        (out, at * S::LANES, S::LANES)
+    }
+}
+
+#[test]
+fn store_writes_its_part_only() {
+    each_isa(|isa| {
+        for part in 0..BLOCK {
+            let (got, from, lanes) = isa.run(StorePart(part));
+            let want: Block = core::array::from_fn(|i| f32::from(u8::from((from..from + lanes).contains(&i))));
+            assert_eq!(got, want, "{isa:?}, {lanes} lanes from {from}");
+        }
+    });
+}
+
+#[test]
+fn fma_without_an_instruction() {
+    let check = |a: f32, b: f32, c: f32| {
+        let (got, want) = (scalar::fma(a, b, c), a.mul_add(b, c));
+        assert!(same(got, want), "fma({a:e}, {b:e}, {c:e}) is {got:e}, not {want:e}");
+    };
+    let values = values();
+    for &a in &values {
+        for &b in &values {
+            values.iter().for_each(|&c| check(a, b, c));
+        }
+    }
+    // Near halfway cases, and sums that cancel.
+    let mut rng = Rng(5);
+    for _ in 0..200_000 {
+        let bits = rng.bits();
+        let power = |n: u64| f32::from_bits(((n % 60 + 97) << 23) as u32);
+        let a = power(bits) * (1.0 + (bits >> 8 & 0xfff) as f32 / 4096.0);
+        let b = power(bits >> 20) * (1.0 + (bits >> 32 & 0xfff) as f32 / 4096.0);
+        check(a, b, -(a * b) * (1.0 + (bits >> 44 & 3) as f32 * f32::EPSILON) + f32::from_bits((bits >> 33) as u32 & 0x3f_ffff));
+    }
+}
+
+/// Rows of A and of panels that the inner loops are tested on.
+const DEPTH: usize = 31;
+
+/// The inner loop of a tile of `MR` pixels x `NV` vectors in `NB` panels; columns come back one after the other.
+struct Multiply<'a, const MR: usize, const NB: usize, const NV: usize>(&'a [f32], &'a [Block], usize);
+
+impl<const MR: usize, const NB: usize, const NV: usize> Kernel for Multiply<'_, MR, NB, NV> {
+    type Out = Vec<Vec<f32>>;
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) -> Vec<Vec<f32>> {
+        let Multiply(rows, panels, len) = self;
+        let mut acc = [[s.splat(START); NV]; MR];
+        let a: [&[f32]; MR] = core::array::from_fn(|i| &rows[i * DEPTH..][..len]);
+        let b: [&[Block]; NB] = core::array::from_fn(|j| &panels[j * DEPTH..][..len]);
+        s.multiply::<MR, NB, NV>(len, a, b, &mut acc);
+        let column = |(j, v): (usize, &S::V)| {
+            let mut block = [0.0; BLOCK];
+            s.store(*v, &mut block, j % S::PARTS);
+            block[j % S::PARTS * S::LANES..][..S::LANES].to_vec()
+        };
+        acc.iter().map(|row| row.iter().enumerate().flat_map(column).collect()).collect()
+    }
+}
+
+/// What the sums begin with: not zero, so that one that is lost shows.
+const START: f32 = 0.25;
+
+/// Tiles of the GEMM of every set, over depths around multiples of 4; one value in seven is from a seam.
+#[test]
+fn inner_loops() {
+    let mut rng = Rng(9);
+    let seams = values();
+    let mut value = |ordinary: bool| match rng.bits() {
+        b if !ordinary && b.is_multiple_of(7) => seams[(b >> 8) as usize % seams.len()],
+        _ => rng.value(),
+    };
+    for ordinary in [true, false] {
+        let rows: Vec<f32> = (0..DEPTH * 6).map(|_| value(ordinary)).collect();
+        let panels: Vec<Block> = (0..DEPTH * 4).map(|_| core::array::from_fn(|_| value(ordinary))).collect();
+        each_isa(|isa| {
+            // Not `isa.run`, which would compile the tiles of every set for all others.
+            macro_rules! tiles {
+                ($s:ident, $nb:literal, $nv:literal, $($mr:literal)*) => {{$(
+                    for len in [0, 1, 2, 3, 4, 5, 7, 8, 13, DEPTH] {
+                        let got = $s.vectorize(Multiply::<$mr, $nb, $nv>(&rows, &panels, len));
+                        assert_product(isa, &rows, &panels, len, &got);
+                    }
+                )*}};
+            }
+            match isa {
+                Isa::Scalar(s) => tiles!(s, 1, 16, 1 2),
+                #[cfg(target_arch = "x86_64")]
+                Isa::Avx2(s) => {
+                    tiles!(s, 1, 2, 1 5 6);
+                    tiles!(s, 1, 1, 3 6);
+                }
+                #[cfg(target_arch = "x86_64")]
+                Isa::Avx512(s) => {
+                    tiles!(s, 4, 4, 1 6);
+                    tiles!(s, 3, 3, 5);
+                    tiles!(s, 2, 2, 2 6);
+                }
+                #[cfg(target_arch = "aarch64")]
+                Isa::Neon(s) => tiles!(s, 1, 4, 1 2 3 4 5 6),
+            }
+        });
+    }
+}
+
+/// Against the sum over k in order, one FMA after the other.
+fn assert_product(isa: Isa, rows: &[f32], panels: &[Block], len: usize, got: &[Vec<f32>]) {
+    for (i, row) in got.iter().enumerate() {
+        for (n, &got) in row.iter().enumerate() {
+            let b = &panels[n / BLOCK * DEPTH..];
+            let want = (0..len).fold(START, |sum, k| rows[i * DEPTH + k].mul_add(b[k][n % BLOCK], sum));
+            assert!(same(got, want), "{isa:?}, depth {len}: ({i}, {n}) is {got:e}, not {want:e}");
+        }
+    }
+}
