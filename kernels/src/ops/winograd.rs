@@ -11,7 +11,7 @@
 //! 2. Which tile a step has is written in the file, so every host computes the same bits.
 //! 3. Points lie a block more than their extent apart: otherwise all stores of a tile fall into one set of the cache.
 
-use super::activation::{act_row, blocks, blocks_mut};
+use super::activation::{InPlace, blocks, blocks_mut};
 use super::conv::{Conv, Window};
 use super::gemm::{Gemm, Pixels, Segments};
 use crate::par::{Parallel, split};
@@ -336,9 +336,9 @@ impl Part<'_> {
         }
         if self.args.act.clamp().is_none() {
             for y in 0..height {
-                for x in 0..width {
-                    act_row(s, self.args.act, &mut out[(first + y * self.shape.w + x) * step..][..nb]);
-                }
+                let row = &mut out[(first + y * self.shape.w) * step..];
+                // A function of its own for all tiles: activations are large.
+                s.vectorize(InPlace { act: self.args.act, x: row, pixels: width, nb, pb: step });
             }
         }
     }
