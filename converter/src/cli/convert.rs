@@ -44,7 +44,7 @@ pub struct Args {
     /// Write the fold report to a file
     #[arg(long, value_name = "OUT.json")]
     report: Option<PathBuf>,
-    /// How far a faster convolution (Winograd) may be off, as a share of its range; 0: none, and a smaller file
+    /// How far Winograd convolutions may be off, as a share of the range; 0: none of them
     #[arg(long, value_name = "E", default_value_t = emit::MAX_ERROR, value_parser = max_error)]
     max_error: f64,
     /// Leave out the self-check, which runs the result and compares it with the source in f64

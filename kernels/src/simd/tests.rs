@@ -2,7 +2,6 @@
 //! and on those at the seams.
 
 use super::{Block, Kernel, Simd, scalar};
-use crate::Isa;
 use crate::ops::testing::{Rng, each_isa};
 use sepal_format::layout::BLOCK;
 use std::vec::Vec;
