@@ -132,6 +132,11 @@ pub fn main(args: Args) -> Result<(), Failure> {
     out::print(&text)
 }
 
+/// So many of them, in words.
+fn convolutions(n: usize) -> String {
+    format!("{n} convolution{}", if n == 1 { "" } else { "s" })
+}
+
 /// The convolutions that are not summed directly.
 fn winograd(converted: &Converted) -> String {
     let all = &converted.summary.winograd;
@@ -139,7 +144,11 @@ fn winograd(converted: &Converted) -> String {
     for w in all {
         table.row([w.name.clone(), format!("{}x{}", w.tile[0], w.tile[1]), format!("{:.1e}", w.error)]);
     }
-    if all.is_empty() { String::new() } else { format!("\n{} convolutions by Winograd's algorithm\n{}", all.len(), table.render()) }
+    if all.is_empty() {
+        String::new()
+    } else {
+        format!("\n{} by Winograd's algorithm\n{}", convolutions(all.len()), table.render())
+    }
 }
 
 /// What a conversion came to, as aligned lines.
@@ -160,7 +169,7 @@ pub fn summary(converted: &Converted) -> Result<String, Failure> {
     ];
     let worst = s.winograd.iter().map(|w| w.error).fold(0.0, f64::max);
     if !s.winograd.is_empty() {
-        let text = format!("{} convolutions, each at most {worst:.1e} of its range away from the exact sum", s.winograd.len());
+        let text = format!("{}, at most {worst:.1e} of a step's range away from the exact sum", convolutions(s.winograd.len()));
         facts.push(("winograd", text));
     }
     facts.push((
