@@ -233,7 +233,7 @@ fn profile(runner: &mut Runner, model: &sepal::Model, sample: &[Vec<f32>], times
 impl Measured {
     /// Milliseconds that a step takes at least on this host.
     fn limit_ms(&self, t: &Timed) -> Option<f64> {
-        self.roof.as_ref().map(|r| r.limit_ms(t.info.macs, t.info.bytes, self.threads))
+        self.roof.as_ref().map(|r| r.limit_ms(t.info.products, t.info.bytes, self.threads))
     }
 }
 

@@ -169,7 +169,8 @@ pub fn summary(converted: &Converted) -> Result<String, Failure> {
     ];
     let worst = s.winograd.iter().map(|w| w.error).fold(0.0, f64::max);
     if !s.winograd.is_empty() {
-        let text = format!("{}, at most {worst:.1e} of a step's range away from the exact sum", convolutions(s.winograd.len()));
+        let text =
+            format!("{}, off by at most {worst:.1e} of a step's range on a sample of pixels", convolutions(s.winograd.len()));
         facts.push(("winograd", text));
     }
     facts.push((

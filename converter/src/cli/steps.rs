@@ -17,6 +17,8 @@ pub struct StepInfo {
     pub output: [u32; 4],
     /// Multiply-accumulates.
     pub macs: u64,
+    /// Multiply-accumulates that the step's algorithm does: fewer than `macs` with Winograd's.
+    pub products: u64,
     /// Bytes of weights.
     pub weights: u64,
     /// Bytes read and written: inputs, output, weights.
@@ -44,6 +46,7 @@ fn step(view: &ModelView, step: &Step) -> StepInfo {
         kernel,
         output: out,
         macs,
+        products: step.op_ref().and_then(|op| products(&op, x, out)).unwrap_or(macs),
         weights,
         bytes: moved.saturating_add(weights),
     }
@@ -78,6 +81,14 @@ fn macs(op: &OpRef, x: [u32; 4], out: [u32; 4]) -> u64 {
         }
         _ => 0,
     }
+}
+
+/// Those of a Winograd convolution, without its transforms.
+fn products(op: &OpRef, x: [u32; 4], out: [u32; 4]) -> Option<u64> {
+    let OpRef::Conv(p) = op else { return None };
+    let points = sepal_format::winograd::points(p.window.kernel, p.algorithm)?;
+    let [rows, columns] = sepal_format::winograd::tile(p.algorithm);
+    Some(product(&[points[0], points[1], out[0], out[1].div_ceil(rows), out[2].div_ceil(columns), x[3], out[3]]))
 }
 
 fn weights(op: &OpRef) -> u64 {

@@ -41,6 +41,9 @@ const SAMPLE: usize = 12;
 
 /// The fastest algorithm whose error is at most `max_error`; `None` for the direct sum.
 pub(super) fn choose(task: &Task, max_error: f64) -> Option<Choice> {
+    if max_error <= 0.0 {
+        return None;
+    }
     let window = super::lower::kernel_window(task.window);
     let kernel = task.window.kernel;
     let mut candidates: Vec<(f64, [usize; 2])> = TILES
@@ -76,7 +79,16 @@ fn error(task: &Task, tile: [usize; 2]) -> f64 {
     let padded = c.next_multiple_of(BLOCK);
     let mut pixels = Random::new(1).units(rows * columns * padded);
     pixels.iter_mut().enumerate().filter(|(i, _)| i % padded >= c).for_each(|(_, v)| *v = 0.0);
-    let weights: Vec<f32> = task.weights.chunks(all).flat_map(|row| &row[..n]).copied().collect();
+    // The channels with the largest weights: they make the range of the result and most of the error, and none of them is dead
+    // while others live.
+    let mut largest = vec![0f32; all];
+    for row in task.weights.chunks(all) {
+        largest.iter_mut().zip(row).for_each(|(m, w)| *m = m.max(w.abs()));
+    }
+    let mut channels: Vec<usize> = (0..all).collect();
+    channels.sort_by(|&a, &b| largest[b].total_cmp(&largest[a]).then(a.cmp(&b)));
+    let channels = &channels[..n];
+    let weights: Vec<f32> = task.weights.chunks(all).flat_map(|row| channels.iter().map(|&i| row[i])).collect();
 
     let window = super::lower::kernel_window(&Window { pads: Pads::default(), ..*task.window });
     let points: usize = points(&window, tile).iter().product();
@@ -108,8 +120,8 @@ fn error(task: &Task, tile: [usize; 2]) -> f64 {
             worst = worst.max((f64::from(got) - want).abs());
         }
     }
-    // NaN where the transformed weights overflow: no number is at least as small as any budget.
-    if worst == 0.0 { 0.0 } else { worst / largest }
+    // Where all results are zero nothing was measured. NaN where the transformed weights overflow, which no budget allows.
+    if largest == 0.0 { f64::INFINITY } else { worst / largest }
 }
 
 #[cfg(test)]
@@ -147,6 +159,11 @@ mod tests {
         assert_eq!(choice([3, 3], [2, 2], 56, 64, &weights, 1.0), None);
         assert_eq!(choice([1, 9], [1, 1], 56, 64, &weights, 1.0), None);
         assert_eq!(choice([3, 3], [1, 1], 1, 64, &weights, 1.0), None);
+        // Channels without weights tell nothing of the others.
+        let dead: Vec<f32> = weights.iter().enumerate().map(|(i, w)| if i % 64 < 16 { 0.0 } else { *w }).collect();
+        assert!(task([3, 3], 56, 64, &dead).unwrap().error > 1e-8);
+        assert_eq!(choice([3, 3], [1, 1], 56, 64, &dead, 0.0), None);
+        assert_eq!(task([3, 3], 56, 64, &vec![0.0; 9 * 64 * 64]), None);
         let mut huge = weights;
         huge[7] = 3e38;
         assert_eq!(task([3, 3], 56, 64, &huge).map(|c| c.tile), None);
