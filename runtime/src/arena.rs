@@ -97,6 +97,11 @@ pub(crate) struct Readable<'m> {
 }
 
 impl<'m> Readable<'m> {
+    /// All of some floats.
+    pub fn all(floats: &'m [f32]) -> Self {
+        Readable { before: floats, after: &[], resumes: floats.len() }
+    }
+
     /// Some floats of the arena; `None` if the step writes some of them.
     pub fn get(&self, range: Range<usize>) -> Option<&'m [f32]> {
         if range.end <= self.before.len() {

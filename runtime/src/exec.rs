@@ -1,6 +1,7 @@
 //! One step: its record bound to memory and handed to a kernel.
 
 use crate::arena::{Readable, cut};
+use crate::pipeline;
 use core::ops::Range;
 use sepal_format::op::OpRef;
 use sepal_format::record::*;
@@ -21,32 +22,42 @@ use sepal_kernels::{Isa, Shape, View, ViewMut};
 
 /// Checks that each step finds its scratch: what a kernel needs is the kernel's affair, so the format cannot check it.
 pub(crate) fn check_scratch(view: &ModelView) -> Result<(), FormatError> {
+    let mut pipelines = view.pipelines().iter().peekable();
     for (i, step) in view.steps().iter().enumerate() {
-        let enough = scratch(view, step).and_then(|floats| (floats as u64).checked_mul(4));
-        if enough.is_none_or(|bytes| bytes > view.plan().scratch_bytes) {
+        while pipelines.next_if(|p| p.range().end <= i).is_some() {}
+        let floats = match pipelines.peek().filter(|p| p.range().contains(&i)) {
+            Some(p) => pipeline::scratch(view, p, step),
+            None => shapes(view, step).and_then(|(x, y)| Some(scratch(&step.op_ref()?, x, y))),
+        };
+        let bytes = floats.and_then(|floats| (floats as u64).checked_mul(4));
+        if bytes.is_none_or(|bytes| bytes > view.plan().scratch_bytes) {
             return Err(FormatError::at(FormatErrorKind::Step, i));
         }
     }
     Ok(())
 }
 
-/// Floats of scratch that a step needs for each thread.
-fn scratch(view: &ModelView, step: &Step) -> Option<usize> {
-    let shapes = || Some((shape(tensor(view, step.inputs[0])?), shape(tensor(view, step.output)?)));
-    match step.op_ref()? {
-        OpRef::Conv(p) => {
-            let (x, y) = shapes()?;
-            Some(match p.algorithm {
-                0 => conv_scratch(window(&p.window), p.groups as usize, x, y),
-                code => winograd_scratch(window(&p.window), tile(code), x, y),
-            })
-        }
-        OpRef::Separable(p) => {
-            let (x, y) = shapes()?;
-            Some(separable_scratch(window(&p.depthwise.window), x, y))
-        }
-        _ => Some(0),
+/// Of a step's input 0 and output.
+pub(crate) fn shapes(view: &ModelView, step: &Step) -> Option<(Shape, Shape)> {
+    Some((shape(tensor(view, step.inputs[0])?), shape(tensor(view, step.output)?)))
+}
+
+/// Floats of scratch that an operator needs for each thread, from a whole input to a whole output.
+pub fn scratch(op: &OpRef, input: Shape, output: Shape) -> usize {
+    match op {
+        OpRef::Conv(p) if p.algorithm == 0 => conv_scratch(window(&p.window), p.groups as usize, input, output),
+        OpRef::Conv(p) => winograd_scratch(window(&p.window), tile(p.algorithm), input, output),
+        OpRef::Separable(p) => separable_scratch(window(&p.depthwise.window), input, output),
+        _ => 0,
     }
+}
+
+/// Floats of scratch that an operator needs to make any part of its output that has at most `rows` rows.
+pub fn scratch_by_rows(op: &OpRef, input: Shape, output: Shape, rows: usize) -> usize {
+    let bordered = matches!(op, OpRef::Conv(p) if p.algorithm == 0) && scratch(op, input, output) > 0;
+    // Rows of an input that is cut off lie outside of it, which makes a convolution copy.
+    let input = if bordered { Shape { h: 0, ..input } } else { input };
+    (1..=rows.min(output.h)).map(|h| scratch(op, Shape { n: 1, ..input }, Shape { n: 1, h, ..output })).max().unwrap_or(0)
 }
 
 /// Where the elements of an input or output lie in the arena, in floats.
@@ -64,10 +75,60 @@ pub(crate) fn step(view: &ModelView, isa: Isa, par: &dyn Parallel, step: &Step, 
     let (rest, data, scratch) = cut(arena, tensors, span(target)?)?;
     let out = ViewMut { data, shape: shape(target), pixel: target.pixel as usize };
     let input = |slot: usize| read(view, rest, *step.inputs.get(slot)?);
-    // A second input that is not there is a residual that is not asked for.
-    let residual = || if step.inputs[1] == NONE { Some(None) } else { Some(Some(input(1)?)) };
-    let in_place = step.flags & IN_PLACE != 0;
-    match step.op_ref()? {
+    let op = step.op_ref()?;
+    if step.flags & IN_PLACE != 0 {
+        let second = if step.inputs[1] == NONE { None } else { Some(input(1)?) };
+        return in_place(view, isa, par, &op, second, out);
+    }
+    if let OpRef::Copy(p) = op {
+        return copy_step(par, p, input(0)?, out);
+    }
+    let second = if step.inputs[1] == NONE { None } else { Some(input(1)?) };
+    apply(view, isa, par, &op, Operands { x: input(0)?, second, pad: None, out, scratch })
+}
+
+/// What an operator works on.
+pub(crate) struct Operands<'a> {
+    pub x: View<'a>,
+    /// A residual, or the other operand.
+    pub second: Option<View<'a>>,
+    /// Rows above `x` that the first window begins, if not as many as the operator says: `x` may be a part of its rows.
+    pub pad: Option<usize>,
+    pub out: ViewMut<'a>,
+    pub scratch: &'a mut [f32],
+}
+
+/// An operator that changes its input.
+fn in_place(view: &ModelView, isa: Isa, par: &dyn Parallel, op: &OpRef, second: Option<View>, x: ViewMut) -> Option<()> {
+    match op {
+        OpRef::Binary(p) => binary_in_place(isa, par, binary_op(p.op)?, p.act.act()?, p.swapped != 0, x, second?),
+        OpRef::ScaleShift(p) => {
+            scale_shift_in_place(isa, par, view.floats(p.scale), view.floats(p.shift), p.act.act()?, x);
+        }
+        OpRef::Activation(p) => activation_in_place(isa, par, p.act.act()?, x),
+        OpRef::Prelu(p) => prelu_in_place(isa, par, view.floats(p.slope), x),
+        _ => return None,
+    }
+    Some(())
+}
+
+/// An operator from its inputs to its output: all of it, or some rows of one image.
+pub(crate) fn apply(view: &ModelView, isa: Isa, par: &dyn Parallel, op: &OpRef, operands: Operands) -> Option<()> {
+    let Operands { x, second, pad, out, scratch } = operands;
+    let window = |w: &WindowRecord| {
+        let w = window(w);
+        Window { pad: [pad.unwrap_or(w.pad[0]), w.pad[1]], ..w }
+    };
+    let depthwise_args = |p: &DepthwiseParams| {
+        Some(Depthwise {
+            window: window(&p.window),
+            weights: view.floats(p.weights),
+            bias: view.floats(p.bias),
+            pre_relu: p.pre_relu != 0,
+            act: p.act.act()?,
+        })
+    };
+    match op {
         OpRef::Conv(p) => {
             let args = Conv {
                 window: window(&p.window),
@@ -77,20 +138,20 @@ pub(crate) fn step(view: &ModelView, isa: Isa, par: &dyn Parallel, step: &Step, 
                 act: p.act.act()?,
             };
             match p.algorithm {
-                0 => conv(isa, par, &args, input(0)?, residual()?, out, scratch),
-                code => winograd(isa, par, &args, tile(code), input(0)?, residual()?, out, scratch),
+                0 => conv(isa, par, &args, x, second, out, scratch),
+                code => winograd(isa, par, &args, tile(code), x, second, out, scratch),
             }
         }
-        OpRef::Depthwise(p) => depthwise(isa, par, &depthwise_args(view, p)?, input(0)?, out),
+        OpRef::Depthwise(p) => depthwise(isa, par, &depthwise_args(p)?, x, out),
         OpRef::Separable(p) => {
-            let second = Conv {
+            let args = Conv {
                 window: Window::ONE,
                 groups: 1,
                 weights: view.floats(p.weights),
                 bias: view.floats(p.bias),
                 act: p.act.act()?,
             };
-            separable(isa, par, &depthwise_args(view, &p.depthwise)?, &second, input(0)?, residual()?, out, scratch);
+            separable(isa, par, &depthwise_args(&p.depthwise)?, &args, x, second, out, scratch);
         }
         OpRef::Pool(p) => {
             let kind = match p.kind {
@@ -99,7 +160,7 @@ pub(crate) fn step(view: &ModelView, isa: Isa, par: &dyn Parallel, step: &Step, 
                 2 => PoolKind::AverageWithPad { pad_end: p.window.pad_end.map(|n| n as usize) },
                 _ => return None,
             };
-            pool(isa, par, kind, window(&p.window), input(0)?, residual()?, out);
+            pool(isa, par, kind, window(&p.window), x, second, out);
         }
         OpRef::Reduce(p) => {
             let kind = match p.kind {
@@ -108,31 +169,19 @@ pub(crate) fn step(view: &ModelView, isa: Isa, par: &dyn Parallel, step: &Step, 
                 2 => ReduceKind::Max,
                 _ => return None,
             };
-            reduce_hw(isa, par, kind, input(0)?, out);
+            reduce_hw(isa, par, kind, x, out);
         }
         OpRef::Binary(p) => {
-            let (op, act, swapped) = (binary_op(p.op)?, p.act.act()?, p.swapped != 0);
-            if in_place {
-                binary_in_place(isa, par, op, act, swapped, out, input(1)?);
-            } else {
-                let (a, b) = if swapped { (input(1)?, input(0)?) } else { (input(0)?, input(1)?) };
-                binary(isa, par, op, act, a, b, out);
-            }
+            let (a, b) = if p.swapped != 0 { (second?, x) } else { (x, second?) };
+            binary(isa, par, binary_op(p.op)?, p.act.act()?, a, b, out);
         }
         OpRef::ScaleShift(p) => {
-            let (scale, shift, act) = (view.floats(p.scale), view.floats(p.shift), p.act.act()?);
-            if in_place {
-                scale_shift_in_place(isa, par, scale, shift, act, out);
-            } else {
-                scale_shift(isa, par, scale, shift, act, input(0)?, out);
-            }
+            scale_shift(isa, par, view.floats(p.scale), view.floats(p.shift), p.act.act()?, x, out);
         }
-        OpRef::Activation(p) if in_place => activation_in_place(isa, par, p.act.act()?, out),
-        OpRef::Activation(p) => activation(isa, par, p.act.act()?, input(0)?, out),
-        OpRef::Prelu(p) if in_place => prelu_in_place(isa, par, view.floats(p.slope), out),
-        OpRef::Prelu(p) => prelu(isa, par, view.floats(p.slope), input(0)?, out),
-        OpRef::Softmax(p) => softmax(isa, par, p.log != 0, input(0)?, out),
-        OpRef::Copy(p) => copy_step(par, p, input(0)?, out)?,
+        OpRef::Activation(p) => activation(isa, par, p.act.act()?, x, out),
+        OpRef::Prelu(p) => prelu(isa, par, view.floats(p.slope), x, out),
+        OpRef::Softmax(p) => softmax(isa, par, p.log != 0, x, out),
+        OpRef::Copy(_) => return None,
     }
     Some(())
 }
@@ -160,16 +209,6 @@ fn copy_step(par: &dyn Parallel, p: &CopyParams, input: View, out: ViewMut) -> O
     Some(())
 }
 
-fn depthwise_args<'a>(view: &ModelView<'a>, p: &DepthwiseParams) -> Option<Depthwise<'a>> {
-    Some(Depthwise {
-        window: window(&p.window),
-        weights: view.floats(p.weights),
-        bias: view.floats(p.bias),
-        pre_relu: p.pre_relu != 0,
-        act: p.act.act()?,
-    })
-}
-
 /// A tensor to read: in the arena outside of what the step writes, or among the weights.
 fn read<'m>(view: &ModelView<'m>, rest: Readable<'m>, index: u32) -> Option<View<'m>> {
     let t = tensor(view, index)?;
@@ -190,22 +229,22 @@ fn binary_op(code: u32) -> Option<BinaryOp> {
     })
 }
 
-fn tensor<'a>(view: &ModelView<'a>, index: u32) -> Option<&'a Tensor> {
+pub(crate) fn tensor<'a>(view: &ModelView<'a>, index: u32) -> Option<&'a Tensor> {
     view.tensors().get(index as usize)
 }
 
-fn shape(t: &Tensor) -> Shape {
+pub(crate) fn shape(t: &Tensor) -> Shape {
     let [n, h, w, c] = t.dims.map(|d| d as usize);
     Shape { n, h, w, c }
 }
 
 /// First float of a tensor in its place.
-fn start(t: &Tensor) -> usize {
+pub(crate) fn start(t: &Tensor) -> usize {
     (t.offset / 4) as usize
 }
 
 /// A tensor's floats in its place.
-fn span(t: &Tensor) -> Option<Range<usize>> {
+pub(crate) fn span(t: &Tensor) -> Option<Range<usize>> {
     let floats = sepal_kernels::view::span(shape(t), t.pixel as usize);
     Some(start(t)..start(t).checked_add(floats)?)
 }

@@ -41,12 +41,17 @@ mod exec;
 #[cfg(feature = "std")]
 mod map;
 mod model;
+mod pipeline;
 #[cfg(feature = "std")]
 mod pool;
 mod session;
 
 #[cfg(feature = "std")]
 pub use arena::AlignedBytes;
+/// Sizes that a writer of files has to know.
+pub mod plan {
+    pub use crate::exec::{scratch, scratch_by_rows};
+}
 pub use error::{LoadError, SessionError};
 pub use model::{Layout, Model, Port};
 #[cfg(feature = "std")]

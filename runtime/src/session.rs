@@ -3,7 +3,7 @@
 use crate::model::arena_bytes;
 #[cfg(feature = "std")]
 use crate::{AlignedBytes, Pool};
-use crate::{Model, SessionError, exec};
+use crate::{Model, SessionError, exec, pipeline};
 use sepal_format::ModelView;
 use sepal_format::layout::ALIGN;
 #[cfg(feature = "std")]
@@ -138,7 +138,9 @@ impl<'m> Session<'m> {
         self.run_profiled(&mut |_| ());
     }
 
-    /// As [`run`](Session::run); calls `after` with the index of each step when it is done, so that the caller can read a clock.
+    /// As [`run`](Session::run); calls `after` with the index of a step when it is done, so that the caller can read a clock. A
+    /// step of a pipeline is called for each time that it has made some rows; with several threads only the last one of it, when
+    /// all is done.
     pub fn run_profiled(&mut self, after: &mut dyn FnMut(usize)) {
         #[cfg(feature = "std")]
         let par: &dyn Parallel = match &self.pool {
@@ -148,11 +150,18 @@ impl<'m> Session<'m> {
         #[cfg(not(feature = "std"))]
         let par: &dyn Parallel = &Serial;
         let arena = self.arena.floats_mut();
-        for (i, step) in self.view.steps().iter().enumerate() {
-            if exec::step(&self.view, self.isa, par, step, arena).is_none() {
-                changed(i);
-            }
-            after(i);
+        let steps = self.view.steps();
+        let mut pipelines = self.view.pipelines().iter().peekable();
+        let mut i = 0;
+        while let Some(step) = steps.get(i) {
+            let done = match pipelines.next_if(|p| p.first as usize == i) {
+                Some(p) => pipeline::run(&self.view, self.isa, par, p, arena, after).map(|()| p.range().end),
+                None => exec::step(&self.view, self.isa, par, step, arena).map(|()| {
+                    after(i);
+                    i + 1
+                }),
+            };
+            i = done.unwrap_or_else(|| changed(i));
         }
     }
 }

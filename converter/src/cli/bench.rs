@@ -217,16 +217,20 @@ fn profile(runner: &mut Runner, model: &sepal::Model, sample: &[Vec<f32>], times
     for _ in 0..times.len().clamp(3, 20) {
         let begin = Instant::now();
         let mut before = 0.0;
+        all.iter_mut().for_each(|t| t.last_ms = 0.0);
         runner.run_profiled(sample, &mut |i| {
             let now = ms_since(begin);
             if let Some(t) = all.get_mut(i) {
-                (t.start_ms, t.last_ms) = (before, now - before);
-                t.ms = t.ms.min(now - before);
+                if t.last_ms == 0.0 {
+                    t.start_ms = before;
+                }
+                // Steps of a pipeline take turns.
+                t.last_ms += now - before;
             }
             before = now;
         })?;
+        all.iter_mut().for_each(|t| t.ms = t.ms.min(t.last_ms));
     }
-    all.iter_mut().filter(|t| t.ms.is_infinite()).for_each(|t| t.ms = 0.0);
     Ok(all)
 }
 

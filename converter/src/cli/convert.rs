@@ -109,7 +109,7 @@ pub fn main(args: Args) -> Result<(), Failure> {
         refuse_existing(&output).map_err(|e| Failure::io(&output, &e))?;
     }
 
-    let emit = emit::Options { max_error: args.max_error };
+    let emit = emit::Options { max_error: args.max_error, ..emit::Options::default() };
     let options = ConvertOptions { import: args.import.into(), no_verify: args.no_verify, emit };
     let mut line = Line::new();
     let converted = convert::convert(&args.source, &options, &mut line).map_err(|e| Failure::conversion(&args.source, &e))?;

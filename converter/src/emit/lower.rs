@@ -7,8 +7,7 @@ use crate::ir::{Act, BinaryOp, Graph, Node, Op, PoolKind, ReduceKind, ValueId, W
 use sepal_format::layout::{BLOCK, padded, pixel_stride};
 use sepal_format::op::Params;
 use sepal_format::record::*;
-use sepal_kernels::ops::winograd::{points, winograd_scratch};
-use sepal_kernels::ops::{conv::conv_scratch, separable::separable_scratch};
+use sepal_kernels::ops::winograd::points;
 use sepal_kernels::{Shape, pack};
 use std::collections::{HashMap, HashSet};
 
@@ -232,11 +231,6 @@ impl<'g> Lower<'g> {
         });
     }
 
-    fn scratch(&mut self, floats: usize) {
-        let bytes = (floats as u64 * 4).next_multiple_of(64);
-        self.out.scratch_bytes = self.out.scratch_bytes.max(bytes);
-    }
-
     fn node(&mut self, i: usize) -> Result<()> {
         let node = &self.graph.nodes[i];
         let (g, name, out) = (self.graph, node.name.as_str(), node.output);
@@ -374,7 +368,7 @@ impl<'g> Lower<'g> {
         if residual.is_none()
             && let Some(j) = self.pointwise_after(i)
         {
-            return self.separable(i, j, params, &window, x, macs);
+            return self.separable(i, j, params, x, macs);
         }
         if let Some(r) = residual {
             let r = self.padded_source(r, name)?;
@@ -407,7 +401,6 @@ impl<'g> Lower<'g> {
         i: usize,
         j: usize,
         depthwise: DepthwiseParams,
-        window: &Window,
         x: usize,
         dw_macs: usize,
     ) -> Result<()> {
@@ -425,7 +418,6 @@ impl<'g> Lower<'g> {
         }
         let to = self.target(node.output)?;
         let out = self.out.tensors[to].shape();
-        self.scratch(separable_scratch(kernel_window(window), self.out.tensors[x].shape(), out));
         let params = SeparableParams { depthwise, weights, bias, act: act.record(), weight_dtype: dtype::F32 };
         let name = format!("{} + {}", first.name, node.name);
         self.step(&name, &params, inputs, to, dw_macs + out.pixels() * k * n);
@@ -490,12 +482,10 @@ impl<'g> Lower<'g> {
         let (mut x, mut code) = (x, 0);
         let (weights, bias) = match choice {
             None => {
-                self.scratch(conv_scratch(kernel_window(window), groups, input, output));
                 self.pack_conv(window.kernel, k, n, groups, w, b)?
             }
             Some(algorithm::Choice { tile, error }) => {
                 x = self.pad_pixels(x, name)?;
-                self.scratch(winograd_scratch(kernel_window(window), tile, input, output));
                 code = sepal_format::winograd::code([small(tile[0])?, small(tile[1])?]);
                 self.out.winograd.push(Winograd { name: name.into(), tile, error });
                 self.pack_winograd(window, tile, k, n, w, b)?

@@ -192,7 +192,7 @@ impl Lower<'_> {
             let floats = pixel * (pixels - 1) + dims[3].next_multiple_of(BLOCK);
             let room = match tensor.place {
                 Place::Buffer { buffer, offset } => self.out.buffers[buffer].floats - offset,
-                Place::Weights(_) => 0,
+                Place::Weights(_) | Place::Rows { .. } => 0,
             };
             if dims[3] == tensor.dims[3] || floats <= room {
                 self.out.tensors.push(LTensor { dims, pixel, place: tensor.place });

@@ -69,9 +69,11 @@ fn tensor_lives(lowered: &Lowered) -> Vec<Life> {
         written[t] = Some(0);
     }
     for (i, s) in lowered.steps.iter().enumerate() {
+        // Steps of a pipeline read until its end.
+        let run = lowered.run_of(i);
         for &t in &s.inputs {
-            let (first, _) = read[t].unwrap_or((i as u32, 0));
-            read[t] = Some((first, i as u32));
+            let (first, _) = read[t].unwrap_or((run.start as u32, 0));
+            read[t] = Some((first, run.end as u32 - 1));
         }
         written[s.output].get_or_insert(i as u32);
         last_written[s.output] = i as u32;

@@ -6,7 +6,7 @@
 use crate::error::{Result, Unsupported, invalid};
 use crate::ir::{Graph, ValueId};
 use sepal_format::limits;
-use sepal_format::record::{self, Io, NONE, Plan, Step, Tensor, dtype, place, role};
+use sepal_format::record::{Io, Plan, Step, Tensor, dtype, place, role};
 use sepal_format::write::Model;
 
 mod algorithm;
@@ -14,6 +14,7 @@ mod interface;
 mod lower;
 mod lower_copy;
 mod memory;
+mod pipelines;
 mod tensors;
 mod weights;
 
@@ -44,11 +45,25 @@ pub struct Winograd {
 pub struct Options {
     /// Largest error of a convolution's algorithm, as a share of its largest result; 0 for the direct sum everywhere.
     pub max_error: f64,
+    /// Whether steps run together by rows.
+    pub streaming: Streaming,
+}
+
+/// Whether steps run together, a few rows at a time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Streaming {
+    /// Where that is estimated to be faster or to need much less memory.
+    #[default]
+    Estimated,
+    /// Wherever it can be done, one row at a time: for tests.
+    Always,
+    /// Nowhere.
+    Never,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options { max_error: MAX_ERROR }
+        Options { max_error: MAX_ERROR, streaming: Streaming::default() }
     }
 }
 
@@ -61,6 +76,10 @@ pub const MAX_ERROR: f64 = 1e-5;
 /// [`crate::Error::Unsupported`] for what the runtime has no step for, [`crate::Error::Invalid`] for sizes that no file can hold.
 pub fn emit(graph: &Graph, options: Options, extra: Vec<(u32, Vec<u8>)>) -> Result<Emitted> {
     let mut lowered = lower::lower(graph, options)?;
+    for t in &lowered.tensors {
+        t.dims.iter().chain([&t.pixel]).try_for_each(|&n| small(n).map(|_| ()))?;
+    }
+    pipelines::plan(&mut lowered, options);
     lowered.reuse_in_place();
     let plan = memory::plan(&lowered);
     let mut names = Names::default();
@@ -68,45 +87,25 @@ pub fn emit(graph: &Graph, options: Options, extra: Vec<(u32, Vec<u8>)>) -> Resu
 
     let mut tensors = Vec::with_capacity(lowered.tensors.len());
     for (t, life) in lowered.tensors.iter().zip(&plan.lives) {
-        let (place, offset) = match t.place {
-            tensors::Place::Weights(offset) => (place::WEIGHTS, offset),
+        let record = t.record();
+        let Tensor { place, offset, rows, .. } = match t.place {
+            tensors::Place::Weights(offset) => Tensor { place: place::WEIGHTS, offset, ..record },
+            tensors::Place::Rows { offset, rows } => {
+                Tensor { place: place::ROWS, offset: 4 * offset as u64, rows: small(rows)?, ..record }
+            }
             tensors::Place::Buffer { buffer, offset } => {
                 let (root, inner) = lowered.root(buffer);
-                (place::ARENA, plan.offsets[root] + 4 * (inner + offset) as u64)
+                Tensor { place: place::ARENA, offset: plan.offsets[root] + 4 * (inner + offset) as u64, ..record }
             }
         };
-        tensors.push(Tensor {
-            dtype: dtype::F32,
-            place,
-            offset,
-            dims: small4(t.dims)?,
-            pixel: small(t.pixel)?,
-            first: life.first,
-            last: life.last.min(n),
-            zero_point: 0,
-            scale: 0.0,
-            reserved: [0; 3],
-        });
+        tensors.push(Tensor { place, offset, rows, first: life.first, last: life.last.min(n), ..record });
     }
     let mut macs = 0;
     let mut steps = Vec::with_capacity(lowered.steps.len());
     for s in &lowered.steps {
-        let mut inputs = [NONE; 4];
-        for (slot, &t) in inputs.iter_mut().zip(&s.inputs) {
-            *slot = t as u32;
-        }
         let (name, name_len) = names.add(&s.name)?;
         macs += s.macs;
-        steps.push(Step {
-            op: s.op as u32,
-            flags: if s.in_place { record::IN_PLACE } else { 0 },
-            inputs,
-            output: s.output as u32,
-            name,
-            name_len,
-            reserved: [0; 3],
-            params: s.params,
-        });
+        steps.push(Step { name, name_len, ..s.record() });
     }
     let mut io = Vec::new();
     let (input_layouts, output_layouts) = interface::layouts(graph);
@@ -130,6 +129,7 @@ pub fn emit(graph: &Graph, options: Options, extra: Vec<(u32, Vec<u8>)>) -> Resu
         plan: Plan { tensor_bytes: plan.bytes, scratch_bytes: lowered.scratch_bytes, macs, reserved: [0; 5] },
         tensors,
         steps,
+        pipelines: lowered.pipelines,
         io,
         names: names.0,
         extra,
@@ -182,10 +182,6 @@ impl Names {
 
 fn small(n: usize) -> Result<u32> {
     u32::try_from(n).map_err(|_| invalid(format!("extent {n} is too large for a model file")))
-}
-
-fn small4(n: [usize; 4]) -> Result<[u32; 4]> {
-    Ok([small(n[0])?, small(n[1])?, small(n[2])?, small(n[3])?])
 }
 
 /// An [`crate::Error::Unsupported`] of one thing.

@@ -2,7 +2,7 @@
 
 use super::weights::Weights;
 use sepal_format::op::Op;
-use sepal_format::record::PARAMS;
+use sepal_format::record::{IN_PLACE, NONE, PARAMS, Pipeline, Step, Tensor, dtype, place};
 use sepal_kernels::Shape;
 
 /// Where a tensor lies.
@@ -17,6 +17,13 @@ pub(super) enum Place {
     },
     /// Bytes from the start of the weights section.
     Weights(u64),
+    /// In the scratch of each thread.
+    Rows {
+        /// Floats.
+        offset: usize,
+        /// Rows that there is memory for.
+        rows: usize,
+    },
 }
 
 /// A tensor as the file describes it.
@@ -31,6 +38,22 @@ impl LTensor {
     pub(super) fn shape(&self) -> Shape {
         let [n, h, w, c] = self.dims;
         Shape::new(n, h, w, c)
+    }
+    /// As a record that lies nowhere yet; extents are known to fit.
+    pub(super) fn record(&self) -> Tensor {
+        Tensor {
+            dtype: dtype::F32,
+            place: place::ARENA,
+            offset: 0,
+            dims: self.dims.map(|n| n as u32),
+            pixel: self.pixel as u32,
+            first: 0,
+            last: 0,
+            zero_point: 0,
+            scale: 0.0,
+            rows: 0,
+            reserved: [0; 2],
+        }
     }
     /// Whether its elements follow each other without gaps.
     pub(super) fn dense(&self) -> bool {
@@ -57,6 +80,26 @@ pub(super) struct LStep {
     pub(super) macs: u64,
 }
 
+impl LStep {
+    /// As a record without a name.
+    pub(super) fn record(&self) -> Step {
+        let mut inputs = [NONE; 4];
+        for (slot, &t) in inputs.iter_mut().zip(&self.inputs) {
+            *slot = t as u32;
+        }
+        Step {
+            op: self.op as u32,
+            flags: if self.in_place { IN_PLACE } else { 0 },
+            inputs,
+            output: self.output as u32,
+            name: NONE,
+            name_len: 0,
+            reserved: [0; 3],
+            params: self.params,
+        }
+    }
+}
+
 /// The whole network before the memory plan.
 #[derive(Default)]
 pub(super) struct Lowered {
@@ -70,6 +113,8 @@ pub(super) struct Lowered {
     pub(super) outputs: Vec<usize>,
     pub(super) scratch_bytes: u64,
     pub(super) winograd: Vec<super::Winograd>,
+    /// In the order of their steps.
+    pub(super) pipelines: Vec<Pipeline>,
 }
 
 impl Lowered {
@@ -87,7 +132,7 @@ impl Lowered {
     pub(super) fn root_of(&self, tensor: usize) -> Option<usize> {
         match self.tensors[tensor].place {
             Place::Buffer { buffer, .. } => Some(self.root(buffer).0),
-            Place::Weights(_) => None,
+            Place::Weights(_) | Place::Rows { .. } => None,
         }
     }
 
@@ -98,7 +143,7 @@ impl Lowered {
                 let (root, inner) = self.root(buffer);
                 Some((root, inner + offset))
             }
-            Place::Weights(_) => None,
+            Place::Weights(_) | Place::Rows { .. } => None,
         };
         let (Some((root_a, at_a)), Some((root_b, at_b))) = (locate(a), locate(b)) else { return false };
         if root_a != root_b {
@@ -118,6 +163,11 @@ impl Lowered {
         wraps || (ca < cb + channels(tb) && cb < ca + channels(ta))
     }
 
+    /// The steps that run together with step `i`.
+    pub(super) fn run_of(&self, i: usize) -> std::ops::Range<usize> {
+        self.pipelines.iter().map(Pipeline::range).find(|r| r.contains(&i)).unwrap_or(i..i + 1)
+    }
+
     /// First step that touches each root buffer, and last step that does; outputs are touched by the end.
     pub(super) fn buffer_lives(&self) -> Vec<(u32, u32)> {
         let n = self.steps.len() as u32;
@@ -132,7 +182,11 @@ impl Lowered {
             touch(t, 0);
         }
         for (i, s) in self.steps.iter().enumerate() {
-            s.inputs.iter().chain([&s.output]).for_each(|&t| touch(t, i as u32));
+            // Steps of a pipeline run at the same time.
+            let run = self.run_of(i);
+            for at in [run.start, run.end - 1] {
+                s.inputs.iter().chain([&s.output]).for_each(|&t| touch(t, at as u32));
+            }
         }
         for &t in &self.outputs {
             touch(t, n);
@@ -155,7 +209,8 @@ impl Lowered {
         }
         for i in 0..self.steps.len() {
             let s = &self.steps[i];
-            if !matches!(s.op, Op::Activation | Op::Binary | Op::ScaleShift | Op::Prelu) || s.in_place {
+            let elementwise = matches!(s.op, Op::Activation | Op::Binary | Op::ScaleShift | Op::Prelu);
+            if !elementwise || s.in_place || self.run_of(i).len() > 1 {
                 continue;
             }
             let out = self.tensors[s.output];

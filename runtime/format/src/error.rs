@@ -43,6 +43,8 @@ pub enum FormatErrorKind {
     UnknownOp,
     /// A step's parameters, inputs or shapes do not fit its operator.
     Step,
+    /// A pipeline's steps cannot run by rows, or their tensors have too few of them.
+    Pipeline,
     /// A step writes over a tensor that is still needed, or reads one that is not there yet.
     Overlap,
 }
@@ -85,6 +87,7 @@ impl fmt::Display for FormatError {
             Name => ("name is not valid", "record"),
             UnknownOp => ("operator is unknown", "step"),
             Step => ("parameters, inputs or shapes do not fit the operator", "step"),
+            Pipeline => ("steps of a pipeline cannot run by rows", "pipeline"),
             Overlap => ("memory plan overlaps a tensor that is in use", "step"),
         };
         match self.index() {

@@ -7,6 +7,7 @@ pub mod layout;
 pub mod limits;
 pub mod op;
 pub mod record;
+pub mod rows;
 mod validate;
 mod view;
 pub mod winograd;

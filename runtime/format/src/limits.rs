@@ -6,6 +6,10 @@ pub const SECTIONS: usize = 64;
 pub const TENSORS: usize = 16384;
 /// Most steps.
 pub const STEPS: usize = 16384;
+/// Most steps of a pipeline.
+pub const PIPELINE_STEPS: usize = 16;
+/// Most rows of a pipeline's tensor that are kept.
+pub const PIPELINE_ROWS: u32 = 1024;
 /// Most inputs and outputs together.
 pub const IO: usize = 256;
 /// Most bytes of names.

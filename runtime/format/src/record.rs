@@ -59,6 +59,8 @@ pub mod section {
     pub const PROVENANCE: u32 = 7;
     /// JSON: the fold report. Optional.
     pub const FOLDS: u32 = 8;
+    /// [`Pipeline`](super::Pipeline) records in the order of their steps. Missing where there are none.
+    pub const PIPELINES: u32 = 9;
 }
 
 /// An entry of the section table.
@@ -113,6 +115,8 @@ pub mod place {
     pub const ARENA: u32 = 0;
     /// `offset` is from the start of the weights section; a constant.
     pub const WEIGHTS: u32 = 1;
+    /// `offset` is from the start of a thread's scratch; only some rows of one image at a time: see [`Pipeline`](super::Pipeline).
+    pub const ROWS: u32 = 2;
 }
 
 /// A tensor in NHWC. Element (n, y, x, c) is number `((n * h + y) * w + x) * pixel + c` after `offset`.
@@ -137,8 +141,33 @@ pub struct Tensor {
     pub zero_point: i32,
     /// Scale, for quantised types.
     pub scale: f32,
+    /// Rows that there is memory for, where `place` is [`ROWS`](place::ROWS); otherwise zero.
+    pub rows: u32,
     /// Zero.
-    pub reserved: [u32; 3],
+    pub reserved: [u32; 2],
+}
+
+/// Consecutive steps that run together, a few rows at a time, so that what lies between them stays in the cache: each in turn
+/// makes the rows that the next rows of the last one need. The tensors between them lie in [`place::ROWS`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Pipeline {
+    /// Index of its first step.
+    pub first: u32,
+    /// Steps; at least 2, at most [`PIPELINE_STEPS`](crate::limits::PIPELINE_STEPS).
+    pub steps: u32,
+    /// Rows of the last step's output that are made at a time.
+    pub band: u32,
+    /// Zero.
+    pub reserved: u32,
+}
+
+impl Pipeline {
+    /// Indices of its steps.
+    pub fn range(&self) -> core::ops::Range<usize> {
+        let first = self.first as usize;
+        first..first.saturating_add(self.steps as usize)
+    }
 }
 
 /// A part of the weights section.
@@ -386,6 +415,7 @@ const _: () = {
     assert!(size_of::<Section>() == 32);
     assert!(size_of::<Plan>() == 64);
     assert!(size_of::<Tensor>() == 64);
+    assert!(size_of::<Pipeline>() == 16);
     assert!(size_of::<Io>() == 64);
     assert!(size_of::<Step>() == 256);
     assert!(size_of::<SeparableParams>() <= PARAMS);

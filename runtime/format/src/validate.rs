@@ -12,6 +12,7 @@ use bytemuck::Pod;
 use core::mem::size_of;
 
 mod lives;
+mod pipelines;
 mod steps;
 mod tensors;
 
@@ -41,20 +42,24 @@ pub(crate) fn prove(bytes: &[u8]) -> Result<Proof> {
     let names = core::str::from_utf8(names_bytes).map_err(|_| FormatError::new(FormatErrorKind::Name))?;
     let tensors: &[Tensor] = records(bytes, sections.tensors)?;
     let steps: &[Step] = records(bytes, sections.steps)?;
+    let pipelines: &[Pipeline] = records(bytes, sections.pipelines)?;
     let io: &[Io] = records(bytes, sections.io)?;
     let counts = tensors.len() <= limits::TENSORS && steps.len() <= limits::STEPS && io.len() <= limits::IO;
     ensure(counts && names.len() <= limits::NAMES, FormatErrorKind::Section)?;
 
-    let file = File { plan, tensors, steps, io, names, weights_len: sections.weights.len as u64 };
+    let file = File { plan, tensors, steps, pipelines, io, names, weights_len: sections.weights.len as u64 };
     tensors::check(&file)?;
     let inputs = tensors::check_io(&file)?;
+    pipelines::check_order(&file)?;
     steps::check(&file)?;
+    pipelines::check(&file)?;
     lives::check(&file, inputs)?;
     Ok(Proof {
         header,
         plan: sections.plan,
         tensors: sections.tensors,
         steps: sections.steps,
+        pipelines: sections.pipelines,
         io: sections.io,
         names: sections.names,
         weights: sections.weights,
@@ -67,12 +72,20 @@ struct File<'a> {
     plan: &'a Plan,
     tensors: &'a [Tensor],
     steps: &'a [Step],
+    pipelines: &'a [Pipeline],
     io: &'a [Io],
     names: &'a str,
     weights_len: u64,
 }
 
 impl File<'_> {
+    /// The pipeline that a step belongs to. They are known to be in order.
+    fn pipeline(&self, step: usize) -> Option<&Pipeline> {
+        let after = self.pipelines.partition_point(|p| p.first as usize <= step);
+        let p = self.pipelines.get(after.checked_sub(1)?)?;
+        p.range().contains(&step).then_some(p)
+    }
+
     /// Whether a name lies within the names, at the borders of characters.
     fn has_name(&self, offset: u32, len: u32) -> bool {
         if offset == NONE {
@@ -103,6 +116,7 @@ struct Sections {
     plan: Part,
     tensors: Part,
     steps: Part,
+    pipelines: Part,
     io: Part,
     names: Part,
     weights: Part,
@@ -129,6 +143,7 @@ fn sections(bytes: &[u8], header: &Header) -> Result<Sections> {
             (0, section::PLAN) => Some(&mut found.plan),
             (0, section::TENSORS) => Some(&mut found.tensors),
             (0, section::STEPS) => Some(&mut found.steps),
+            (0, section::PIPELINES) => Some(&mut found.pipelines),
             (0, section::IO) => Some(&mut found.io),
             (0, section::WEIGHTS) => Some(&mut found.weights),
             (0, section::NAMES) => Some(&mut found.names),

@@ -25,6 +25,7 @@ pub struct Proof {
     pub(crate) plan: Part,
     pub(crate) tensors: Part,
     pub(crate) steps: Part,
+    pub(crate) pipelines: Part,
     pub(crate) io: Part,
     pub(crate) names: Part,
     pub(crate) weights: Part,
@@ -63,6 +64,7 @@ impl Proof {
             plan: cast(self.plan, bytes)?.first().unwrap_or(&NO_PLAN),
             tensors: cast(self.tensors, bytes)?,
             steps: cast(self.steps, bytes)?,
+            pipelines: cast(self.pipelines, bytes)?,
             io: cast(self.io, bytes)?,
             inputs: self.inputs,
             names: cast(self.names, bytes)?,
@@ -93,6 +95,7 @@ impl Default for ModelView<'_> {
             plan: &NO_PLAN,
             tensors: &[],
             steps: &[],
+            pipelines: &[],
             io: &[],
             inputs: 0,
             names: &[],
@@ -110,6 +113,7 @@ pub struct ModelView<'a> {
     pub(crate) plan: &'a Plan,
     pub(crate) tensors: &'a [Tensor],
     pub(crate) steps: &'a [Step],
+    pub(crate) pipelines: &'a [Pipeline],
     pub(crate) io: &'a [Io],
     pub(crate) inputs: usize,
     pub(crate) names: &'a [u8],
@@ -147,6 +151,10 @@ impl<'a> ModelView<'a> {
     /// Steps in execution order.
     pub fn steps(&self) -> &'a [Step] {
         self.steps
+    }
+    /// Steps that run together, in their order.
+    pub fn pipelines(&self) -> &'a [Pipeline] {
+        self.pipelines
     }
     /// Inputs in the source's order.
     pub fn inputs(&self) -> &'a [Io] {

@@ -13,6 +13,8 @@ pub struct Model {
     pub tensors: Vec<Tensor>,
     /// Steps in execution order.
     pub steps: Vec<Step>,
+    /// In the order of their steps.
+    pub pipelines: Vec<Pipeline>,
     /// Inputs, then outputs.
     pub io: Vec<Io>,
     /// What the records' names point into.
@@ -31,6 +33,9 @@ impl Model {
             (section::IO, bytemuck::cast_slice(&self.io)),
             (section::NAMES, &self.names),
         ];
+        if !self.pipelines.is_empty() {
+            sections.push((section::PIPELINES, bytemuck::cast_slice(&self.pipelines)));
+        }
         let required = sections.len();
         sections.extend(self.extra.iter().map(|(k, b)| (*k, b.as_slice())));
         let count = sections.len() + 1;

@@ -91,7 +91,8 @@ impl Builder {
             last: 0,
             zero_point: 0,
             scale: 0.0,
-            reserved: [0; 3],
+            rows: 0,
+            reserved: [0; 2],
         });
         self.images.push(Image::new(shape));
         self.tensors.len() as u32 - 1

@@ -2,6 +2,9 @@
 //!
 //! A tensor is alive after step `first` (a graph input: from the start) up to step `last`. A tensor that no step writes is another
 //! view of memory that steps have written: a reshape, or a concatenation whose parts are channels of it.
+//!
+//! A pipeline is one step in this: it reads what its steps read of the arena and writes the output of its last step, all of it
+//! from its first step to its last.
 
 use super::steps::{Access, access};
 use super::tensors::Memory;
@@ -13,22 +16,29 @@ use crate::record::*;
 pub(super) fn check(file: &File, inputs: usize) -> Result<()> {
     let given = |index: usize| file.io.iter().take(inputs).any(|io| io.tensor as usize == index);
     for (s, step) in file.steps.iter().enumerate() {
-        let Access { reads, in_place, writes } = access(file, step).ok_or(FormatError::at(BadStep, s))?;
-        let output = step.output as usize;
+        let run = file.pipeline(s).map_or(s..s + 1, Pipeline::range);
+        let (begin, now) = (run.start as u32, run.end as u32 - 1);
+        let writer = file.steps.get(run.end - 1).ok_or(FormatError::at(BadStep, s))?;
+        let Access { in_place, writes } = access(file, writer).ok_or(FormatError::at(BadStep, s))?;
+        let output = writer.output as usize;
         let out = file.tensors.get(output).ok_or(FormatError::at(BadStep, s))?;
         let span = Memory::of(out).ok_or(FormatError::at(BadStep, s))?;
-        let now = s as u32;
         ensure_at(out.first <= now && now <= out.last, Overlap, s)?;
+        let reads = step.inputs.iter().take_while(|&&t| t != NONE).count();
         for (slot, &t) in step.inputs.iter().take(reads).enumerate() {
             let tensor = file.tensors.get(t as usize).ok_or(FormatError::at(BadStep, s))?;
             let Some(memory) = Memory::of(tensor) else { continue };
-            ensure_at(now <= tensor.last && (given(t as usize) || is_written(file, inputs, tensor, &memory, now)), Overlap, s)?;
+            let there = given(t as usize) || is_written(file, inputs, tensor, &memory, begin);
+            ensure_at(now <= tensor.last && there, Overlap, s)?;
             if slot == 0 && in_place {
                 // Its old value ends here.
-                ensure_at(t == step.output || tensor.last == now, Overlap, s)?;
+                ensure_at(t == writer.output || tensor.last == now, Overlap, s)?;
             } else {
                 ensure_at(!memory.spans_meet(&span), Overlap, s)?;
             }
+        }
+        if s != now as usize {
+            continue;
         }
         for (i, t) in file.tensors.iter().enumerate() {
             if i == output || (in_place && step.inputs[0] as usize == i) || now > t.last {

@@ -14,6 +14,9 @@ pub(super) fn check(file: &File) -> Result<()> {
         ensure_at(Op::ALL.iter().any(|&op| op as u32 == step.op), FormatErrorKind::UnknownOp, i)?;
         ensure_at(file.has_name(step.name, step.name_len), FormatErrorKind::Name, i)?;
         check_step(file, step).ok_or(FormatError::at(FormatErrorKind::Step, i))?;
+        let mut used = step.inputs.iter().chain([&step.output]).filter_map(|&t| file.tensors.get(t as usize));
+        let rows_only_within = file.pipeline(i).is_some() || used.all(|t| t.place != place::ROWS);
+        ensure_at(rows_only_within, FormatErrorKind::Step, i)?;
     }
     Ok(())
 }
@@ -23,25 +26,22 @@ fn must(ok: bool) -> Option<()> {
     ok.then_some(())
 }
 
-/// What a step reads and writes.
+/// What a step writes.
 pub(super) struct Access {
-    /// Tensors read: the first so many of its inputs.
-    pub reads: usize,
     /// Whether its output is its input 0.
     pub in_place: bool,
     /// Memory that it may write to.
     pub writes: Memory,
 }
 
-/// What a verified step reads and writes.
+/// What a verified step whose output lies in the arena writes.
 pub(super) fn access(file: &File, step: &Step) -> Option<Access> {
     let out = file.tensors.get(step.output as usize)?;
     let mut writes = Memory::of(out)?;
     if let OpRef::Copy(p) = step.op_ref()? {
         writes = copied(p, &writes)?;
     }
-    let reads = step.inputs.iter().take_while(|&&t| t != NONE).count();
-    Some(Access { reads, in_place: step.flags & IN_PLACE != 0, writes })
+    Some(Access { in_place: step.flags & IN_PLACE != 0, writes })
 }
 
 fn check_step(file: &File, step: &Step) -> Option<()> {
@@ -56,7 +56,7 @@ fn check_step(file: &File, step: &Step) -> Option<()> {
     must((least..=most).contains(&reads) && step.inputs.iter().skip(reads).all(|&t| t == NONE))?;
     let tensor = |i: u32| file.tensors.get(i as usize);
     let (first, out) = (tensor(step.inputs[0])?, tensor(step.output)?);
-    must(out.place == place::ARENA)?;
+    must(out.place != place::WEIGHTS)?;
     if step.flags & IN_PLACE != 0 {
         must(matches!(op.op(), Op::Binary | Op::ScaleShift | Op::Activation | Op::Prelu))?;
         must(first.place == place::ARENA && first.offset == out.offset && first.dims == out.dims && first.pixel == out.pixel)?;

@@ -3,6 +3,7 @@
 use super::{File, Result, ensure_at};
 use crate::error::FormatErrorKind;
 use crate::layout::{ALIGN, lanes, span};
+use crate::limits::PIPELINE_ROWS;
 use crate::record::*;
 
 /// A tensor in the arithmetic of the checks.
@@ -47,7 +48,7 @@ pub(super) struct Memory {
 }
 
 impl Memory {
-    /// That of a verified tensor; `None` for a constant.
+    /// That of a verified tensor; `None` for what does not lie in the arena.
     pub fn of(t: &Tensor) -> Option<Memory> {
         let e = Extent::of(t);
         let start = t.offset / 4;
@@ -89,17 +90,24 @@ fn tensor(file: &File, t: &Tensor) -> Option<bool> {
     let room = match t.place {
         place::ARENA => file.plan.tensor_bytes,
         place::WEIGHTS => file.weights_len,
+        place::ROWS => file.plan.scratch_bytes,
         _ => return None,
     };
     let e = Extent::of(t);
     let shape = e.dims().iter().all(|&d| d > 0) && e.pixel >= e.c;
     // All pixels with their gaps: what index arithmetic over the tensor can reach.
     let whole = e.pixels()?.checked_mul(e.pixel)?.checked_mul(4)?;
-    let end = e.span()?.checked_mul(4)?.checked_add(t.offset)?;
+    let held = match t.place {
+        // Some rows of one image, their gaps included.
+        place::ROWS => e.w.checked_mul(e.pixel)?.checked_mul(t.rows.into())?,
+        _ => e.span()?,
+    };
+    let end = held.checked_mul(4)?.checked_add(t.offset)?;
     let lies = t.offset.is_multiple_of(ALIGN as u64) && end <= room && whole <= isize::MAX as u64;
-    let plain = t.dtype == dtype::F32 && t.zero_point == 0 && t.scale.to_bits() == 0 && t.reserved == [0; 3];
+    let plain = t.dtype == dtype::F32 && t.zero_point == 0 && t.scale.to_bits() == 0 && t.reserved == [0; 2];
+    let rows = if t.place == place::ROWS { t.rows > 0 && t.rows <= PIPELINE_ROWS && e.padded() } else { t.rows == 0 };
     let life = t.first <= t.last && t.last as usize <= file.steps.len();
-    Some(shape && lies && plain && life)
+    Some(shape && lies && plain && rows && life)
 }
 
 /// Checks the I/O records and returns how many of them are inputs.

@@ -1,0 +1,270 @@
+//! Which steps run together, a few rows at a time.
+//!
+//! A tensor that is larger than the cache costs time to write and to read again. Steps that can run by rows keep only some rows of
+//! it, at the price of weights that are read for each band of rows, of rows that move, and of more calls. Both are estimated with
+//! rates that were measured on one core; then the best cut of the list of steps into pipelines and single steps is found by going
+//! through it once (every pipeline ends somewhere, and what comes before its first step is a smaller case).
+
+use super::tensors::{Lowered, Place};
+use super::{Options, Streaming};
+use sepal::plan::{scratch, scratch_by_rows};
+use sepal_format::limits::{PIPELINE_ROWS, PIPELINE_STEPS};
+use sepal_format::op::OpRef;
+use sepal_format::record::{Pipeline, Step, Tensor};
+use sepal_format::rows::{RowMap, held, source};
+use sepal_kernels::Shape;
+
+/// Rows of the last step's output that are tried.
+const BANDS: [u32; 12] = [1, 2, 3, 4, 6, 8, 10, 12, 16, 24, 32, 64];
+/// Nanoseconds that each call of a kernel costs.
+const CALL: f64 = 150.0;
+/// Nanoseconds that a byte of memory is worth: it costs time in the first inference only, and somebody else's memory.
+const MEMORY: f64 = 0.01;
+/// Floats of A that a multiplication works on at a time, after which its weights are read again.
+const A_BLOCK: u64 = 96 * 1024;
+
+/// Bytes a nanosecond that are written or read, where so many are in use.
+fn rate(bytes: u64) -> f64 {
+    match bytes {
+        0..=0x6_0000 => 200.0,
+        0..=0x10_0000 => 100.0,
+        0..=0x100_0000 => 48.0,
+        _ => 25.0,
+    }
+}
+
+/// Decides, and moves what lies within pipelines to scratch. Says how much scratch is needed.
+pub(super) fn plan(lowered: &mut Lowered, options: Options) {
+    let steps: Vec<Step> = lowered.steps.iter().map(|s| s.record()).collect();
+    let tensors: Vec<Tensor> = lowered.tensors.iter().map(|t| t.record()).collect();
+    let plan = Plan { private: private(lowered), lowered, steps: &steps, tensors: &tensors, options };
+    let chosen = plan.choose();
+    let mut scratch_floats = 0;
+    let mut streamed = Vec::new();
+    for p in &chosen {
+        let range = p.range();
+        let rows = held(&steps[range.clone()], &tensors, p.band).unwrap_or([0; PIPELINE_STEPS]);
+        let mut at = 0;
+        for (step, &rows) in steps[range.clone()].iter().zip(&rows).take(range.len() - 1) {
+            let t = step.output as usize;
+            streamed.push((t, Place::Rows { offset: at, rows: rows as usize }));
+            at += rows as usize * row(&tensors[t]);
+        }
+        for (step, &rows) in steps[range].iter().zip(&rows) {
+            if let (Some(op), (x, y)) = (step.op_ref(), shapes(step, &tensors)) {
+                scratch_floats = scratch_floats.max(at + scratch_by_rows(&op, x, y, rows as usize));
+            }
+        }
+    }
+    let alone = |i: &usize| !chosen.iter().any(|p| p.range().contains(i));
+    for step in (0..steps.len()).filter(alone).map(|i| &steps[i]) {
+        if let (Some(op), (x, y)) = (step.op_ref(), shapes(step, &tensors)) {
+            scratch_floats = scratch_floats.max(scratch(&op, x, y));
+        }
+    }
+    for (t, place) in streamed {
+        lowered.tensors[t].place = place;
+    }
+    lowered.scratch_bytes = (scratch_floats as u64 * 4).next_multiple_of(64);
+    lowered.pipelines = chosen;
+}
+
+/// Floats of a row.
+fn row(t: &Tensor) -> usize {
+    t.dims[2] as usize * t.pixel as usize
+}
+
+fn bytes(t: &Tensor) -> u64 {
+    u64::from(t.dims[0]) * u64::from(t.dims[1]) * row(t) as u64 * 4
+}
+
+fn shape(t: &Tensor) -> Shape {
+    let [n, h, w, c] = t.dims.map(|d| d as usize);
+    Shape::new(n, h, w, c)
+}
+
+fn shapes(step: &Step, tensors: &[Tensor]) -> (Shape, Shape) {
+    (shape(&tensors[step.inputs[0] as usize]), shape(&tensors[step.output as usize]))
+}
+
+/// For each tensor the last step that reads it, if nothing else shares its memory and the caller does not see it.
+fn private(lowered: &Lowered) -> Vec<Option<usize>> {
+    let mut users = vec![0; lowered.buffers.len()];
+    for t in &lowered.tensors {
+        if let Place::Buffer { buffer, .. } = t.place {
+            users[buffer] += 1;
+        }
+    }
+    for (parent, _) in lowered.buffers.iter().filter_map(|b| b.parent) {
+        users[parent] += 1;
+    }
+    let mut last = vec![None; lowered.tensors.len()];
+    for (i, s) in lowered.steps.iter().enumerate() {
+        s.inputs.iter().for_each(|&t| last[t] = Some(i));
+    }
+    let mut writers = vec![0; lowered.tensors.len()];
+    lowered.steps.iter().for_each(|s| writers[s.output] += 1);
+    for (t, tensor) in lowered.tensors.iter().enumerate() {
+        let own = match tensor.place {
+            Place::Buffer { buffer, offset: 0 } => users[buffer] == 1 && lowered.buffers[buffer].parent.is_none(),
+            _ => false,
+        };
+        if !own || writers[t] != 1 || lowered.inputs.contains(&t) || lowered.outputs.contains(&t) {
+            last[t] = None;
+        }
+    }
+    last
+}
+
+struct Plan<'a> {
+    lowered: &'a Lowered,
+    steps: &'a [Step],
+    tensors: &'a [Tensor],
+    /// See [`private`].
+    private: Vec<Option<usize>>,
+    options: Options,
+}
+
+impl Plan<'_> {
+    /// The pipelines that gain most in all.
+    fn choose(&self) -> Vec<Pipeline> {
+        if self.options.streaming == Streaming::Never {
+            return Vec::new();
+        }
+        // For the steps before each: the gain and the last pipeline.
+        let mut best: Vec<(f64, Option<Pipeline>)> = vec![(0.0, None)];
+        for end in 1..=self.steps.len() {
+            let mut here = (best[end - 1].0, None);
+            for first in (end.saturating_sub(PIPELINE_STEPS)..end.saturating_sub(1)).rev() {
+                if !self.by_rows(end - 1) {
+                    break;
+                }
+                if !self.by_rows(first) {
+                    break;
+                }
+                if let Some((gain, band)) = self.pipeline(first, end).filter(|(gain, _)| *gain > 0.0) {
+                    let all = best[first].0 + gain;
+                    if all > here.0 {
+                        here = (all, Some(Pipeline { first: first as u32, steps: (end - first) as u32, band, reserved: 0 }));
+                    }
+                }
+            }
+            best.push(here);
+        }
+        let mut chosen = Vec::new();
+        let mut end = self.steps.len();
+        while end > 0 {
+            match best[end].1 {
+                Some(p) => {
+                    end = p.first as usize;
+                    chosen.push(p);
+                }
+                None => end -= 1,
+            }
+        }
+        chosen.reverse();
+        chosen
+    }
+
+    /// Whether a step can be part of a pipeline, as far as this does not depend on the others.
+    fn by_rows(&self, i: usize) -> bool {
+        let step = &self.steps[i];
+        let Some(op) = step.op_ref() else { return false };
+        if RowMap::of(&op, 0).is_none() || self.lowered.steps[i].in_place {
+            return false;
+        }
+        let y = &self.tensors[step.output as usize];
+        let windowed = matches!(op, OpRef::Conv(_) | OpRef::Depthwise(_) | OpRef::Separable(_) | OpRef::Pool(_));
+        self.lowered.steps[i].inputs.iter().enumerate().all(|(slot, &t)| {
+            let x = &self.tensors[t];
+            let same = x.dims[0] == y.dims[0] && (x.dims[1] == y.dims[1] || (slot == 0 && windowed));
+            same || (slot > 0 && x.dims[1] == 1 && (x.dims[0] == y.dims[0] || x.dims[0] == 1))
+        })
+    }
+
+    /// The gain of a pipeline of steps `first..end` with the best band, in nanoseconds; `None` if it cannot be.
+    fn pipeline(&self, first: usize, end: usize) -> Option<(f64, u32)> {
+        let steps = &self.steps[first..end];
+        let last = steps.last()?;
+        let root = self.lowered.root_of(last.output as usize)?;
+        for (k, step) in steps.iter().enumerate() {
+            // What is made here is read here, and only here.
+            if k + 1 < steps.len() && self.private[step.output as usize].is_none_or(|reader| reader >= end) {
+                return None;
+            }
+            for &t in &self.lowered.steps[first + k].inputs {
+                let made_here = source(steps, k, t as u32).is_some();
+                if made_here && self.tensors[t].dims[1] != self.tensors[step.output as usize].dims[1] && !self.windowed(step, t) {
+                    return None;
+                }
+                // Views that interleave with what the pipeline writes.
+                if !made_here && self.lowered.root_of(t) == Some(root) {
+                    return None;
+                }
+            }
+        }
+        let height = self.tensors[last.output as usize].dims[1];
+        if self.options.streaming == Streaming::Always {
+            let rows = held(steps, self.tensors, 1)?;
+            let few = rows.iter().all(|&rows| rows <= i64::from(PIPELINE_ROWS));
+            return few.then_some((steps.len() as f64, 1));
+        }
+        let gains = BANDS.iter().filter(|&&band| band < height).filter_map(|&band| Some((self.gain(steps, band)?, band)));
+        gains.max_by(|a, b| a.0.total_cmp(&b.0))
+    }
+
+    fn windowed(&self, step: &Step, t: usize) -> bool {
+        step.inputs[0] as usize == t
+    }
+
+    /// Nanoseconds that a pipeline saves.
+    fn gain(&self, steps: &[Step], band: u32) -> Option<f64> {
+        let rows = held(steps, self.tensors, band)?;
+        let last = &self.tensors[steps.last()?.output as usize];
+        let bands = u64::from(last.dims[0]) * u64::from(last.dims[1].div_ceil(band));
+        let mut kept = 0;
+        let mut whole = 0;
+        let mut weights = 0;
+        for (step, &rows) in steps.iter().zip(&rows) {
+            let t = &self.tensors[step.output as usize];
+            if rows > i64::from(PIPELINE_ROWS) {
+                return None;
+            }
+            if !std::ptr::eq(step, steps.last()?) {
+                kept += rows as u64 * row(t) as u64 * 4;
+                whole += bytes(t);
+            }
+            weights += self.weights(step).0;
+        }
+        let in_use = kept + weights;
+        let mut gain = (whole as f64 - kept as f64) * MEMORY - CALL * (bands * steps.len() as u64) as f64;
+        for (k, (step, &rows)) in steps.iter().zip(&rows).enumerate() {
+            let t = &self.tensors[step.output as usize];
+            let size = bytes(t);
+            if k + 1 < steps.len() {
+                // Written and read once.
+                gain += 2.0 * size as f64 * (1.0 / rate(size) - 1.0 / rate(in_use));
+                // Rows that are needed again move, when the memory is full.
+                let fresh = (u64::from(t.dims[1]) / u64::from(last.dims[1].div_ceil(band))).max(1);
+                let again = (rows as u64).saturating_sub(fresh);
+                gain -= 2.0 * (again * row(t) as u64 * 4 * bands) as f64 / rate(in_use);
+            }
+            let (bytes, terms) = self.weights(step);
+            let pixels = shape(t).pixels() as u64;
+            let blocks = pixels.div_ceil((A_BLOCK / terms.max(1)).clamp(24, 512));
+            gain -= (bytes * bands.saturating_sub(blocks)) as f64 / rate(in_use);
+        }
+        Some(gain)
+    }
+
+    /// Bytes of a step's weights, and the terms of its sums.
+    fn weights(&self, step: &Step) -> (u64, u64) {
+        let channels = u64::from(self.tensors[step.inputs[0] as usize].dims[3]);
+        match step.op_ref() {
+            Some(OpRef::Conv(p)) => (p.weights.len, channels * u64::from(p.window.kernel[0]) * u64::from(p.window.kernel[1])),
+            Some(OpRef::Separable(p)) => (p.weights.len + p.depthwise.weights.len, channels),
+            Some(OpRef::Depthwise(p)) => (p.weights.len, 1),
+            _ => (0, 1),
+        }
+    }
+}
