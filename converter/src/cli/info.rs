@@ -5,7 +5,7 @@ use super::engine::{self, Port};
 use super::failure::Failure;
 use super::out::{self, Side, Table};
 use super::progress::Line;
-use super::steps::{StepInfo, short_name, steps};
+use super::steps::{PipelineInfo, StepInfo, pipelines, short_name, steps};
 use sepal::Model;
 use sepal_converter::convert::{self, ConvertOptions};
 use sepal_converter::emit;
@@ -106,6 +106,12 @@ fn describe(path: &Path, model: &Model) -> Value {
             "output": s.output, "macs": s.macs, "weights_bytes": s.weights,
         })
     };
+    let pipeline = |p: &PipelineInfo| {
+        json!({
+            "first_step": p.steps.start, "last_step": p.steps.end - 1, "rows_at_a_time": p.band,
+            "kept_bytes": p.kept, "whole_bytes": p.whole, "saved_bytes": p.whole.saturating_sub(p.kept),
+        })
+    };
     json!({
         "schema": 1,
         "file": path.display().to_string(),
@@ -122,6 +128,7 @@ fn describe(path: &Path, model: &Model) -> Value {
         "arena_bytes": sizes.arena,
         "arena_bytes_per_extra_thread": sizes.per_thread,
         "steps": steps(&model.view()).iter().enumerate().map(step).collect::<Vec<_>>(),
+        "pipelines": pipelines(&model.view()).iter().map(pipeline).collect::<Vec<_>>(),
     })
 }
 
@@ -181,6 +188,25 @@ fn render(path: &Path, model: &Model) -> String {
             out::shape(s.output),
             costs(out::count(s.macs)),
             costs(format!("{share:.1} %")),
+        ]);
+    }
+    text += &format!("\n{}", table.render());
+    let pipelines = pipelines(&model.view());
+    if pipelines.is_empty() {
+        return text;
+    }
+    let mut table = Table::new(&[
+        ("pipeline of steps", Side::Left),
+        ("rows at a time", Side::Right),
+        ("kept", Side::Right),
+        ("instead of", Side::Right),
+    ]);
+    for p in &pipelines {
+        table.row([
+            format!("{} to {}", p.steps.start, p.steps.end - 1),
+            p.band.to_string(),
+            out::bytes(p.kept),
+            out::bytes(p.whole),
         ]);
     }
     text + &format!("\n{}", table.render())

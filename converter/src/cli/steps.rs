@@ -2,7 +2,7 @@
 
 use sepal_format::ModelView;
 use sepal_format::op::OpRef;
-use sepal_format::record::{ConvParams, DepthwiseParams, NONE, Range, SeparableParams, Step, Tensor, WindowRecord};
+use sepal_format::record::{ConvParams, DepthwiseParams, NONE, Pipeline, Range, SeparableParams, Step, Tensor, WindowRecord};
 
 /// A step, for tables.
 #[derive(Clone, Debug)]
@@ -28,6 +28,30 @@ pub struct StepInfo {
 /// All steps in execution order.
 pub fn steps(view: &ModelView) -> Vec<StepInfo> {
     view.steps().iter().map(|s| step(view, s)).collect()
+}
+
+/// Steps that run together.
+#[derive(Clone, Debug)]
+pub struct PipelineInfo {
+    /// Their indices.
+    pub steps: std::ops::Range<usize>,
+    /// Rows of the last one's output that are made at a time.
+    pub band: u32,
+    /// Bytes of the rows that each thread keeps between the steps.
+    pub kept: u64,
+    /// Bytes of the whole tensors between the steps.
+    pub whole: u64,
+}
+
+/// All pipelines in the order of their steps.
+pub fn pipelines(view: &ModelView) -> Vec<PipelineInfo> {
+    let info = |p: &Pipeline| {
+        let steps = view.steps().get(p.range()).unwrap_or(&[]);
+        let between = || steps.iter().take(steps.len().saturating_sub(1)).filter_map(|s| view.tensors().get(s.output as usize));
+        let kept = between().map(|t| product(&[t.rows, t.dims[2], t.pixel, 4])).sum();
+        PipelineInfo { steps: p.range(), band: p.band, kept, whole: between().map(tensor_bytes).sum() }
+    };
+    view.pipelines().iter().map(info).collect()
 }
 
 fn step(view: &ModelView, step: &Step) -> StepInfo {

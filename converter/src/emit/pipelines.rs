@@ -23,13 +23,22 @@ const MEMORY: f64 = 0.01;
 /// Floats of A that a multiplication works on at a time, after which its weights are read again.
 const A_BLOCK: u64 = 96 * 1024;
 
-/// Bytes a nanosecond that are written or read, where so many are in use.
+/// Bytes a nanosecond that a step writes or reads beside its multiplications, by the kilobytes that are in use. Measured as the time
+/// that steps with large tensors take beyond what their multiplications need.
+const RATES: [(f64, f64); 7] =
+    [(384.0, 200.0), (1024.0, 100.0), (2048.0, 60.0), (4096.0, 40.0), (8192.0, 20.0), (16384.0, 12.0), (32768.0, 10.0)];
+
+/// The rate for so many bytes in use, between two of the table by the ratio of sizes.
 fn rate(bytes: u64) -> f64 {
-    match bytes {
-        0..=0x6_0000 => 200.0,
-        0..=0x10_0000 => 100.0,
-        0..=0x100_0000 => 48.0,
-        _ => 25.0,
+    let kb = bytes as f64 / 1024.0;
+    let after = RATES.partition_point(|r| r.0 <= kb);
+    match (after.checked_sub(1).map(|i| RATES[i]), RATES.get(after)) {
+        (Some(below), Some(above)) => {
+            let t = (kb / below.0).ln() / (above.0 / below.0).ln();
+            below.1 * (above.1 / below.1).powf(t)
+        }
+        (Some(largest), None) => largest.1,
+        (None, _) => RATES[0].1,
     }
 }
 
