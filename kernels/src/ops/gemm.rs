@@ -113,29 +113,11 @@ impl<'a> Gemm<'a> {
     }
 }
 
-/// The chunks of a tile that are over: in memory, since the inner loop needs all registers.
-struct Chunks {
-    /// The sum of all chunks but the current one.
-    sum: [Block; MAX_BLOCKS],
-    /// The one that has just ended.
-    ended: [Block; MAX_BLOCKS],
-}
+/// The sum of a tile's chunks that are over: in memory, since the inner loop needs all registers.
+type Sums = [Block; MAX_BLOCKS];
 
 /// Most blocks of a tile: 6 pixels x 4 panels.
 const MAX_BLOCKS: usize = 24;
-
-impl Chunks {
-    /// Adds the chunk that has ended to the sum, which it becomes if it is the first, and leaves zeros for the next. Not a part
-    /// of the tile's code, which has no registers to spare for it.
-    #[cold]
-    #[inline(never)]
-    fn end(&mut self, blocks: usize, first: bool) {
-        for (sum, ended) in self.sum[..blocks].as_flattened_mut().iter_mut().zip(self.ended.as_flattened_mut()) {
-            *sum = if first { *ended } else { *sum + *ended };
-            *ended = 0.0;
-        }
-    }
-}
 
 /// Tiles of the same extents, one pixel after the other, as a function of its own: there the loop over k has all registers.
 struct Tiles<'a, const MR: usize, const NB: usize, const NV: usize> {
@@ -148,7 +130,7 @@ struct Tiles<'a, const MR: usize, const NB: usize, const NV: usize> {
     /// First pixel in the residual.
     m: usize,
     out: &'a mut [f32],
-    chunks: &'a mut Chunks,
+    sums: &'a mut Sums,
 }
 
 impl<const MR: usize, const NB: usize, const NV: usize> Kernel for Tiles<'_, MR, NB, NV> {
@@ -156,7 +138,7 @@ impl<const MR: usize, const NB: usize, const NV: usize> Kernel for Tiles<'_, MR,
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let Tiles { offsets, passes, m, out, chunks, .. } = self;
+        let Tiles { offsets, passes, m, out, sums, .. } = self;
         for (i, offsets) in offsets.as_chunks::<MR>().0.iter().enumerate() {
             // Read anew for each tile: a constant that stays in a register takes it from the accumulators.
             let tile = core::hint::black_box(self.tile);
@@ -164,9 +146,9 @@ impl<const MR: usize, const NB: usize, const NV: usize> Kernel for Tiles<'_, MR,
             for pass in 0..passes {
                 let block = self.block + pass * NB;
                 if tile.simple {
-                    tile.run::<S, MR, NB, NV, true>(s, offsets, block, m + i * MR, out, chunks);
+                    tile.run::<S, MR, NB, NV, true>(s, offsets, block, m + i * MR, out, sums);
                 } else {
-                    tile.run::<S, MR, NB, NV, false>(s, offsets, block, m + i * MR, out, chunks);
+                    tile.run::<S, MR, NB, NV, false>(s, offsets, block, m + i * MR, out, sums);
                 }
             }
         }
@@ -204,7 +186,7 @@ impl Tile<'_> {
         block: usize,
         m: usize,
         out: &mut [f32],
-        chunks: &mut Chunks,
+        sums: &mut Sums,
     ) {
         let Tile { a, segments, .. } = *self;
         let mut acc = [[s.splat(0.0); NV]; MR];
@@ -228,15 +210,12 @@ impl Tile<'_> {
                 let mut left = segments.len;
                 while left > 0 {
                     if k == chunk_end {
-                        for (i, row) in acc.iter().enumerate() {
-                            for (j, v) in row.iter().enumerate() {
-                                s.store(*v, &mut chunks.ended[i * NB + j / S::PARTS], j % S::PARTS);
-                            }
-                        }
-                        chunks.end(MR * NB, k == CHUNK);
                         for (i, row) in acc.iter_mut().enumerate() {
                             for (j, v) in row.iter_mut().enumerate() {
-                                *v = s.load(&chunks.ended[i * NB + j / S::PARTS], j % S::PARTS);
+                                let sum = &mut sums[i * NB + j / S::PARTS];
+                                let all = if k == CHUNK { *v } else { s.add(s.load(sum, j % S::PARTS), *v) };
+                                s.store(all, sum, j % S::PARTS);
+                                *v = s.splat(0.0);
                             }
                         }
                         chunk_end += CHUNK;
@@ -254,7 +233,7 @@ impl Tile<'_> {
         if k > CHUNK {
             for (i, row) in acc.iter_mut().enumerate() {
                 for (j, v) in row.iter_mut().enumerate() {
-                    *v = s.add(s.load(&chunks.sum[i * NB + j / S::PARTS], j % S::PARTS), *v);
+                    *v = s.add(s.load(&sums[i * NB + j / S::PARTS], j % S::PARTS), *v);
                 }
             }
         }
@@ -342,7 +321,7 @@ impl Kernel for Gemm<'_> {
         // Blocks of pixels: their part of A stays in L2 while all panels go by.
         let per_pixel = (segments.len * segments.nx).max(1);
         let group = if S::PARTS == 1 { S::NB } else { 4 };
-        let mut chunks = Chunks { sum: [[0.0; BLOCK]; MAX_BLOCKS], ended: [[0.0; BLOCK]; MAX_BLOCKS] };
+        let mut sums: Sums = [[0.0; BLOCK]; MAX_BLOCKS];
         let mut offsets = [0usize; MAX_PIXELS];
         let mut m0 = 0;
         while m0 < m {
@@ -367,9 +346,9 @@ impl Kernel for Gemm<'_> {
                     let here = &offsets[at..][..count * size];
                     let target = &mut out[(m0 + at) * out_pixel..];
                     if S::PARTS == 1 {
-                        wide(s, &tile, size, nb, here, b0, m0 + at, target, &mut chunks);
+                        wide(s, &tile, size, nb, here, b0, m0 + at, target, &mut sums);
                     } else {
-                        narrow(s, &tile, size, nb, half, here, b0, m0 + at, target, &mut chunks);
+                        narrow(s, &tile, size, nb, half, here, b0, m0 + at, target, &mut sums);
                     }
                     if act.clamp().is_none() {
                         let channels = (n - b0 * BLOCK).min(nb * BLOCK);
@@ -412,16 +391,16 @@ fn wide<S: Simd>(
     block: usize,
     m: usize,
     out: &mut [f32],
-    chunks: &mut Chunks,
+    sums: &mut Sums,
 ) {
     macro_rules! tiles {
         ($($mr:literal)*) => {
             match (mr, nb) {
                 $(
-                    ($mr, 4) => s.vectorize(Tiles::<$mr, 4, 4> { tile, offsets, block, passes: 1, m, out, chunks }),
-                    ($mr, 3) => s.vectorize(Tiles::<$mr, 3, 3> { tile, offsets, block, passes: 1, m, out, chunks }),
-                    ($mr, 2) => s.vectorize(Tiles::<$mr, 2, 2> { tile, offsets, block, passes: 1, m, out, chunks }),
-                    ($mr, 1) => s.vectorize(Tiles::<$mr, 1, 1> { tile, offsets, block, passes: 1, m, out, chunks }),
+                    ($mr, 4) => s.vectorize(Tiles::<$mr, 4, 4> { tile, offsets, block, passes: 1, m, out, sums }),
+                    ($mr, 3) => s.vectorize(Tiles::<$mr, 3, 3> { tile, offsets, block, passes: 1, m, out, sums }),
+                    ($mr, 2) => s.vectorize(Tiles::<$mr, 2, 2> { tile, offsets, block, passes: 1, m, out, sums }),
+                    ($mr, 1) => s.vectorize(Tiles::<$mr, 1, 1> { tile, offsets, block, passes: 1, m, out, sums }),
                 )*
                 _ => unreachable!("a tile has 1 to MR pixels and 1 to NB panels"),
             }
@@ -443,12 +422,12 @@ fn narrow<S: Simd>(
     block: usize,
     m: usize,
     out: &mut [f32],
-    chunks: &mut Chunks,
+    sums: &mut Sums,
 ) {
     macro_rules! tiles {
         ($nv:literal, $block:expr, $passes:expr, $($mr:literal)*) => {
             match mr {
-                $($mr => s.vectorize(Tiles::<$mr, 1, $nv> { tile, offsets, block: $block, passes: $passes, m, out, chunks }),)*
+                $($mr => s.vectorize(Tiles::<$mr, 1, $nv> { tile, offsets, block: $block, passes: $passes, m, out, sums }),)*
                 _ => unreachable!("a tile has 1 to MR pixels"),
             }
         };
