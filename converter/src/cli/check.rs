@@ -18,7 +18,11 @@ pub struct Args {
 }
 
 pub fn main(args: Args) -> Result<(), Failure> {
-    let options = ConvertOptions { import: args.import.into(), no_verify: true, emit: emit::Options { max_error: 0.0, ..emit::Options::default() } };
+    let options = ConvertOptions {
+        import: args.import.into(),
+        no_verify: true,
+        emit: emit::Options { max_error: 0.0, ..emit::Options::default() },
+    };
     let mut line = Line::new();
     let converted = convert::convert(&args.source, &options, &mut line).map_err(|e| Failure::conversion(&args.source, &e))?;
     drop(line);

@@ -396,14 +396,7 @@ impl<'g> Lower<'g> {
         (pointwise && residual_ready && next.inputs[0] == v && next.inputs[1..].iter().all(|&r| r != v)).then_some(*j)
     }
 
-    fn separable(
-        &mut self,
-        i: usize,
-        j: usize,
-        depthwise: DepthwiseParams,
-        x: usize,
-        dw_macs: usize,
-    ) -> Result<()> {
+    fn separable(&mut self, i: usize, j: usize, depthwise: DepthwiseParams, x: usize, dw_macs: usize) -> Result<()> {
         let (first, node) = (&self.graph.nodes[i], &self.graph.nodes[j]);
         let Op::Conv { bias, residual, act, .. } = node.op else { return Ok(()) };
         let w = self.weights_of(node, 1)?;
@@ -481,9 +474,7 @@ impl<'g> Lower<'g> {
         let choice = if groups == 1 { algorithm::choose(&task, self.options.max_error) } else { None };
         let (mut x, mut code) = (x, 0);
         let (weights, bias) = match choice {
-            None => {
-                self.pack_conv(window.kernel, k, n, groups, w, b)?
-            }
+            None => self.pack_conv(window.kernel, k, n, groups, w, b)?,
             Some(algorithm::Choice { tile, error }) => {
                 x = self.pad_pixels(x, name)?;
                 code = sepal_format::winograd::code([small(tile[0])?, small(tile[1])?]);

@@ -145,10 +145,82 @@ impl<const MR: usize, const NB: usize, const NV: usize> Kernel for Tiles<'_, MR,
             let out = &mut out[i * MR * tile.out_pixel..];
             for pass in 0..passes {
                 let block = self.block + pass * NB;
-                if tile.simple {
-                    tile.run::<S, MR, NB, NV, true>(s, offsets, block, m + i * MR, out, sums);
-                } else {
-                    tile.run::<S, MR, NB, NV, false>(s, offsets, block, m + i * MR, out, sums);
+                tile.run::<S, MR, NB, NV>(s, offsets, block, m + i * MR, out, sums);
+            }
+        }
+    }
+}
+
+/// The usual case of [`Tiles`], with as few instructions between the loops over k as can be, since these may be short: sums of one
+/// run of A and one chunk, whole blocks of output.
+struct Plain<'a, const MR: usize, const NB: usize, const NV: usize> {
+    a: &'a [f32],
+    /// Of `MR` pixels a tile.
+    offsets: &'a [usize],
+    /// Terms of a sum.
+    k: usize,
+    /// `NB` panels for each time that some go by.
+    panels: &'a [Block],
+    bias: &'a [Block],
+    /// The same channels of the residual, and its floats between pixels.
+    residual: Option<(&'a [f32], usize)>,
+    lo: f32,
+    hi: f32,
+    /// From the first channel of the first panel on.
+    out: &'a mut [f32],
+    out_pixel: usize,
+}
+
+impl<const MR: usize, const NB: usize, const NV: usize> Kernel for Plain<'_, MR, NB, NV> {
+    type Out = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Plain { a, offsets, k, panels, bias, residual, lo, hi, out, out_pixel } = self;
+        let (biases, _) = bias.as_chunks::<NB>();
+        let mut pixels = out.chunks_mut(out_pixel);
+        for (i, offsets) in offsets.as_chunks::<MR>().0.iter().enumerate() {
+            let rows: [&[f32]; MR] = core::array::from_fn(|i| &a[offsets[i]..][..k]);
+            let mut targets: [&mut [f32]; MR] = core::array::from_fn(|_| pixels.next().unwrap_or_default());
+            let mut left = panels;
+            for (pass, bias) in biases.iter().enumerate() {
+                let mut acc = [[s.splat(0.0); NV]; MR];
+                for j in 0..NV {
+                    let v = s.load(&bias[j / S::PARTS], j % S::PARTS);
+                    for row in &mut acc {
+                        row[j] = v;
+                    }
+                }
+                let panels: [&[Block]; NB] = core::array::from_fn(|_| {
+                    let (panel, rest) = left.split_at(k);
+                    left = rest;
+                    panel
+                });
+                s.multiply::<MR, NB, NV>(k, rows, panels, &mut acc);
+                let at = pass * NB * BLOCK;
+                if let Some((r, pixel)) = residual {
+                    // Not `zip`, which would divide by the length of a chunk.
+                    let mut pixels = r[i * MR * pixel..].chunks(pixel);
+                    for row in &mut acc {
+                        let (r, _) = pixels.next().unwrap_or_default()[at..][..NB * BLOCK].as_chunks::<BLOCK>();
+                        for (j, v) in row.iter_mut().enumerate() {
+                            *v = s.add(*v, s.load(&r[j / S::PARTS], j % S::PARTS));
+                        }
+                    }
+                }
+                if lo > f32::NEG_INFINITY {
+                    let lo = s.splat(lo);
+                    acc.as_flattened_mut().iter_mut().for_each(|v| *v = s.max(lo, *v));
+                }
+                if hi < f32::INFINITY {
+                    let hi = s.splat(hi);
+                    acc.as_flattened_mut().iter_mut().for_each(|v| *v = s.min(hi, *v));
+                }
+                for (row, target) in acc.iter().zip(&mut targets) {
+                    let (o, _) = target[at..][..NB * BLOCK].as_chunks_mut::<BLOCK>();
+                    for (j, v) in row.iter().enumerate() {
+                        s.store(*v, &mut o[j / S::PARTS], j % S::PARTS);
+                    }
                 }
             }
         }
@@ -179,7 +251,7 @@ impl Tile<'_> {
     /// Computes `MR` pixels x `NV` vectors at `out`; pixel i is `offsets[i]` into A and number `m + i` of the residual, `block`
     /// the tile's first panel.
     #[inline(always)]
-    fn run<S: Simd, const MR: usize, const NB: usize, const NV: usize, const SIMPLE: bool>(
+    fn run<S: Simd, const MR: usize, const NB: usize, const NV: usize>(
         &self,
         s: S,
         offsets: &[usize; MR],
@@ -198,11 +270,6 @@ impl Tile<'_> {
             }
         }
         let panels: [&[Block]; NB] = core::array::from_fn(|j| &self.panels[(block + j) * self.k..][..self.k]);
-        if SIMPLE {
-            let rows: [&[f32]; MR] = core::array::from_fn(|i| &a[offsets[i]..][..self.k]);
-            s.multiply::<MR, NB, NV>(self.k, rows, panels, &mut acc);
-            return self.finish::<S, MR, NB, NV>(s, acc, block * BLOCK, m, out);
-        }
         let (mut k, mut chunk_end) = (0, CHUNK);
         for sy in 0..segments.ny {
             for sx in 0..segments.nx {
@@ -321,6 +388,9 @@ impl Kernel for Gemm<'_> {
         // Blocks of pixels: their part of A stays in L2 while all panels go by.
         let per_pixel = (segments.len * segments.nx).max(1);
         let group = if S::PARTS == 1 { S::NB } else { 4 };
+        // A last panel that is half empty goes with the one before it in vectors of half the width.
+        let narrow_blocks =
+            if S::PARTS == 1 && S::Half::PARTS == 2 && blocks > 1 && half_empty(n) && self.whole_blocks { 2 } else { 0 };
         let mut sums: Sums = [[0.0; BLOCK]; MAX_BLOCKS];
         let mut offsets = [0usize; MAX_PIXELS];
         let mut m0 = 0;
@@ -330,36 +400,70 @@ impl Kernel for Gemm<'_> {
             let left = (m - m0).div_ceil(want);
             let rows = (m - m0).div_ceil(left);
             pixels.offsets(first + m0, &mut offsets[..rows]);
-            // `longer` tiles of `mr + 1` pixels, then tiles of `mr`.
-            let tiles = rows.div_ceil(S::MR);
-            let (mr, longer) = (rows / tiles, rows % tiles);
-            for b0 in (0..blocks).step_by(group) {
-                let nb = group.min(blocks - b0);
-                // The upper half of the last panel is empty.
-                let half = S::PARTS == 2 && self.whole_blocks && n - b0 * BLOCK <= nb * BLOCK - BLOCK / 2;
-                let mut t = 0;
-                while t < tiles {
-                    let (size, end) = if t < longer { (mr + 1, longer) } else { (mr, tiles) };
-                    // Other activations follow while the tiles are in L1.
-                    let count = if act.clamp().is_some() { end - t } else { (end - t).min(16) };
-                    let at = t * mr + t.min(longer);
-                    let here = &offsets[at..][..count * size];
-                    let target = &mut out[(m0 + at) * out_pixel..];
-                    if S::PARTS == 1 {
-                        wide(s, &tile, size, nb, here, b0, m0 + at, target, &mut sums);
-                    } else {
-                        narrow(s, &tile, size, nb, half, here, b0, m0 + at, target, &mut sums);
-                    }
-                    if act.clamp().is_none() {
-                        let channels = (n - b0 * BLOCK).min(nb * BLOCK);
-                        for row in target.chunks_mut(out_pixel).take(count * size) {
-                            act_channels(s, act, &mut row[b0 * BLOCK..], channels, self.whole_blocks);
-                        }
-                    }
-                    t += count;
-                }
+            let strip = Strip { tile: &tile, offsets: &offsets[..rows], m: m0, n, act, whole_blocks: self.whole_blocks };
+            let out = &mut out[m0 * out_pixel..];
+            let whole = blocks - narrow_blocks;
+            for b0 in (0..whole).step_by(group) {
+                strip.run(s, b0, group.min(whole - b0), out, &mut sums);
+            }
+            if narrow_blocks > 0 {
+                strip.run(s.half(), blocks - narrow_blocks, narrow_blocks, out, &mut sums);
             }
             m0 += rows;
+        }
+    }
+}
+
+/// Whether the upper half of the last of so many channels' blocks is empty.
+const fn half_empty(n: usize) -> bool {
+    n % BLOCK != 0 && n % BLOCK <= BLOCK / 2
+}
+
+/// Pixels whose part of A stays in L2.
+struct Strip<'a> {
+    tile: &'a Tile<'a>,
+    offsets: &'a [usize],
+    /// Their first one, in the residual.
+    m: usize,
+    /// Output channels.
+    n: usize,
+    act: Act,
+    whole_blocks: bool,
+}
+
+impl Strip<'_> {
+    /// `nb` panels from `block` on, for all pixels.
+    #[inline(always)]
+    fn run<S: Simd>(&self, s: S, block: usize, nb: usize, out: &mut [f32], sums: &mut Sums) {
+        let Strip { tile, offsets, act, n, whole_blocks, .. } = *self;
+        let end_channel = (block + nb) * BLOCK;
+        let half = S::PARTS == 2 && whole_blocks && end_channel > n && half_empty(n);
+        // `longer` tiles of `mr + 1` pixels, then tiles of `mr`.
+        let tiles = offsets.len().div_ceil(S::MR);
+        let (mr, longer) = (offsets.len() / tiles, offsets.len() % tiles);
+        let mut t = 0;
+        while t < tiles {
+            let (size, end) = if t < longer { (mr + 1, longer) } else { (mr, tiles) };
+            // Other activations follow while the tiles are in L1.
+            let count = if act.clamp().is_some() { end - t } else { (end - t).min(16) };
+            let at = t * mr + t.min(longer);
+            let here = &offsets[at..][..count * size];
+            let target = &mut out[at * tile.out_pixel..];
+            // Constants, so that nothing is compiled for sets that do not use it.
+            if S::PARTS == 1 {
+                wide(s, tile, size, nb, here, block, self.m + at, target, sums);
+            } else if S::NB == 2 {
+                one_and_a_half(s, tile, size, here, block, self.m + at, target, sums);
+            } else {
+                narrow(s, tile, size, nb, half, here, block, self.m + at, target, sums);
+            }
+            if act.clamp().is_none() {
+                let channels = (n - block * BLOCK).min(nb * BLOCK);
+                for row in target.chunks_mut(tile.out_pixel).take(count * size) {
+                    act_channels(s, act, &mut row[block * BLOCK..], channels, whole_blocks);
+                }
+            }
+            t += count;
         }
     }
 }
@@ -380,6 +484,36 @@ fn act_channels<S: Simd>(s: S, act: Act, row: &mut [f32], channels: usize, whole
     }
 }
 
+/// Tiles of `MR` pixels x `NB` panels, which go by `passes` times.
+#[inline(always)]
+fn group<S: Simd, const MR: usize, const NB: usize, const NV: usize>(
+    s: S,
+    tile: &Tile,
+    offsets: &[usize],
+    block: usize,
+    passes: usize,
+    m: usize,
+    out: &mut [f32],
+    sums: &mut Sums,
+) {
+    let (channel, blocks) = (block * BLOCK, passes * NB);
+    if !tile.simple || tile.channels - channel < blocks * BLOCK {
+        return s.vectorize(Tiles::<MR, NB, NV> { tile, offsets, block, passes, m, out, sums });
+    }
+    s.vectorize(Plain::<MR, NB, NV> {
+        a: tile.a,
+        offsets,
+        k: tile.k,
+        panels: &tile.panels[block * tile.k..][..blocks * tile.k],
+        bias: &tile.bias[block..][..blocks],
+        residual: tile.residual.map(|(r, pixel)| (&r[m * pixel + channel..], pixel)),
+        lo: tile.lo,
+        hi: tile.hi,
+        out: &mut out[channel..],
+        out_pixel: tile.out_pixel,
+    });
+}
+
 /// Tiles of up to 6 pixels x 4 panels, for sets whose vector is a whole block.
 #[inline(always)]
 fn wide<S: Simd>(
@@ -397,16 +531,39 @@ fn wide<S: Simd>(
         ($($mr:literal)*) => {
             match (mr, nb) {
                 $(
-                    ($mr, 4) => s.vectorize(Tiles::<$mr, 4, 4> { tile, offsets, block, passes: 1, m, out, sums }),
-                    ($mr, 3) => s.vectorize(Tiles::<$mr, 3, 3> { tile, offsets, block, passes: 1, m, out, sums }),
-                    ($mr, 2) => s.vectorize(Tiles::<$mr, 2, 2> { tile, offsets, block, passes: 1, m, out, sums }),
-                    ($mr, 1) => s.vectorize(Tiles::<$mr, 1, 1> { tile, offsets, block, passes: 1, m, out, sums }),
+                    ($mr, 4) => group::<S, $mr, 4, 4>(s, tile, offsets, block, 1, m, out, sums),
+                    ($mr, 3) => group::<S, $mr, 3, 3>(s, tile, offsets, block, 1, m, out, sums),
+                    ($mr, 2) => group::<S, $mr, 2, 2>(s, tile, offsets, block, 1, m, out, sums),
+                    ($mr, 1) => group::<S, $mr, 1, 1>(s, tile, offsets, block, 1, m, out, sums),
                 )*
                 _ => unreachable!("a tile has 1 to MR pixels and 1 to NB panels"),
             }
         };
     }
     tiles!(1 2 3 4 5 6)
+}
+
+/// Tiles of up to 8 pixels x 1 1/2 panels, for sets that have 32 registers of half a block.
+#[inline(always)]
+fn one_and_a_half<S: Simd>(
+    s: S,
+    tile: &Tile,
+    mr: usize,
+    offsets: &[usize],
+    block: usize,
+    m: usize,
+    out: &mut [f32],
+    sums: &mut Sums,
+) {
+    macro_rules! tiles {
+        ($($mr:literal)*) => {
+            match mr {
+                $($mr => group::<S, $mr, 2, 3>(s, tile, offsets, block, 1, m, out, sums),)*
+                _ => unreachable!("a tile has 1 to MR pixels"),
+            }
+        };
+    }
+    tiles!(1 2 3 4 5 6 7 8)
 }
 
 /// Tiles of up to 6 pixels x 1 panel, for sets with narrower vectors; `nb` panels go by for each tile, and `half` leaves out the
@@ -427,7 +584,7 @@ fn narrow<S: Simd>(
     macro_rules! tiles {
         ($nv:literal, $block:expr, $passes:expr, $($mr:literal)*) => {
             match mr {
-                $($mr => s.vectorize(Tiles::<$mr, 1, $nv> { tile, offsets, block: $block, passes: $passes, m, out, sums }),)*
+                $($mr => group::<S, $mr, 1, $nv>(s, tile, offsets, $block, $passes, m, out, sums),)*
                 _ => unreachable!("a tile has 1 to MR pixels"),
             }
         };

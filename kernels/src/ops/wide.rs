@@ -27,6 +27,12 @@ impl<S: Simd, const N: usize> Simd for Wide<S, N> {
     const LANES: usize = S::LANES;
     const NB: usize = S::NB;
     const MR: usize = S::MR;
+    type Half = Self;
+
+    #[inline(always)]
+    fn half(self) -> Self {
+        self
+    }
 
     #[inline(always)]
     fn vectorize<K: Kernel>(self, k: K) -> K::Out {

@@ -22,6 +22,14 @@ impl Avx2 {
     }
 }
 
+impl From<super::Avx512> for Avx2 {
+    /// The token of AVX-512 proves these features as well.
+    #[inline(always)]
+    fn from(_: super::Avx512) -> Self {
+        Self(())
+    }
+}
+
 // Kept apart: what is inlined together shares registers, of which a GEMM tile needs nearly all.
 #[inline(never)]
 #[target_feature(enable = "avx2,fma")]
@@ -34,6 +42,12 @@ impl Simd for Avx2 {
     const LANES: usize = 8;
     const NB: usize = 1;
     const MR: usize = 6;
+    type Half = Self;
+
+    #[inline(always)]
+    fn half(self) -> Self {
+        self
+    }
 
     #[inline(always)]
     fn vectorize<K: Kernel>(self, k: K) -> K::Out {

@@ -1,6 +1,7 @@
 //! AVX-512: sixteen lanes.
 #![expect(unsafe_code, reason = "intrinsics; the token proves the CPU features")]
 
+use super::avx512_half::Avx512Half;
 use super::{Block, Kernel, Simd};
 use core::arch::x86_64::*;
 
@@ -48,6 +49,12 @@ impl Simd for Avx512 {
     const LANES: usize = 16;
     const NB: usize = 4;
     const MR: usize = 6;
+    type Half = Avx512Half;
+
+    #[inline(always)]
+    fn half(self) -> Avx512Half {
+        Avx512Half::from(self)
+    }
 
     #[inline(always)]
     fn vectorize<K: Kernel>(self, k: K) -> K::Out {

@@ -24,6 +24,8 @@ pub use avx2::Avx2;
 mod avx512;
 #[cfg(target_arch = "x86_64")]
 pub use avx512::Avx512;
+#[cfg(target_arch = "x86_64")]
+mod avx512_half;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 #[cfg(target_arch = "aarch64")]
@@ -52,6 +54,11 @@ pub trait Simd: Copy + Send + Sync + 'static {
     const NB: usize;
     /// Largest number of pixels (rows of A) in a pointwise tile.
     const MR: usize;
+
+    /// The same set with vectors of half the width and as many registers, where there is such a thing; otherwise the set itself.
+    type Half: Simd;
+    /// Goes over to [`Half`](Simd::Half).
+    fn half(self) -> Self::Half;
 
     /// Runs `k` inside this set's `#[target_feature]` boundary.
     fn vectorize<K: Kernel>(self, k: K) -> K::Out;

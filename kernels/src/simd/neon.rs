@@ -27,6 +27,12 @@ impl Simd for Neon {
     const LANES: usize = 4;
     const NB: usize = 1;
     const MR: usize = 6;
+    type Half = Self;
+
+    #[inline(always)]
+    fn half(self) -> Self {
+        self
+    }
 
     #[inline(always)]
     fn vectorize<K: Kernel>(self, k: K) -> K::Out {

@@ -42,6 +42,12 @@ impl Simd for Scalar {
     const LANES: usize = 1;
     const NB: usize = 1;
     const MR: usize = 2;
+    type Half = Self;
+
+    #[inline(always)]
+    fn half(self) -> Self {
+        self
+    }
 
     #[inline(always)]
     fn vectorize<K: Kernel>(self, k: K) -> K::Out {
