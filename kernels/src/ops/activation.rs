@@ -151,6 +151,52 @@ pub fn scalar(act: Act, x: f32) -> f32 {
 /// Vectors side by side in the loops of activations that are long chains of operations.
 const SIDE: usize = 4;
 
+/// Whether an activation is a chain of operations so long that vectors have to be interleaved.
+const fn is_long(act: Act) -> bool {
+    matches!(act, Act::Elu(_) | Act::Sigmoid | Act::Silu | Act::Tanh | Act::Exp)
+}
+
+/// A long activation on `nb` blocks of each of some pixels `pb` blocks apart, [`SIDE`] blocks at a time, of several pixels where
+/// one has too few.
+#[inline(always)]
+fn act_across<S: Simd>(s: S, act: Act, x: &mut [Block], pixels: usize, nb: usize, pb: usize) {
+    let (mut next, mut column) = (0, 0);
+    let mut place = || {
+        let here = next;
+        (next, column) = if column + 1 == nb { (next + 1 + pb - nb, 0) } else { (next + 1, column + 1) };
+        here
+    };
+    let total = pixels * nb;
+    macro_rules! long {
+        ($act:expr) => {{
+            for _ in 0..total / SIDE {
+                let at: [usize; SIDE] = core::array::from_fn(|_| place());
+                for j in 0..S::PARTS {
+                    let mut v = [s.splat(0.0); SIDE];
+                    for i in 0..SIDE {
+                        v[i] = s.load(&x[at[i]], j);
+                    }
+                    let y = apply(Wide(s), $act, v);
+                    for i in 0..SIDE {
+                        s.store(y[i], &mut x[at[i]], j);
+                    }
+                }
+            }
+        }};
+    }
+    match act {
+        Act::Elu(a) => long!(Act::Elu(a)),
+        Act::Sigmoid => long!(Act::Sigmoid),
+        Act::Silu => long!(Act::Silu),
+        Act::Tanh => long!(Act::Tanh),
+        Act::Exp => long!(Act::Exp),
+        _ => unreachable!("not a long activation"),
+    }
+    for _ in 0..total % SIDE {
+        act_row(s, act, core::slice::from_mut(&mut x[place()]));
+    }
+}
+
 /// Applies an activation to whole blocks in place.
 #[inline(always)]
 pub(crate) fn act_row<S: Simd>(s: S, act: Act, row: &mut [Block]) {
@@ -262,8 +308,12 @@ impl Kernel for InPlace<'_> {
     type Out = ();
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        for ([at, _], len) in Pieces::new(self.pixels, self.nb, [self.pb; 2]).iter() {
-            act_row(s, self.act, &mut self.x[at..][..len]);
+        let InPlace { act, x, pixels, nb, pb } = self;
+        if is_long(act) && nb != pb && !nb.is_multiple_of(SIDE) {
+            return act_across(s, act, x, pixels, nb, pb);
+        }
+        for ([at, _], len) in Pieces::new(pixels, nb, [pb; 2]).iter() {
+            act_row(s, act, &mut x[at..][..len]);
         }
     }
 }

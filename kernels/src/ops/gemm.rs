@@ -17,7 +17,7 @@
 //! 3. Pixels are spread evenly over tiles (13 rows are 5 + 4 + 4, not 6 + 6 + 1).
 //! 4. With 16 registers a tile has one panel, and four panels go by for each tile of A (which stays in L1).
 
-use super::activation::act_row;
+use super::activation::{InPlace, act_row, blocks_mut};
 use crate::simd::{Block, Kernel, Simd};
 use crate::{Act, View};
 use sepal_format::layout::BLOCK;
@@ -458,9 +458,15 @@ impl Strip<'_> {
                 narrow(s, tile, size, nb, half, here, block, self.m + at, target, sums);
             }
             if act.clamp().is_none() {
-                let channels = (n - block * BLOCK).min(nb * BLOCK);
-                for row in target.chunks_mut(tile.out_pixel).take(count * size) {
-                    act_channels(s, act, &mut row[block * BLOCK..], channels, whole_blocks);
+                let rows = count * size;
+                if whole_blocks {
+                    let x = &mut blocks_mut(target)[block..];
+                    s.vectorize(InPlace { act, x, pixels: rows, nb, pb: tile.out_pixel / BLOCK });
+                } else {
+                    let channels = (n - block * BLOCK).min(nb * BLOCK);
+                    for row in target.chunks_mut(tile.out_pixel).take(rows) {
+                        act_channels(s, act, &mut row[block * BLOCK..][..channels]);
+                    }
                 }
             }
             t += count;
@@ -468,15 +474,10 @@ impl Strip<'_> {
     }
 }
 
-/// Applies an activation to the first `channels` of a row, and with `whole_blocks` to the padding after them. One copy of
-/// this code for all tiles: the activations are large.
+/// Applies an activation to some channels of a pixel whose last block belongs in part to another group.
 #[inline(always)]
-fn act_channels<S: Simd>(s: S, act: Act, row: &mut [f32], channels: usize, whole_blocks: bool) {
-    if whole_blocks {
-        let (blocks, _) = row[..channels.next_multiple_of(BLOCK)].as_chunks_mut::<BLOCK>();
-        return act_row(s, act, blocks);
-    }
-    for part in row[..channels].chunks_mut(BLOCK) {
+fn act_channels<S: Simd>(s: S, act: Act, channels: &mut [f32]) {
+    for part in channels.chunks_mut(BLOCK) {
         let mut block = [0.0; BLOCK];
         block[..part.len()].copy_from_slice(part);
         act_row(s, act, core::slice::from_mut(&mut block));
