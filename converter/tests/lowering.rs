@@ -47,7 +47,7 @@ fn winograd_convolutions() {
     for (kernel, pads) in
         [([3, 3], [1, 1, 1, 1]), ([1, 7], [0, 3, 0, 3]), ([7, 1], [3, 0, 3, 0]), ([1, 3], [0, 1, 0, 1]), ([3, 3], [0; 4])]
     {
-        let options = emit::Options { max_error: 1e-5 };
+        let options = emit::Options { max_error: 1e-5, ..emit::Options::default() };
         let count = common::check_with("winograd", options, 2e-5, |net| {
             let x = net.g.input("x", &[2, 19, 17, 40]);
             let y = net.conv(x, 64, kernel, [1, 1], [1, 1], pads, 1);
@@ -66,10 +66,84 @@ fn winograd_convolutions() {
         assert_eq!(count, 2, "{kernel:?}");
     }
     // Dense pixels of three channels become padded ones first.
-    common::check_with("thin", emit::Options { max_error: 1e-5 }, 2e-5, |net| {
+    common::check_with("thin", emit::Options { max_error: 1e-5, ..emit::Options::default() }, 2e-5, |net| {
         let x = net.g.input("x", &[1, 40, 40, 3]);
         vec![net.conv(x, 64, [3, 3], [1, 1], [1, 1], [1; 4], 1)]
     });
+}
+
+/// How many pipelines a network has with every step that can run by rows in one, a row at a time.
+fn pipelines(build: impl Fn(&mut common::Net) -> Vec<ValueId>) -> usize {
+    let mut net = common::Net::new();
+    net.g.outputs = build(&mut net);
+    net.g.output_names = vec!["y".into()];
+    let (graph, _) = sepal_converter::passes::run(net.g).unwrap();
+    let options = emit::Options { streaming: emit::Streaming::Always, ..emit::Options::default() };
+    let emitted = emit::emit(&graph, options, vec![]).unwrap();
+    let bytes = sepal::AlignedBytes::copy(&[emitted.structure, emitted.weights].concat()).unwrap();
+    sepal::Model::from_bytes(&bytes).unwrap().view().pipelines().len()
+}
+
+#[test]
+fn pipelines_of_branches_and_awkward_windows() {
+    let separable = |net: &mut common::Net, x: ValueId, o: usize, stride: usize| {
+        let c = net.g.shape(x)[3];
+        let y = net.conv(x, c, [3, 3], [stride; 2], [1, 1], [1; 4], c);
+        net.conv(y, o, [1, 1], [1, 1], [1, 1], [0; 4], 1)
+    };
+    // Two separable convolutions and a pool beside a shortcut of stride 2; a Winograd convolution first.
+    for (n, h, w) in [(1, 21, 17), (2, 22, 9), (1, 3, 40), (1, 1, 1)] {
+        let block = |net: &mut common::Net| {
+            let x = net.g.input("x", &[n, h, w, 32]);
+            let x = net.conv(x, 32, [3, 3], [1, 1], [1, 1], [1; 4], 1);
+            let x = net.act(x, Act::RELU);
+            let y = separable(net, x, 40, 1);
+            let y = net.act(y, Act::RELU);
+            let y = separable(net, y, 40, 1);
+            let y = net.pool(y, PoolKind::Max, [3, 3], [2, 2], [1; 4]);
+            let skip = net.conv(x, 40, [1, 1], [2, 2], [1, 1], [0; 4], 1);
+            let shape = net.g.shape(y).to_vec();
+            vec![net.binary(BinaryOp::Add, y, skip, &shape)]
+        };
+        let options = emit::Options { max_error: 1e-5, ..emit::Options::default() };
+        common::check_with(&format!("block on {n}x{h}x{w}"), options, 2e-5, block);
+        assert!(h == 1 || pipelines(block) > 0);
+    }
+    // Inverted residuals, of which the second adds its input.
+    for stride in [1, 2] {
+        let inverted = |net: &mut common::Net| {
+            let mut x = net.g.input("x", &[2, 15, 14, 24]);
+            for stride in [stride, 1] {
+                let y = net.conv(x, 72, [1, 1], [1, 1], [1, 1], [0; 4], 1);
+                let y = net.act(y, Act::Clamp { lo: 0.0, hi: 6.0 });
+                let y = separable(net, y, 24, stride);
+                let shape = net.g.shape(y).to_vec();
+                x = if shape == net.g.shape(x) { net.binary(BinaryOp::Add, x, y, &shape) } else { y };
+            }
+            vec![x]
+        };
+        check(&format!("inverted residuals of stride {stride}"), inverted);
+        assert!(pipelines(inverted) > 0);
+    }
+    // Windows with gaps between them, wider than the image, far outside of it.
+    for (kernel, stride, dilation, pads) in [
+        ([1, 1], [3, 3], [1, 1], [0; 4]),
+        ([2, 2], [3, 3], [1, 1], [0; 4]),
+        ([3, 3], [1, 1], [4, 4], [4; 4]),
+        ([5, 3], [2, 1], [1, 2], [4, 2, 4, 2]),
+        ([7, 1], [1, 1], [1, 1], [6, 0, 6, 0]),
+        ([2, 2], [1, 1], [1, 1], [3; 4]),
+    ] {
+        for groups in [1, 16] {
+            check(&format!("{kernel:?} s{stride:?} d{dilation:?} p{pads:?} g{groups} twice"), |net| {
+                let x = net.g.input("x", &[1, 23, 11, 16]);
+                let y = net.conv(x, 16, kernel, stride, dilation, pads, groups);
+                let y = net.act(y, Act::Tanh);
+                let y = net.pool(y, PoolKind::Average, [2, 1], [1, 1], [1, 0, 1, 0]);
+                vec![net.conv(y, 16, kernel, [1, 1], [1, 1], pads, groups)]
+            });
+        }
+    }
 }
 
 #[test]

@@ -46,12 +46,13 @@ mod pipeline;
 mod pool;
 mod session;
 
-#[cfg(feature = "std")]
-pub use arena::AlignedBytes;
 /// Sizes that a writer of files has to know.
 pub mod plan {
     pub use crate::exec::{scratch, scratch_by_rows};
 }
+
+#[cfg(feature = "std")]
+pub use arena::AlignedBytes;
 pub use error::{LoadError, SessionError};
 pub use model::{Layout, Model, Port};
 #[cfg(feature = "std")]

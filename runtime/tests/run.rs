@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Builder, all_ops, all_ops_builder};
+use common::{Builder, all_ops, all_ops_builder, streamed};
 use sepal::{AlignedBytes, Isa, Layout, LoadError, Model, Options, Session, SessionError};
 use sepal_format::op::Op;
 use sepal_format::record::*;
@@ -47,6 +47,45 @@ fn same_bits_on_every_isa_and_with_any_threads() {
                 }
             }
         }
+    }
+}
+
+#[test]
+fn pipelines_give_the_bits_of_single_steps() {
+    for first in [1, 2, 3, 5, 7, 100] {
+        for second in [1, 3, 8] {
+            let (file, inputs, want) = streamed([first, second]);
+            let model = load(&file);
+            assert_eq!(model.view().pipelines().len(), 2);
+            for isa in Isa::available() {
+                let model = model.clone().with_isa(isa);
+                for threads in [1, 2, 3, 4, 16] {
+                    let mut session = Session::new(&model, Options { threads }).unwrap();
+                    for _ in 0..2 {
+                        set(&mut session, &inputs);
+                        session.run();
+                        let got = session.output(0).unwrap();
+                        assert!(want[0].iter().all(|v| v.is_finite()));
+                        assert_eq!(bits(got), bits(&want[0]), "bands {first}, {second} on {} with {threads} threads", isa.name());
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn steps_of_a_pipeline_are_reported_each_time() {
+    let (file, inputs, _) = streamed([2, 3]);
+    let model = load(&file);
+    for (threads, times) in [(1, [8, 6]), (2, [1, 1])] {
+        let mut session = Session::new(&model, Options { threads }).unwrap();
+        set(&mut session, &inputs);
+        let mut seen = [0; 12];
+        session.run_profiled(&mut |i| seen[i] += 1);
+        // Two images of seven rows, two at a time, and of eight, three at a time.
+        assert_eq!([seen[6], seen[11]], times);
+        assert!(seen.iter().all(|&n| n > 0) == (threads == 1), "{seen:?}");
     }
 }
 

@@ -114,7 +114,7 @@ fn run(name: &str, bytes: &[u8], inputs: &[Vec<f32>]) -> Vec<Vec<f32>> {
 
 /// Builds a graph, and compares what the runtime makes of it with the f64 interpreter.
 pub fn check(name: &str, build: impl Fn(&mut Net) -> Vec<ValueId>) {
-    let direct = emit::Options { max_error: 0.0 };
+    let direct = emit::Options { max_error: 0.0, ..emit::Options::default() };
     check_with(name, direct, 2e-6, build);
 }
 
@@ -137,6 +137,12 @@ pub fn check_with(name: &str, options: emit::Options, tolerance: f64, build: imp
     let mut bytes = emitted.structure.clone();
     bytes.extend(&emitted.weights);
     let got = run(name, &bytes, &inputs);
+    // By rows, where that can be: the same bits.
+    let always = emit::emit(&optimised, emit::Options { streaming: emit::Streaming::Always, ..options }, vec![]).unwrap();
+    if always.structure != emitted.structure {
+        let by_rows = run(name, &[always.structure, always.weights].concat(), &inputs);
+        assert!(by_rows == got, "{name}: pipelines change the result\n{optimised}");
+    }
     assert_eq!(got.len(), want.len());
     for (i, (g, w)) in got.iter().zip(&want).enumerate() {
         assert_eq!(g.len(), w.len(), "{name}: output {i}");

@@ -416,7 +416,7 @@ impl Kernel for Gemm<'_> {
 
 /// Whether the upper half of the last of so many channels' blocks is empty.
 const fn half_empty(n: usize) -> bool {
-    n % BLOCK != 0 && n % BLOCK <= BLOCK / 2
+    !n.is_multiple_of(BLOCK) && n % BLOCK <= BLOCK / 2
 }
 
 /// Pixels whose part of A stays in L2.

@@ -1,4 +1,4 @@
-//! Which rows of its inputs a step needs: the arithmetic of a [`Pipeline`](crate::record::Pipeline).
+//! Which rows of its inputs a step needs: the arithmetic of a [`Pipeline`].
 //!
 //! Step k makes rows `[a, b)` of its output from rows `[a * stride - pad, (b - 1) * stride - pad + reach + 1)` of its input, as far
 //! as the input has them. From the last step back this gives, for the rows `[a, a + band)` of the pipeline's output,

@@ -37,6 +37,7 @@ fn records_are_as_committed() {
         Section { kind flags plan reserved offset len }
         Plan { tensor_bytes scratch_bytes macs reserved }
         Tensor { dtype place offset dims pixel first last zero_point scale rows reserved }
+        Pipeline { first steps band reserved }
         Io { role tensor name name_len rank layout dtype reserved dims }
         Step { op flags inputs output name name_len reserved params }
         Range { offset len }

@@ -314,3 +314,54 @@ pub fn all_ops() -> (Vec<u8>, Vec<Vec<f32>>, Vec<Vec<f32>>) {
     let outputs = b.reference(&inputs);
     (b.file(), inputs, outputs)
 }
+
+/// The builder of [`streamed`]: two pipelines over a batch, with branches that meet, an operand that repeats and every operator that
+/// can run by rows. `bands` are the rows that they make at a time.
+pub fn streamed_builder(bands: [u32; 2]) -> Builder {
+    let mut b = Builder::default();
+    let image = b.dense(2, 13, 10, 3);
+    let excite = b.with_pixel(2, 1, 1, 32, 32);
+    b.io(role::INPUT, image, "image", &[2, 13, 10, 3]);
+    b.io(role::INPUT, excite, "excite", &[2, 32]);
+    let three = |stride, pad| window([3, 3], stride, 1, pad);
+
+    let stem = b.tensor(2, 13, 10, 20);
+    b.conv(three(1, 1), 1, Act::RELU, image, None, stem);
+    let down = b.tensor(2, 7, 5, 20);
+    b.depthwise(three(2, 1), true, Act::HardSwish, stem, down);
+    let skip = b.tensor(2, 7, 5, 32);
+    b.conv(window([1, 1], 2, 1, 0), 1, Act::None, stem, None, skip);
+    let both = b.tensor(2, 7, 5, 32);
+    b.separable(window([5, 5], 1, 1, 2), Act::Silu, down, Some(skip), both);
+    let pooled = b.tensor(2, 7, 5, 32);
+    b.pool(three(1, 1), PoolKind::Max, both, Some(skip), pooled);
+    let scaled = b.tensor(2, 7, 5, 32);
+    b.binary(BinaryOp::Mul, false, Act::None, pooled, excite, scaled);
+    let far = b.tensor(2, 7, 5, 48);
+    b.conv(window([3, 3], 1, 2, 2), 4, Act::Leaky(0.1), scaled, None, far);
+
+    let shifted = b.tensor(2, 7, 5, 48);
+    b.scale_shift(Act::None, far, shifted);
+    let sloped = b.tensor(2, 7, 5, 48);
+    b.prelu(shifted, sloped);
+    let bounded = b.tensor(2, 7, 5, 48);
+    b.activation(Act::Tanh, sloped, bounded);
+    let mean = b.tensor(2, 8, 6, 48);
+    b.pool(window([2, 2], 1, 1, 1), PoolKind::AverageWithPad { pad_end: [1, 1] }, bounded, None, mean);
+    let sum = b.with_pixel(2, 8, 6, 48, 48);
+    b.binary(BinaryOp::Add, false, Act::None, mean, mean, sum);
+    b.io(role::OUTPUT, sum, "sum", &[2, 8, 6, 48]);
+
+    b.lives();
+    b.stream(0..7, bands[0]);
+    b.stream(7..12, bands[1]);
+    b
+}
+
+/// A network with pipelines, its inputs and its outputs.
+pub fn streamed(bands: [u32; 2]) -> (Vec<u8>, Vec<Vec<f32>>, Vec<Vec<f32>>) {
+    let b = streamed_builder(bands);
+    let inputs = vec![super::Rng(81).values(2 * 13 * 10 * 3), super::Rng(82).values(64)];
+    let outputs = b.reference(&inputs);
+    (b.file(), inputs, outputs)
+}

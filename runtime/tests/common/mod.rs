@@ -6,13 +6,14 @@ use sepal_format::Act;
 use sepal_format::layout::{BLOCK, pixel_stride};
 use sepal_format::op::Params;
 use sepal_format::record::*;
+use sepal_format::rows::held;
 use sepal_format::write;
 use sepal_kernels::ops::conv::Window;
 use sepal_kernels::{Shape, View, ViewMut, pack, view::span};
 
 mod all_ops;
 #[allow(unused_imports, reason = "each test uses a part of it")]
-pub use all_ops::{all_ops, all_ops_builder};
+pub use all_ops::{all_ops, all_ops_builder, streamed, streamed_builder};
 
 /// A small generator (splitmix64).
 pub struct Rng(pub u64);
@@ -59,6 +60,7 @@ type Meaning = Box<dyn Fn(&mut [Image])>;
 pub struct Builder {
     pub tensors: Vec<Tensor>,
     pub steps: Vec<Step>,
+    pub pipelines: Vec<Pipeline>,
     pub io: Vec<Io>,
     pub names: Vec<u8>,
     pub weights: Vec<f32>,
@@ -202,11 +204,38 @@ impl Builder {
         }
     }
 
+    /// Makes a pipeline of some steps whose lives are set: what lies between them goes to scratch.
+    pub fn stream(&mut self, steps: std::ops::Range<usize>, band: u32) {
+        let rows = held(&self.steps[steps.clone()], &self.tensors, band).expect("a pipeline");
+        let mut at = 0;
+        for (step, &rows) in self.steps[steps.clone()].iter().zip(&rows).take(steps.len() - 1) {
+            let t = &mut self.tensors[step.output as usize];
+            (t.place, t.offset, t.rows) = (place::ROWS, at, rows as u32);
+            t.last = steps.end as u32 - 1;
+            at += rows as u64 * u64::from(t.dims[2]) * u64::from(t.pixel) * 4;
+        }
+        for step in &self.steps[steps.clone()] {
+            for &t in step.inputs.iter().filter(|&&t| t != NONE) {
+                let t = &mut self.tensors[t as usize];
+                t.last = t.last.max(steps.end as u32 - 1);
+            }
+        }
+        let mut need = 0;
+        for (step, &rows) in self.steps[steps.clone()].iter().zip(&rows) {
+            let (x, y) = (self.shape(step.inputs[0]), self.shape(step.output));
+            need = need.max(sepal::plan::scratch_by_rows(&step.op_ref().unwrap(), x, y, rows as usize));
+        }
+        self.needs_scratch(at as usize / 4 + need);
+        let (first, count) = (steps.start as u32, steps.len() as u32);
+        self.pipelines.push(Pipeline { first, steps: count, band, reserved: 0 });
+    }
+
     pub fn model(&self) -> write::Model {
         write::Model {
             plan: Plan { tensor_bytes: self.tensor_bytes, scratch_bytes: self.scratch_bytes, macs: 1, reserved: [0; 5] },
             tensors: self.tensors.clone(),
             steps: self.steps.clone(),
+            pipelines: self.pipelines.clone(),
             io: self.io.clone(),
             names: self.names.clone(),
             extra: vec![(section::PROVENANCE, b"{}".to_vec())],
