@@ -72,8 +72,8 @@ pub(crate) fn run(
         return part.run(0..rows, out, scratch, &mut |k| after(p.first as usize + k));
     }
     let failed = AtomicBool::new(false);
-    let grain = (p.band as usize).min(rows.div_ceil(par.parts()));
-    split(par, out, rows, row(target), grain, scratch, per_thread, &|rows, out, scratch| {
+    // Parts of any number of rows: bands begin with the part, and even parts count for more than whole bands.
+    split(par, out, rows, row(target), 1, scratch, per_thread, &|rows, out, scratch| {
         if part.run(rows, out, scratch, &mut |_| ()).is_none() {
             failed.store(true, Ordering::Relaxed);
         }
