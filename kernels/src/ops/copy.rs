@@ -135,6 +135,15 @@ fn plane([outer, inner]: [Dim; 2], input: &[f32], out: &mut [f32]) {
         }
         return;
     }
+    // Planes of a picture to its pixels: each element of the target once, in order.
+    if inner.to == 1 && outer.to == inner.extent {
+        match inner.extent {
+            2 => return interleave::<2>(outer.extent, inner.from, input, out),
+            3 => return interleave::<3>(outer.extent, inner.from, input, out),
+            4 => return interleave::<4>(outer.extent, inner.from, input, out),
+            _ => (),
+        }
+    }
     // The source is contiguous along the outer loop: read that way, and write so little that it is still in the cache when its
     // neighbours come.
     for i in (0..outer.extent).step_by(TILE) {
@@ -144,6 +153,14 @@ fn plane([outer, inner]: [Dim; 2], input: &[f32], out: &mut [f32]) {
                 line(input, 1, out, outer.to, TILE.min(outer.extent - i));
             }
         }
+    }
+}
+
+/// `N` runs of `extent` elements, `apart` from each other, to one of `extent` groups of `N`.
+fn interleave<const N: usize>(extent: usize, apart: usize, input: &[f32], out: &mut [f32]) {
+    let runs: [&[f32]; N] = core::array::from_fn(|k| &input[k * apart..][..extent]);
+    for (i, group) in out.as_chunks_mut::<N>().0[..extent].iter_mut().enumerate() {
+        *group = core::array::from_fn(|k| runs[k][i]);
     }
 }
 
@@ -187,7 +204,8 @@ mod tests {
         let base = Copy { dims: [1; DIMS], in_strides: [0; DIMS], out_strides: [0; DIMS], fill: None };
         check(&base);
         // NCHW to NHWC in pixels of 16, and back.
-        for (n, c, hw) in [(1usize, 3usize, 299usize * 7), (2, 3, 100), (4, 130, 70), (1, 1, 9)] {
+        for (n, c, hw) in [(1usize, 3usize, 299usize * 7), (2, 3, 100), (1, 2, 33), (2, 4, 65), (1, 4, 1), (4, 130, 70), (1, 1, 9)]
+        {
             let (p, nchw) = (c.div_ceil(16) * 16, [c * hw, hw, 1]);
             let pixels = [hw * p, 1, p];
             let strides = |s: [usize; 3]| [0, 0, 0, s[0], s[1], s[2]];
