@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! for each band of the last step's rows:
-//!     from the last step to the first:  how far each has to come
+//!     from the last step to the first:  where each goes on, and how far it has to come
 //!     from the first step to the last:  make the rows that are missing
 //! ```
 //!
@@ -106,8 +106,10 @@ struct State {
     tile: i64,
     /// First row that is kept.
     base: i64,
-    /// One past the last row that is made.
+    /// One past the last row that is made, or needed no more.
     done: i64,
+    /// First row that others need next.
+    wanted: i64,
     /// One past the last row that is needed.
     need: i64,
     /// Which step makes each input, and which of its rows are read.
@@ -144,13 +146,21 @@ impl Part<'_> {
         let mut at = rows.start;
         while at < rows.end {
             at = rows.end.min(at + self.band);
-            states.get_mut(last)?.need = at;
+            states.iter_mut().for_each(|s| s.wanted = s.height);
+            let s = states.get_mut(last)?;
+            (s.wanted, s.need) = (s.done, at);
             for k in (0..states.len()).rev() {
                 let s = states.get_mut(k)?;
+                // Rows that nobody wants are left out, but tiles are whole.
+                let start = s.wanted / s.tile * s.tile;
+                if start > s.done {
+                    (s.base, s.done) = (start, start);
+                }
                 s.need = s.height.min((s.need + s.tile - 1) / s.tile * s.tile).max(s.done);
-                let (need, from) = (s.need, s.from);
+                let (done, need, from) = (s.done, s.need, s.from);
                 for (j, map) in from.into_iter().flatten() {
                     let source = states.get_mut(j)?;
+                    source.wanted = source.wanted.min(map.first(done).clamp(0, source.height));
                     source.need = source.need.max(map.end(need).clamp(0, source.height));
                 }
             }
@@ -178,20 +188,10 @@ impl Part<'_> {
                 Some((source(self.steps, k, t)?, RowMap::of(&op, slot)?))
             });
             let height = exec::tensor(self.view, step.output)?.dims[1].into();
-            *states.get_mut(k)? = State { height, tile: tile_rows(&op).max(1), done: i64::MAX, need: 0, base: 0, from };
+            *states.get_mut(k)? = State { height, tile: tile_rows(&op).max(1), from, ..State::default() };
         }
-        states.last_mut()?.done = first;
-        for k in (0..states.len()).rev() {
-            let s = states.get_mut(k)?;
-            // Whole tiles.
-            s.done = s.done / s.tile * s.tile;
-            s.base = s.done;
-            let (done, from) = (s.done, s.from);
-            for (j, map) in from.into_iter().flatten() {
-                let source = states.get_mut(j)?;
-                source.done = source.done.min(map.first(done).clamp(0, source.height));
-            }
-        }
+        let s = states.last_mut()?;
+        (s.base, s.done) = (first, first);
         Some(())
     }
 

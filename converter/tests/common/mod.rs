@@ -1,4 +1,5 @@
 //! Graphs made in code, and the comparison of what they become with what they mean.
+#![allow(dead_code, reason = "each test uses a part of it")]
 
 use sepal_converter::ir::{Act, BinaryOp, Graph, Op, Pads, PoolKind, ValueId, Window};
 use sepal_converter::{emit, interp, passes};
