@@ -39,12 +39,7 @@ impl AlignedBytes {
     /// What reading it gives; [`OutOfMemory`](std::io::ErrorKind::OutOfMemory) if it does not fit.
     pub fn read(path: impl AsRef<std::path::Path>) -> std::io::Result<Self> {
         use std::io::{Error, ErrorKind, Read};
-        let path = path.as_ref();
-        // Before it is opened: to open a pipe would wait for somebody to write into it.
-        if !path.metadata()?.is_file() {
-            return Err(Error::new(ErrorKind::InvalidInput, "is not a regular file"));
-        }
-        let mut file = std::fs::File::open(path)?;
+        let mut file = crate::map::open_regular(path.as_ref())?;
         let len = usize::try_from(file.metadata()?.len()).map_err(|_| Error::from(ErrorKind::OutOfMemory))?;
         let mut all = Self::zeroed(len).ok_or(Error::from(ErrorKind::OutOfMemory))?;
         file.read_exact(&mut all)?;

@@ -257,6 +257,7 @@ fn pipelines_that_are_refused_and_why() {
     assert_eq!(refusal(&|b| b.pipelines[0].steps = 1), Some(K::Pipeline));
     assert_eq!(refusal(&|b| b.pipelines[0].steps = 17), Some(K::Pipeline));
     assert_eq!(refusal(&|b| b.pipelines[0].band = 0), Some(K::Pipeline));
+    assert_eq!(refusal(&|b| b.pipelines[0].band = 1025), Some(K::Pipeline));
     assert_eq!(refusal(&|b| b.pipelines[0].reserved = 1), Some(K::Pipeline));
     assert_eq!(refusal(&|b| b.pipelines.swap(0, 1)), Some(K::Pipeline));
     assert_eq!(refusal(&|b| b.pipelines[1].first = 6), Some(K::Pipeline));

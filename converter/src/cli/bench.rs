@@ -154,8 +154,13 @@ pub fn main(args: Args) -> Result<(), Failure> {
     // Not part of what is timed.
     engine::open_verified(&args.model, args.isa.as_deref())?;
     let mut events = Vec::new();
+    let mut roof = None;
     for &threads in &args.threads {
-        let m = measure(&args, threads)?;
+        let mut m = measure(&args, threads)?;
+        if args.profile {
+            roof = roof.or_else(|| Isa::by_name(m.isa).map(Roof::measure));
+            m.roof.clone_from(&roof);
+        }
         let text = match (args.json, args.csv) {
             (true, _) => format!("{}\n", json_of(&args, &m)),
             (_, true) => csv_of(&args, &m),
@@ -205,8 +210,7 @@ fn measure(args: &Args, threads: usize) -> Result<Measured, Failure> {
     let stats = Stats::of(&times_ms);
     let sizes = Sizes { arena: model.arena_bytes(threads) as u64, ..Sizes::of(&model) };
     let isa = engine::isa(&model);
-    let roof = args.profile.then(|| Isa::by_name(isa)).flatten().map(Roof::measure);
-    Ok(Measured { isa, threads, load_ms, first_ms, times_ms, stats, allocations, sizes, steps, roof })
+    Ok(Measured { isa, threads, load_ms, first_ms, times_ms, stats, allocations, sizes, steps, roof: None })
 }
 
 /// Times each step in a few inferences of their own, so that reading the clock does not count in the others.

@@ -34,10 +34,15 @@ fn windowed(op: &Op) -> bool {
 fn moved(node: &Node) -> Option<[usize; 4]> {
     match &node.op {
         Op::Transpose { perm } => perm.as_slice().try_into().ok(),
-        Op::BatchNorm { .. } | Op::ScaleShift { .. } | Op::Act(_) | Op::PRelu | Op::Pad { .. } | Op::Slice { .. } => {
-            Some([0, 1, 2, 3])
-        }
-        Op::Binary { .. } | Op::Softmax { .. } | Op::Concat { .. } => Some([0, 1, 2, 3]),
+        Op::BatchNorm { .. }
+        | Op::ScaleShift { .. }
+        | Op::Act(_)
+        | Op::PRelu
+        | Op::Pad { .. }
+        | Op::Slice { .. }
+        | Op::Binary { .. }
+        | Op::Softmax { .. }
+        | Op::Concat { .. } => Some([0, 1, 2, 3]),
         _ => None,
     }
 }

@@ -145,10 +145,7 @@ impl Plan<'_> {
         for end in 1..=self.steps.len() {
             let mut here = (best[end - 1].0, None);
             for first in (end.saturating_sub(PIPELINE_STEPS)..end.saturating_sub(1)).rev() {
-                if !self.by_rows(end - 1) {
-                    break;
-                }
-                if !self.by_rows(first) {
+                if !self.by_rows(end - 1) || !self.by_rows(first) {
                     break;
                 }
                 if let Some((gain, band)) = self.pipeline(first, end).filter(|(gain, _)| *gain > 0.0) {
@@ -203,7 +200,9 @@ impl Plan<'_> {
             }
             for &t in &self.lowered.steps[first + k].inputs {
                 let made_here = source(steps, k, t as u32).is_some();
-                if made_here && self.tensors[t].dims[1] != self.tensors[step.output as usize].dims[1] && !self.windowed(step, t) {
+                // Only what was made before repeats its one row.
+                let repeats = self.tensors[t].dims[1] != self.tensors[step.output as usize].dims[1] && step.inputs[0] as usize != t;
+                if made_here && repeats {
                     return None;
                 }
                 // Views that interleave with what the pipeline writes.
@@ -220,10 +219,6 @@ impl Plan<'_> {
         }
         let gains = BANDS.iter().filter(|&&band| band < height).filter_map(|&band| Some((self.gain(steps, band)?, band)));
         gains.max_by(|a, b| a.0.total_cmp(&b.0))
-    }
-
-    fn windowed(&self, step: &Step, t: usize) -> bool {
-        step.inputs[0] as usize == t
     }
 
     /// Nanoseconds that a pipeline saves.

@@ -12,8 +12,7 @@
 //! 3. Points lie a block more than their extent apart: otherwise all stores of a tile fall into one set of the cache.
 
 use super::activation::{InPlace, blocks, blocks_mut};
-use super::conv::{Conv, Window};
-use super::gemm::{Gemm, Pixels, Segments};
+use super::conv::{Conv, Window, pointwise};
 use crate::par::{Parallel, split};
 use crate::simd::{Block, Kernel, Simd};
 use crate::{Act, Isa, Shape, View, ViewMut};
@@ -156,21 +155,11 @@ impl Part<'_> {
             let tiles = at..at + count;
             self.transform(isa, Way::In { v }, tiles.clone());
             for p in 0..points {
-                isa.run(Gemm {
-                    a: &v[p * v_apart..],
-                    pixels: Pixels { width: usize::MAX, height: usize::MAX, dx: c, dy: 0, dn: 0 },
-                    segments: Segments { ny: 1, dy: 0, nx: 1, dx: 0, len: self.input.shape.c },
-                    first: 0,
-                    m: count,
-                    panels: &self.args.weights[p * n * self.input.shape.c..][..n * self.input.shape.c],
-                    bias: zeros,
-                    n: self.shape.c,
-                    whole_blocks: true,
-                    residual: None,
-                    act: Act::None,
-                    out: &mut m[p * m_apart..],
-                    out_pixel: n,
-                });
+                let shape = Shape::new(1, 1, count, self.input.shape.c);
+                let view = View { data: &v[p * v_apart..], shape, pixel: c };
+                let weights = &self.args.weights[p * n * shape.c..][..n * shape.c];
+                let args = Conv { window: Window::ONE, groups: 1, weights, bias: zeros, act: Act::None };
+                pointwise(isa, &args, &view, self.shape.c, None, &mut m[p * m_apart..], n);
             }
             self.transform(isa, Way::Out { m, out }, tiles);
             at += count;

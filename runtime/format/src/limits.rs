@@ -8,7 +8,7 @@ pub const TENSORS: usize = 16384;
 pub const STEPS: usize = 16384;
 /// Most steps of a pipeline.
 pub const PIPELINE_STEPS: usize = 16;
-/// Most rows of a pipeline's tensor that are kept.
+/// Most rows of a pipeline's tensor that are kept, or made at a time.
 pub const PIPELINE_ROWS: u32 = 1024;
 /// Most inputs and outputs together.
 pub const IO: usize = 256;

@@ -3,7 +3,7 @@
 use super::tensors::Extent;
 use super::{File, Result, ensure_at};
 use crate::error::FormatErrorKind;
-use crate::limits::PIPELINE_STEPS;
+use crate::limits::{PIPELINE_ROWS, PIPELINE_STEPS};
 use crate::record::*;
 use crate::rows::{held, source};
 
@@ -12,7 +12,7 @@ pub(super) fn check_order(file: &File) -> Result<()> {
     let mut free = 0;
     for (i, p) in file.pipelines.iter().enumerate() {
         let range = p.range();
-        let long = (2..=PIPELINE_STEPS).contains(&(p.steps as usize)) && p.band > 0 && p.reserved == 0;
+        let long = (2..=PIPELINE_STEPS).contains(&(p.steps as usize)) && (1..=PIPELINE_ROWS).contains(&p.band) && p.reserved == 0;
         ensure_at(long && range.start >= free && range.end <= file.steps.len(), FormatErrorKind::Pipeline, i)?;
         free = range.end;
     }
