@@ -6,7 +6,7 @@ use super::failure::Failure;
 use super::info::Sizes;
 use super::out::{self, Side, Table};
 use super::roof::Roof;
-use super::steps::{StepInfo, short_name, steps};
+use super::steps::{PipelineInfo, StepInfo, pipelines, short_name, steps};
 use sepal_converter::data::random::Random;
 use sepal_converter::file::{same_file, write_whole};
 use sepal_kernels::Isa;
@@ -28,6 +28,7 @@ pseudo-random, the same each time.
 `load` is opening the file and setting a session up; `first` is the first inference after it.
 A step's `ms` is its shortest; its `percent_of_peak` is how much of that it would need at least: by the
 multiplications or the memory bandwidth measured on one core of this host, whichever is slower, times the threads.
+With several threads the steps of a pipeline are timed together, in the last of them.
 
 Examples:
   sepal bench model.sepal
@@ -206,7 +207,8 @@ fn measure(args: &Args, threads: usize) -> Result<Measured, Failure> {
     }
     let allocations = heap_calls() - calls;
 
-    let steps = if args.profile || args.trace.is_some() { profile(&mut runner, &model, &sample, &times_ms)? } else { Vec::new() };
+    let steps =
+        if args.profile || args.trace.is_some() { profile(&mut runner, &model, &sample, &times_ms, threads)? } else { Vec::new() };
     let stats = Stats::of(&times_ms);
     let sizes = Sizes { arena: model.arena_bytes(threads) as u64, ..Sizes::of(&model) };
     let isa = engine::isa(&model);
@@ -214,7 +216,13 @@ fn measure(args: &Args, threads: usize) -> Result<Measured, Failure> {
 }
 
 /// Times each step in a few inferences of their own, so that reading the clock does not count in the others.
-fn profile(runner: &mut Runner, model: &sepal::Model, sample: &[Vec<f32>], times: &[f64]) -> Result<Vec<Timed>, Failure> {
+fn profile(
+    runner: &mut Runner,
+    model: &sepal::Model,
+    sample: &[Vec<f32>],
+    times: &[f64],
+    threads: usize,
+) -> Result<Vec<Timed>, Failure> {
     let infos = steps(&model.view());
     let mut all: Vec<Timed> =
         infos.into_iter().map(|info| Timed { info, ms: f64::INFINITY, start_ms: 0.0, last_ms: 0.0 }).collect();
@@ -235,7 +243,23 @@ fn profile(runner: &mut Runner, model: &sepal::Model, sample: &[Vec<f32>], times
         })?;
         all.iter_mut().for_each(|t| t.ms = t.ms.min(t.last_ms));
     }
+    if threads > 1 {
+        together(&mut all, &pipelines(&model.view()));
+    }
     Ok(all)
+}
+
+/// With several threads a pipeline is timed as a whole, in its last step: so that step has the work of all.
+fn together(steps: &mut [Timed], pipelines: &[PipelineInfo]) {
+    for p in pipelines {
+        let Some((last, others)) = steps.get_mut(p.steps.clone()).and_then(|s| s.split_last_mut()) else { continue };
+        for StepInfo { macs, products, bytes, .. } in others.iter_mut().map(|t| &mut t.info) {
+            last.info.macs += std::mem::take(macs);
+            last.info.products += std::mem::take(products);
+            last.info.bytes += std::mem::take(bytes);
+        }
+        last.info.name = format!("all of {} to {}", p.steps.start, p.steps.end - 1);
+    }
 }
 
 impl Measured {
@@ -353,6 +377,10 @@ fn profile_table(m: &Measured) -> String {
         ("of limit", Side::Right),
     ]);
     for (i, t) in m.steps.iter().enumerate() {
+        if t.info.bytes == 0 {
+            table.row([i.to_string(), out::tail(&short_name(&t.info.name), 40), t.info.kernel.clone(), out::shape(t.info.output)]);
+            continue;
+        }
         table.row([
             i.to_string(),
             out::tail(&short_name(&t.info.name), 40),
