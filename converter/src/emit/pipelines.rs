@@ -18,8 +18,10 @@ use sepal_kernels::Shape;
 const BANDS: [u32; 12] = [1, 2, 3, 4, 6, 8, 10, 12, 16, 24, 32, 64];
 /// Nanoseconds that each call of a kernel costs.
 const CALL: f64 = 150.0;
-/// Nanoseconds that a byte of memory is worth: it costs time in the first inference only, and somebody else's memory.
-const MEMORY: f64 = 0.01;
+/// Nanoseconds that a byte between two steps may be worth: several plans are made, of which the best is taken.
+const BETWEEN: [f64; 4] = [0.0, 0.01, 0.03, 0.1];
+/// Nanoseconds that a byte of the arena is worth then: to touch one for the first time costs several times as much.
+const ARENA: f64 = 0.1;
 /// Floats of A that a multiplication works on at a time, after which its weights are read again.
 const A_BLOCK: u64 = 96 * 1024;
 
@@ -46,36 +48,51 @@ fn rate(bytes: u64) -> f64 {
 pub(super) fn plan(lowered: &mut Lowered, options: Options) {
     let steps: Vec<Step> = lowered.steps.iter().map(|s| s.record()).collect();
     let tensors: Vec<Tensor> = lowered.tensors.iter().map(|t| t.record()).collect();
-    let plan = Plan { private: private(lowered), lowered, steps: &steps, tensors: &tensors, options };
-    let chosen = plan.choose();
-    let mut scratch_floats = 0;
-    let mut streamed = Vec::new();
-    for p in &chosen {
+    let private = private(lowered);
+    let before: Vec<Place> = lowered.tensors.iter().map(|t| t.place).collect();
+    let mut best: Option<(f64, Vec<Pipeline>)> = None;
+    for between in BETWEEN {
+        let plan = Plan { private: &private, lowered, steps: &steps, tensors: &tensors, options, between };
+        let chosen = plan.choose();
+        let gain: f64 = chosen.iter().filter_map(|p| plan.gain(&steps[p.range()], p.band)).map(|g| g.time).sum();
+        apply(lowered, &steps, &tensors, &chosen);
+        let arena = super::memory::plan(lowered).bytes + lowered.scratch_bytes;
+        let score = gain - ARENA * arena as f64;
+        lowered.tensors.iter_mut().zip(&before).for_each(|(t, &place)| t.place = place);
+        if best.as_ref().is_none_or(|(most, _)| score > *most) {
+            best = Some((score, chosen));
+        }
+    }
+    apply(lowered, &steps, &tensors, &best.unwrap_or_default().1);
+}
+
+/// Puts what lies within pipelines into scratch, and sums up how much of it there must be.
+fn apply(lowered: &mut Lowered, steps: &[Step], tensors: &[Tensor], chosen: &[Pipeline]) {
+    let mut floats = 0;
+    let mut alone = vec![true; steps.len()];
+    for p in chosen {
         let range = p.range();
-        let rows = held(&steps[range.clone()], &tensors, p.band).unwrap_or([0; PIPELINE_STEPS]);
+        alone[range.clone()].fill(false);
+        let rows = held(&steps[range.clone()], tensors, p.band).unwrap_or([0; PIPELINE_STEPS]);
         let mut at = 0;
         for (step, &rows) in steps[range.clone()].iter().zip(&rows).take(range.len() - 1) {
             let t = step.output as usize;
-            streamed.push((t, Place::Rows { offset: at, rows: rows as usize }));
+            lowered.tensors[t].place = Place::Rows { offset: at, rows: rows as usize };
             at += rows as usize * row(&tensors[t]);
         }
         for (step, &rows) in steps[range].iter().zip(&rows) {
-            if let (Some(op), (x, y)) = (step.op_ref(), shapes(step, &tensors)) {
-                scratch_floats = scratch_floats.max(at + scratch_by_rows(&op, x, y, rows as usize));
+            if let (Some(op), (x, y)) = (step.op_ref(), shapes(step, tensors)) {
+                floats = floats.max(at + scratch_by_rows(&op, x, y, rows as usize));
             }
         }
     }
-    let alone = |i: &usize| !chosen.iter().any(|p| p.range().contains(i));
-    for step in (0..steps.len()).filter(alone).map(|i| &steps[i]) {
-        if let (Some(op), (x, y)) = (step.op_ref(), shapes(step, &tensors)) {
-            scratch_floats = scratch_floats.max(scratch(&op, x, y));
+    for (step, _) in steps.iter().zip(alone).filter(|(_, alone)| *alone) {
+        if let (Some(op), (x, y)) = (step.op_ref(), shapes(step, tensors)) {
+            floats = floats.max(scratch(&op, x, y));
         }
     }
-    for (t, place) in streamed {
-        lowered.tensors[t].place = place;
-    }
-    lowered.scratch_bytes = (scratch_floats as u64 * 4).next_multiple_of(64);
-    lowered.pipelines = chosen;
+    lowered.scratch_bytes = (floats as u64 * 4).next_multiple_of(64);
+    lowered.pipelines = chosen.to_vec();
 }
 
 /// Floats of a row.
@@ -130,8 +147,19 @@ struct Plan<'a> {
     steps: &'a [Step],
     tensors: &'a [Tensor],
     /// See [`private`].
-    private: Vec<Option<usize>>,
+    private: &'a [Option<usize>],
     options: Options,
+    /// Nanoseconds that a byte between two steps is worth.
+    between: f64,
+}
+
+/// What a pipeline saves.
+#[derive(Clone, Copy)]
+struct Gain {
+    /// Nanoseconds.
+    time: f64,
+    /// Bytes between its steps.
+    bytes: f64,
 }
 
 impl Plan<'_> {
@@ -217,12 +245,15 @@ impl Plan<'_> {
             let few = rows.iter().all(|&rows| rows <= i64::from(PIPELINE_ROWS));
             return few.then_some((steps.len() as f64, 1));
         }
-        let gains = BANDS.iter().filter(|&&band| band < height).filter_map(|&band| Some((self.gain(steps, band)?, band)));
+        let gains = BANDS.iter().filter(|&&band| band < height).filter_map(|&band| {
+            let gain = self.gain(steps, band)?;
+            Some((gain.time + self.between * gain.bytes, band))
+        });
         gains.max_by(|a, b| a.0.total_cmp(&b.0))
     }
 
-    /// Nanoseconds that a pipeline saves.
-    fn gain(&self, steps: &[Step], band: u32) -> Option<f64> {
+    /// What a pipeline saves; `None` if it cannot be.
+    fn gain(&self, steps: &[Step], band: u32) -> Option<Gain> {
         let rows = held(steps, self.tensors, band)?;
         let last = &self.tensors[steps.last()?.output as usize];
         let bands = u64::from(last.dims[0]) * u64::from(last.dims[1].div_ceil(band));
@@ -241,24 +272,24 @@ impl Plan<'_> {
             weights += self.weights(step).0;
         }
         let in_use = kept + weights;
-        let mut gain = (whole as f64 - kept as f64) * MEMORY - CALL * (bands * steps.len() as u64) as f64;
+        let mut time = -CALL * (bands * steps.len() as u64) as f64;
         for (k, (step, &rows)) in steps.iter().zip(&rows).enumerate() {
             let t = &self.tensors[step.output as usize];
             let size = bytes(t);
             if k + 1 < steps.len() {
                 // Written and read once.
-                gain += 2.0 * size as f64 * (1.0 / rate(size) - 1.0 / rate(in_use));
+                time += 2.0 * size as f64 * (1.0 / rate(size) - 1.0 / rate(in_use));
                 // Rows that are needed again move, when the memory is full.
                 let fresh = (u64::from(t.dims[1]) / u64::from(last.dims[1].div_ceil(band))).max(1);
                 let again = (rows as u64).saturating_sub(fresh);
-                gain -= 2.0 * (again * row(t) as u64 * 4 * bands) as f64 / rate(in_use);
+                time -= 2.0 * (again * row(t) as u64 * 4 * bands) as f64 / rate(in_use);
             }
             let (bytes, terms) = self.weights(step);
             let pixels = shape(t).pixels() as u64;
             let blocks = pixels.div_ceil((A_BLOCK / terms.max(1)).clamp(24, 512));
-            gain -= (bytes * bands.saturating_sub(blocks)) as f64 / rate(in_use);
+            time -= (bytes * bands.saturating_sub(blocks)) as f64 / rate(in_use);
         }
-        Some(gain)
+        Some(Gain { time, bytes: whole as f64 - kept as f64 })
     }
 
     /// Bytes of a step's weights, and the terms of its sums.
