@@ -100,6 +100,31 @@ fn build(net: &mut Net, seed: u64) -> Vec<ValueId> {
     outputs
 }
 
+/// Bytes of the arena, and pipelines, of an inverted residual of so many rows and columns.
+fn inverted_residual(size: usize, streaming: emit::Streaming) -> (usize, usize) {
+    let mut net = Net::new();
+    let x = net.g.input("x", &[1, size, size, 16]);
+    let y = net.conv(x, 96, [1, 1], [1, 1], [1, 1], [0; 4], 1);
+    let y = net.conv(y, 96, [3, 3], [2, 2], [1, 1], [1; 4], 96);
+    let y = net.conv(y, 24, [1, 1], [1, 1], [1, 1], [0; 4], 1);
+    net.g.outputs = vec![y];
+    net.g.output_names = vec!["y".into()];
+    let (graph, _) = sepal_converter::passes::run(net.g).unwrap();
+    let emitted = emit::emit(&graph, emit::Options { streaming, ..emit::Options::default() }, vec![]).unwrap();
+    let bytes = sepal::AlignedBytes::copy(&[emitted.structure, emitted.weights].concat()).unwrap();
+    let model = sepal::Model::from_bytes(&bytes).unwrap();
+    (model.arena_bytes(1), model.view().pipelines().len())
+}
+
+#[test]
+fn large_tensors_are_streamed_and_small_ones_are_not() {
+    let (whole, none) = inverted_residual(112, emit::Streaming::Never);
+    let (streamed, one) = inverted_residual(112, emit::Streaming::Estimated);
+    assert_eq!([none, one], [0, 1]);
+    assert!(streamed * 3 < whole, "{streamed} bytes instead of {whole}");
+    assert_eq!(inverted_residual(7, emit::Streaming::Estimated).1, 0);
+}
+
 #[test]
 fn random_networks() {
     let options = emit::Options { max_error: 1e-5, ..emit::Options::default() };

@@ -30,21 +30,22 @@ const A_BLOCK: u64 = 96 * 1024;
 const RATES: [(f64, f64); 7] =
     [(384.0, 200.0), (1024.0, 100.0), (2048.0, 60.0), (4096.0, 40.0), (8192.0, 20.0), (16384.0, 12.0), (32768.0, 10.0)];
 
-/// The rate for so many bytes in use, between two of the table by the ratio of sizes.
+/// The rate for so many bytes in use. Between two of the table the time of a byte grows evenly: no function whose last bit depends on
+/// the host, where the same source has to give the same file.
 fn rate(bytes: u64) -> f64 {
     let kb = bytes as f64 / 1024.0;
     let after = RATES.partition_point(|r| r.0 <= kb);
     match (after.checked_sub(1).map(|i| RATES[i]), RATES.get(after)) {
         (Some(below), Some(above)) => {
-            let t = (kb / below.0).ln() / (above.0 / below.0).ln();
-            below.1 * (above.1 / below.1).powf(t)
+            let t = (kb - below.0) / (above.0 - below.0);
+            1.0 / ((1.0 - t) / below.1 + t / above.1)
         }
         (Some(largest), None) => largest.1,
         (None, _) => RATES[0].1,
     }
 }
 
-/// Decides, and moves what lies within pipelines to scratch. Says how much scratch is needed.
+/// Decides, moves what lies within pipelines to scratch, and sums up how much of it there must be.
 pub(super) fn plan(lowered: &mut Lowered, options: Options) {
     let steps: Vec<Step> = lowered.steps.iter().map(|s| s.record()).collect();
     let tensors: Vec<Tensor> = lowered.tensors.iter().map(|t| t.record()).collect();
@@ -66,7 +67,7 @@ pub(super) fn plan(lowered: &mut Lowered, options: Options) {
     apply(lowered, &steps, &tensors, &best.unwrap_or_default().1);
 }
 
-/// Puts what lies within pipelines into scratch, and sums up how much of it there must be.
+/// Puts what lies within some pipelines into scratch.
 fn apply(lowered: &mut Lowered, steps: &[Step], tensors: &[Tensor], chosen: &[Pipeline]) {
     let mut floats = 0;
     let mut alone = vec![true; steps.len()];

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! for each block of pixels that fits L2:            for each group of NB panels (16 output channels each):
-//!   for each tile of MR pixels:                     (one function: see `Tiles`)
+//!   for each tile of MR pixels:                     (one function: see `Plain`)
 //!     acc[MR][NB] = bias
 //!     for k in 0..K, over the segments of the window:   acc[i][j] += a[i][k] * panel[j][k]
 //!       after every CHUNK of k:                         sum[i][j] += acc[i][j], acc = 0
