@@ -390,7 +390,7 @@ impl Kernel for Gemm<'_> {
         let group = if S::PARTS == 1 { S::NB } else { 4 };
         // A last panel that is half empty goes with the one before it in vectors of half the width.
         let narrow_blocks =
-            if S::PARTS == 1 && S::Half::PARTS == 2 && blocks > 1 && half_empty(n) && self.whole_blocks { 2 } else { 0 };
+            if S::PARTS == 1 && S::Half::PARTS == 2 && blocks > 1 && half_empty(n) && self.whole_blocks && simple { 2 } else { 0 };
         let mut sums: Sums = [[0.0; BLOCK]; MAX_BLOCKS];
         let mut offsets = [0usize; MAX_PIXELS];
         let mut m0 = 0;
@@ -452,7 +452,7 @@ impl Strip<'_> {
             // Constants, so that nothing is compiled for sets that do not use it.
             if S::PARTS == 1 {
                 wide(s, tile, size, nb, here, block, self.m + at, target, sums);
-            } else if S::NB == 2 {
+            } else if S::IS_HALF {
                 one_and_a_half(s, tile, size, here, block, self.m + at, target, sums);
             } else {
                 narrow(s, tile, size, nb, half, here, block, self.m + at, target, sums);
@@ -498,7 +498,8 @@ fn group<S: Simd, const MR: usize, const NB: usize, const NV: usize>(
     sums: &mut Sums,
 ) {
     let (channel, blocks) = (block * BLOCK, passes * NB);
-    if !tile.simple || tile.channels - channel < blocks * BLOCK {
+    // Half vectors are for the usual case only: nothing else is compiled for them.
+    if !S::IS_HALF && (!tile.simple || tile.channels - channel < blocks * BLOCK) {
         return s.vectorize(Tiles::<MR, NB, NV> { tile, offsets, block, passes, m, out, sums });
     }
     s.vectorize(Plain::<MR, NB, NV> {

@@ -43,6 +43,7 @@ impl Simd for Avx512Half {
     const NB: usize = 2;
     const MR: usize = 8;
     type Half = Self;
+    const IS_HALF: bool = true;
 
     #[inline(always)]
     fn half(self) -> Self {

@@ -57,6 +57,8 @@ pub trait Simd: Copy + Send + Sync + 'static {
 
     /// The same set with vectors of half the width and as many registers, where there is such a thing; otherwise the set itself.
     type Half: Simd;
+    /// Whether this is the half of another set.
+    const IS_HALF: bool = false;
     /// Goes over to [`Half`](Simd::Half).
     fn half(self) -> Self::Half;
 
