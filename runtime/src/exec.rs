@@ -76,14 +76,13 @@ pub(crate) fn step(view: &ModelView, isa: Isa, par: &dyn Parallel, step: &Step, 
     let out = ViewMut { data, shape: shape(target), pixel: target.pixel as usize };
     let input = |slot: usize| read(view, rest, *step.inputs.get(slot)?);
     let op = step.op_ref()?;
+    let second = if step.inputs[1] == NONE { None } else { Some(input(1)?) };
     if step.flags & IN_PLACE != 0 {
-        let second = if step.inputs[1] == NONE { None } else { Some(input(1)?) };
         return in_place(view, isa, par, &op, second, out);
     }
     if let OpRef::Copy(p) = op {
         return copy_step(par, p, input(0)?, out);
     }
-    let second = if step.inputs[1] == NONE { None } else { Some(input(1)?) };
     apply(view, isa, par, &op, Operands { x: input(0)?, second, pad: None, out, scratch })
 }
 
@@ -92,7 +91,7 @@ pub(crate) struct Operands<'a> {
     pub x: View<'a>,
     /// A residual, or the other operand.
     pub second: Option<View<'a>>,
-    /// Rows above `x` that the first window begins, if not as many as the operator says: `x` may be a part of its rows.
+    /// Rows above `x` that the first window, if there is one, begins, if not as many as the operator says: `x` may be a part of its rows.
     pub pad: Option<usize>,
     pub out: ViewMut<'a>,
     pub scratch: &'a mut [f32],

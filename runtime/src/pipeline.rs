@@ -239,8 +239,7 @@ impl Part<'_> {
         let out = ViewMut { data, shape, pixel: target.pixel as usize };
         let (x, pad) = self.read(states, k, 0, &op, image, kept)?;
         let second = if step.inputs[1] == NONE { None } else { Some(self.read(states, k, 1, &op, image, kept)?.0) };
-        let windowed = matches!(op, OpRef::Conv(_) | OpRef::Depthwise(_) | OpRef::Separable(_) | OpRef::Pool(_));
-        apply(self.view, self.isa, &Serial, &op, Operands { x, second, pad: windowed.then_some(pad), out, scratch })
+        apply(self.view, self.isa, &Serial, &op, Operands { x, second, pad: Some(pad), out, scratch })
     }
 
     /// The rows of an input that step `k` needs next, and how many rows above them its first window begins.

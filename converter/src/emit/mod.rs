@@ -88,7 +88,7 @@ pub fn emit(graph: &Graph, options: Options, extra: Vec<(u32, Vec<u8>)>) -> Resu
     let mut tensors = Vec::with_capacity(lowered.tensors.len());
     for (t, life) in lowered.tensors.iter().zip(&plan.lives) {
         let record = t.record();
-        let Tensor { place, offset, rows, .. } = match t.place {
+        let placed = match t.place {
             tensors::Place::Weights(offset) => Tensor { place: place::WEIGHTS, offset, ..record },
             tensors::Place::Rows { offset, rows } => {
                 Tensor { place: place::ROWS, offset: 4 * offset as u64, rows: small(rows)?, ..record }
@@ -98,7 +98,7 @@ pub fn emit(graph: &Graph, options: Options, extra: Vec<(u32, Vec<u8>)>) -> Resu
                 Tensor { place: place::ARENA, offset: plan.offsets[root] + 4 * (inner + offset) as u64, ..record }
             }
         };
-        tensors.push(Tensor { place, offset, rows, first: life.first, last: life.last.min(n), ..record });
+        tensors.push(Tensor { first: life.first, last: life.last.min(n), ..placed });
     }
     let mut macs = 0;
     let mut steps = Vec::with_capacity(lowered.steps.len());

@@ -11,7 +11,7 @@ use sepal::plan::{scratch, scratch_by_rows};
 use sepal_format::limits::{PIPELINE_ROWS, PIPELINE_STEPS};
 use sepal_format::op::OpRef;
 use sepal_format::record::{Pipeline, Step, Tensor};
-use sepal_format::rows::{RowMap, held, source};
+use sepal_format::rows::{RowMap, held, source, window};
 use sepal_kernels::Shape;
 
 /// Rows of the last step's output that are tried.
@@ -209,7 +209,7 @@ impl Plan<'_> {
             return false;
         }
         let y = &self.tensors[step.output as usize];
-        let windowed = matches!(op, OpRef::Conv(_) | OpRef::Depthwise(_) | OpRef::Separable(_) | OpRef::Pool(_));
+        let windowed = window(&op).is_some();
         self.lowered.steps[i].inputs.iter().enumerate().all(|(slot, &t)| {
             let x = &self.tensors[t];
             let same = x.dims[0] == y.dims[0] && (x.dims[1] == y.dims[1] || (slot == 0 && windowed));

@@ -165,7 +165,9 @@ impl Lowered {
 
     /// The steps that run together with step `i`.
     pub(super) fn run_of(&self, i: usize) -> std::ops::Range<usize> {
-        self.pipelines.iter().map(Pipeline::range).find(|r| r.contains(&i)).unwrap_or(i..i + 1)
+        let after = self.pipelines.partition_point(|p| p.first as usize <= i);
+        let before = after.checked_sub(1).map(|k| self.pipelines[k].range());
+        before.filter(|r| r.contains(&i)).unwrap_or(i..i + 1)
     }
 
     /// First step that touches each root buffer, and last step that does; outputs are touched by the end.

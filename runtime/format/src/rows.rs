@@ -27,15 +27,10 @@ impl RowMap {
 
     /// That of an input of an operator; `None` if the operator cannot run by rows.
     pub fn of(op: &OpRef, slot: usize) -> Option<RowMap> {
-        let window = match op {
-            OpRef::Conv(p) => Some(&p.window),
-            OpRef::Depthwise(p) => Some(&p.window),
-            OpRef::Separable(p) => Some(&p.depthwise.window),
-            OpRef::Pool(p) => Some(&p.window),
-            OpRef::Binary(_) | OpRef::ScaleShift(_) | OpRef::Activation(_) | OpRef::Prelu(_) => None,
-            OpRef::Reduce(_) | OpRef::Softmax(_) | OpRef::Copy(_) => return None,
-        };
-        let Some(w) = window.filter(|_| slot == 0) else { return Some(Self::SAME) };
+        if matches!(op, OpRef::Reduce(_) | OpRef::Softmax(_) | OpRef::Copy(_)) {
+            return None;
+        }
+        let Some(w) = window(op).filter(|_| slot == 0) else { return Some(Self::SAME) };
         let [kernel, stride, dilation, pad] = [w.kernel, w.stride, w.dilation, w.pad].map(|[rows, _]| i64::from(rows));
         Some(RowMap { stride, pad, reach: (kernel - 1).checked_mul(dilation)? })
     }
@@ -48,6 +43,18 @@ impl RowMap {
     /// One past the last row that the window of output row `end - 1` covers; may lie outside.
     pub fn end(&self, end: i64) -> i64 {
         self.first(end - 1) + self.reach + 1
+    }
+}
+
+/// The window of an operator that has one: it lies on input 0.
+pub fn window<'a>(op: &OpRef<'a>) -> Option<&'a WindowRecord> {
+    match op {
+        OpRef::Conv(p) => Some(&p.window),
+        OpRef::Depthwise(p) => Some(&p.window),
+        OpRef::Separable(p) => Some(&p.depthwise.window),
+        OpRef::Pool(p) => Some(&p.window),
+        OpRef::Binary(_) | OpRef::ScaleShift(_) | OpRef::Activation(_) | OpRef::Prelu(_) => None,
+        OpRef::Reduce(_) | OpRef::Softmax(_) | OpRef::Copy(_) => None,
     }
 }
 

@@ -5,7 +5,7 @@ use super::{File, Result, ensure_at};
 use crate::error::FormatErrorKind;
 use crate::limits::{PIPELINE_ROWS, PIPELINE_STEPS};
 use crate::record::*;
-use crate::rows::{held, source};
+use crate::rows::{held, source, window};
 
 /// Checks that pipelines are runs of steps, one after the other.
 pub(super) fn check_order(file: &File) -> Result<()> {
@@ -62,6 +62,5 @@ fn pipeline(file: &File, p: &Pipeline) -> Option<bool> {
 
 /// Whether an operator takes row y of an input for row y of its output: all but windows, whose input is the first.
 fn is_elementwise(step: &Step, slot: usize) -> bool {
-    use crate::op::OpRef::{Conv, Depthwise, Pool, Separable};
-    slot > 0 || !matches!(step.op_ref(), Some(Conv(_) | Depthwise(_) | Separable(_) | Pool(_)))
+    slot > 0 || step.op_ref().is_none_or(|op| window(&op).is_none())
 }
