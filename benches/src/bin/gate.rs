@@ -6,7 +6,8 @@
 //!
 //! It reads what `objdump` prints, and knows such a loop by its shape in any binary: innermost, with at least [`MIN_FMA`]
 //! multiply-adds of whole vectors, some of them by one float of A. Depthwise convolutions have no such factor, and activations
-//! take theirs from constants.
+//! take theirs from constants; but NEON may keep four of these in the lanes of a register, and then it is the rounding to whole
+//! numbers, which no tile has, that tells an exponential.
 
 use std::error::Error;
 use std::io::{BufRead, BufReader};
@@ -97,6 +98,14 @@ impl Instruction {
         }
     }
 
+    /// Whether it rounds to whole numbers.
+    fn rounds(&self, arch: Arch) -> bool {
+        match arch {
+            Arch::X86 => self.name() == "vrndscaleps" || self.name() == "vroundps",
+            Arch::Arm => self.name() == "frintn",
+        }
+    }
+
     /// Whether it moves a vector, or part of one, to or from the stack.
     fn spills(&self, arch: Arch, frame_pointer: bool) -> bool {
         let o = self.operands();
@@ -143,7 +152,7 @@ fn tiles(arch: Arch, function: &[Instruction]) -> Vec<Loop> {
         }
         let body = &function[start..=end];
         let fma = body.iter().filter(|i| i.multiplies(arch)).count();
-        if fma < MIN_FMA || !body.iter().any(|i| i.broadcasts(arch)) {
+        if fma < MIN_FMA || !body.iter().any(|i| i.broadcasts(arch)) || body.iter().any(|i| i.rounds(arch)) {
             continue;
         }
         let wide = body.iter().any(|i| i.multiplies(arch) && i.operands().contains("%zmm"));
@@ -370,5 +379,7 @@ mod tests {
             .map(|l| l.split_once("vbroadcastss").map_or(l.into(), |(a, _)| format!("{a}vbroadcastss -0x54c7cc(%rip),%ymm2")))
             .collect();
         assert!(find(Arch::X86, &constants.join("\n")).is_empty());
+        // An exponential, its constants in the lanes of a register.
+        assert!(neon("nop", "frintn\tv9.4s, v28.4s").is_empty());
     }
 }
