@@ -11,7 +11,7 @@
 //! | [`mod@reference`] | the same operators in plain loops: the meaning of every operator, to the bit |
 #![no_std]
 
-#[cfg(any(feature = "std", test))]
+#[cfg(feature = "std")]
 extern crate std;
 
 pub mod isa;

@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 /// Each crate with the crates of the workspace that it may use: strictly those below it. Tests may use any.
-const LAYERS: [(&str, &[&str]); 6] = [
+const LAYERS: [(&str, &[&str]); 7] = [
     ("sepal-format", &[]),
     ("sepal-kernels", &["sepal-format"]),
+    ("sepal-testing", &["sepal-format", "sepal-kernels"]),
     ("sepal", &["sepal-format", "sepal-kernels"]),
     ("sepal-fixtures", &[]),
     ("sepal-converter", &["sepal-format", "sepal-kernels", "sepal", "sepal-fixtures"]),

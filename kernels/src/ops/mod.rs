@@ -1,5 +1,6 @@
 //! One file per operator. Each has an argument struct, an entry that takes an [`Isa`](crate::Isa) and a
-//! [`Parallel`](crate::par::Parallel), and tests against [`mod@crate::reference`] on every instruction set.
+//! [`Parallel`](crate::par::Parallel), and a file of tests in `kernels/tests/` against [`mod@crate::reference`] on every instruction
+//! set: outside, since the kernels would be compiled once more for tests inside.
 
 pub mod activation;
 pub mod binary;
@@ -14,6 +15,3 @@ pub mod separable;
 pub mod softmax;
 mod wide;
 pub mod winograd;
-
-#[cfg(test)]
-pub(crate) mod testing;

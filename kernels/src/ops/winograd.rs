@@ -332,6 +332,3 @@ impl Part<'_> {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -119,6 +119,3 @@ pub trait Simd: Copy + Send + Sync + 'static {
         *acc = sums;
     }
 }
-
-#[cfg(test)]
-mod tests;

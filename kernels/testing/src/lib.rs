@@ -1,10 +1,10 @@
-//! What the tests of the operators share: images with hostile padding, a pool of threads, the loop over instruction sets.
+//! What the tests of the kernels share: images with hostile padding, a pool of threads, the loop over instruction sets.
 
-use crate::par::Parallel;
-use crate::{Isa, Shape, View, ViewMut, view::span};
 use sepal_format::layout::BLOCK;
+use sepal_kernels::ops::conv::Window;
+use sepal_kernels::par::Parallel;
+use sepal_kernels::{Isa, Shape, View, ViewMut, view::span};
 use std::fmt::Debug;
-use std::vec::Vec;
 
 /// Fills pad lanes: a NaN, so that a result that depends on one shows.
 const PAD: f32 = f32::NAN;
@@ -14,8 +14,11 @@ const GAP: f32 = 12345.0;
 /// A tensor that owns its memory, which is exactly as long as its view must be.
 #[derive(Clone, Debug)]
 pub struct Image {
+    /// Pixels of whole blocks and what lies between them.
     pub data: Vec<f32>,
+    /// Logical extent.
     pub shape: Shape,
+    /// Floats between neighbouring pixels.
     pub pixel: usize,
 }
 
@@ -25,6 +28,7 @@ impl Image {
         Self::of(Shape::new(n, h, w, c), gap)
     }
 
+    /// [`new`](Image::new) of a shape.
     pub fn of(shape: Shape, gap: usize) -> Image {
         let pixel = shape.c.next_multiple_of(BLOCK) + gap;
         let data = (0..span(shape, pixel))
@@ -48,10 +52,12 @@ impl Image {
         image
     }
 
+    /// To read.
     pub fn view(&self) -> View<'_> {
         View::new(&self.data, self.shape, self.pixel)
     }
 
+    /// To write.
     pub fn view_mut(&mut self) -> ViewMut<'_> {
         ViewMut::new(&mut self.data, self.shape, self.pixel)
     }
@@ -60,19 +66,23 @@ impl Image {
         ((n * self.shape.h + y) * self.shape.w + x) * self.pixel + c
     }
 
+    /// An element.
     pub fn get(&self, n: usize, y: usize, x: usize, c: usize) -> f32 {
         self.data[self.at(n, y, x, c)]
     }
 
+    /// Writes an element.
     pub fn set(&mut self, n: usize, y: usize, x: usize, c: usize, v: f32) {
         let i = self.at(n, y, x, c);
         self.data[i] = v;
     }
 
+    /// A copy with `f` of every element.
     pub fn map(&self, f: impl Fn(f32) -> f32) -> Image {
         self.map_channels(|v, _| f(v))
     }
 
+    /// A copy with `f` of every element and its channel.
     pub fn map_channels(&self, f: impl Fn(f32, usize) -> f32) -> Image {
         let mut out = self.clone();
         for (i, v) in out.data.iter_mut().enumerate().filter(|(i, _)| i % self.pixel < self.shape.c) {
@@ -104,6 +114,7 @@ pub fn assert_same(got: &Image, want: &Image, what: impl Debug) {
 pub struct Rng(pub u64);
 
 impl Rng {
+    /// The next 64 bits.
     pub fn bits(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
@@ -121,6 +132,7 @@ impl Rng {
         }
     }
 
+    /// So many [`value`](Rng::value)s.
     pub fn values(&mut self, len: usize) -> Vec<f32> {
         (0..len).map(|_| self.value()).collect()
     }
@@ -145,12 +157,20 @@ impl Parallel for Threads {
     }
 }
 
+/// Rows and columns of the output of a window over an input of `size`; 0 where it does not fit.
+pub fn outputs(window: &Window, size: [usize; 2], pad_end: [usize; 2]) -> [usize; 2] {
+    [0, 1].map(|d| {
+        let covered = (window.kernel[d] - 1) * window.dilation[d] + 1;
+        (size[d] + window.pad[d] + pad_end[d]).checked_sub(covered).map_or(0, |rest| rest / window.stride[d] + 1)
+    })
+}
+
 /// Calls `f` with every instruction set of this CPU.
 pub fn each_isa(mut f: impl FnMut(Isa)) {
     for name in Isa::NAMES {
         match Isa::by_name(name) {
             Some(isa) => f(isa),
-            None => std::println!("SKIPPED: this CPU has no {name}"),
+            None => println!("SKIPPED: this CPU has no {name}"),
         }
     }
 }

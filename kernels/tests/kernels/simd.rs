@@ -1,10 +1,9 @@
 //! Every operation of every instruction set against what the trait says of it, to the bit and lane by lane, on ordinary values
 //! and on those at the seams.
 
-use super::{Block, Kernel, Simd, scalar};
-use crate::ops::testing::{Rng, each_isa};
 use sepal_format::layout::BLOCK;
-use std::vec::Vec;
+use sepal_kernels::simd::{Block, Kernel, Scalar, Simd};
+use sepal_testing::{Rng, each_isa};
 
 /// Zeros, infinities, NaN, denormals, the largest, ties, what has no neighbours, and random bits.
 fn values() -> Vec<f32> {
@@ -188,7 +187,7 @@ fn store_writes_its_part_only() {
 #[test]
 fn fma_without_an_instruction() {
     let check = |a: f32, b: f32, c: f32| {
-        let (got, want) = (scalar::fma(a, b, c), a.mul_add(b, c));
+        let (got, want) = (Scalar.fma(a, b, c), a.mul_add(b, c));
         assert!(same(got, want), "fma({a:e}, {b:e}, {c:e}) is {got:e}, not {want:e}");
     };
     let values = values();

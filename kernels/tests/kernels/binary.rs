@@ -1,0 +1,72 @@
+use proptest::prelude::*;
+use sepal_kernels::ops::binary::{BinaryOp, binary, binary_in_place};
+use sepal_kernels::{Act, Shape, reference};
+use sepal_testing::{Image, Threads, assert_same, each_isa};
+
+const OPS: [BinaryOp; 6] = [BinaryOp::Add, BinaryOp::Sub, BinaryOp::Mul, BinaryOp::Div, BinaryOp::Min, BinaryOp::Max];
+
+fn check(op: BinaryOp, act: Act, out: Shape, b: Shape, gaps: [usize; 3]) {
+    let random = |s: Shape, gap, seed| Image::random(s.n, s.h, s.w, s.c, gap, seed);
+    let (full, part) = (random(out, gaps[0], 1), random(b, gaps[1], 2));
+    for swapped in [false, true] {
+        let (a, b) = if swapped { (&part, &full) } else { (&full, &part) };
+        let mut want = Image::of(out, 0);
+        reference::binary::binary(op, act, a.view(), b.view(), want.view_mut());
+        each_isa(|isa| {
+            for parts in [1, 2, 4] {
+                let mut got = Image::of(out, gaps[2]);
+                binary(isa, &Threads(parts), op, act, a.view(), b.view(), got.view_mut());
+                assert_same(&got, &want, (isa, parts, op, act, out, part.shape, swapped));
+                got.assert_gaps_untouched();
+                let mut got = full.clone();
+                binary_in_place(isa, &Threads(parts), op, act, swapped, got.view_mut(), part.view());
+                assert_same(&got, &want, (isa, parts, op, act, out, part.shape, swapped, "in place"));
+                got.assert_gaps_untouched();
+            }
+        });
+    }
+}
+
+#[test]
+fn every_op_and_repetition() {
+    for c in [1, 3, 15, 16, 17, 33] {
+        let out = Shape::new(2, 5, 7, c);
+        for op in OPS {
+            for bits in 0..16 {
+                let e = |bit: usize, extent| if bits >> bit & 1 == 1 { 1 } else { extent };
+                let b = Shape::new(e(0, out.n), e(1, out.h), e(2, out.w), e(3, c));
+                check(op, Act::None, out, b, [0, 0, 0]);
+            }
+        }
+    }
+}
+
+#[test]
+fn long_runs_and_activations() {
+    let out = Shape::new(4, 13, 11, 48);
+    for act in [Act::RELU, Act::HardSigmoid { alpha: 0.2, beta: 0.5 }, Act::Sigmoid] {
+        check(BinaryOp::Add, act, out, out, [0, 0, 0]);
+        check(BinaryOp::Mul, act, out, Shape::new(4, 1, 1, 48), [0, 0, 0]);
+        check(BinaryOp::Sub, act, out, Shape::new(1, 1, 1, 1), [16, 0, 0]);
+    }
+}
+
+#[test]
+fn a_thread_gets_a_single_pixel() {
+    // Pixels so wide that each is a part of its own, and operands whose pixels lie differently far apart.
+    for (out, b_gap) in [(Shape::new(1, 1, 2, 2064), 48), (Shape::new(1, 4, 4, 256), 16), (Shape::new(4, 1, 1, 2064), 16)] {
+        for op in OPS {
+            check(op, Act::None, out, out, [0, b_gap, 0]);
+            check(op, Act::None, out, out, [b_gap, 0, 16]);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+    #[test]
+    fn any_shape(n in 1..3usize, h in 1..6usize, w in 1..9usize, c in 1..40usize, bits in 0..16usize, op in 0..6usize, gaps in prop::array::uniform3(0..2usize)) {
+        let e = |bit: usize, extent| if bits >> bit & 1 == 1 { 1 } else { extent };
+        check(OPS[op], Act::None, Shape::new(n, h, w, c), Shape::new(e(0, n), e(1, h), e(2, w), e(3, c)), gaps.map(|g| g * 16));
+    }
+}

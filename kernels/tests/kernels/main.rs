@@ -1,0 +1,16 @@
+//! Every kernel against the plain loops of [`mod@sepal_kernels::reference`] with `==`, on every instruction set of this CPU.
+
+mod activation;
+mod binary;
+mod conv;
+mod copy;
+mod depthwise;
+mod pack;
+mod par;
+mod pool;
+mod reduce;
+mod scale_shift;
+mod separable;
+mod simd;
+mod softmax;
+mod winograd;

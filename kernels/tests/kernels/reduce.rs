@@ -1,0 +1,26 @@
+use sepal_kernels::ops::reduce::{ReduceKind, reduce_hw};
+use sepal_kernels::reference;
+use sepal_testing::{Image, Threads, assert_same, each_isa};
+
+#[test]
+fn all_kinds() {
+    for (h, w) in [(1, 1), (1, 5), (7, 7), (33, 40)] {
+        for c in [1, 3, 15, 16, 17, 33, 130, 272] {
+            for (n, gaps) in [(1, [0, 0]), (4, [16, 32])] {
+                let x = Image::random(n, h, w, c, gaps[0], 1);
+                for kind in [ReduceKind::Mean, ReduceKind::Sum, ReduceKind::Max] {
+                    let mut want = Image::new(n, 1, 1, c, 0);
+                    reference::reduce::reduce_hw(kind, x.view(), want.view_mut());
+                    each_isa(|isa| {
+                        for parts in [1, 2, 4] {
+                            let mut got = Image::new(n, 1, 1, c, gaps[1]);
+                            reduce_hw(isa, &Threads(parts), kind, x.view(), got.view_mut());
+                            assert_same(&got, &want, (isa, parts, kind, h, w));
+                            got.assert_gaps_untouched();
+                        }
+                    });
+                }
+            }
+        }
+    }
+}
