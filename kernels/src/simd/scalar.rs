@@ -10,7 +10,9 @@ pub struct Scalar;
 ///
 /// The product of two f32 is exact in f64. The sum is rounded to odd in f64 (Boldo and Melquiond, "Emulation of FMA and
 /// correctly rounded sums", 2008), after which the rounding to f32 is the only one that counts, since 53 >= 24 + 2.
-#[inline(always)]
+// A function in builds for tests: inlined in every unrolled kernel it makes up more than half of the compile time of all of them.
+#[cfg_attr(debug_assertions, inline(never))]
+#[cfg_attr(not(debug_assertions), inline(always))]
 pub fn fma(a: f32, b: f32, c: f32) -> f32 {
     #[cfg(target_feature = "fma")]
     #[cfg(feature = "std")]
