@@ -1,1 +1,3 @@
-//! Benchmarks live in `benches/`.
+//! What the developers' checks in `bin/` share. Benchmarks live in `benches/`.
+
+pub mod listing;

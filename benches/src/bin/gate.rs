@@ -9,18 +9,12 @@
 //! take theirs from constants; but NEON may keep four of these in the lanes of a register, and then it is the rounding to whole
 //! numbers, which no tile has, that tells an exponential.
 
+use sepal_benches::listing::{Arch, Instruction, arch, disassemble, inner_loops};
 use std::error::Error;
-use std::io::{BufRead, BufReader};
-use std::process::{Command, ExitCode, Stdio};
+use std::process::ExitCode;
 
 /// Multiply-adds of a loop that is a tile's: those of AVX2's 6 x 16.
 const MIN_FMA: usize = 12;
-
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Arch {
-    X86,
-    Arm,
-}
 
 /// An instruction set, with the multiply-adds in one round of its largest tile.
 struct Set {
@@ -36,98 +30,6 @@ const SETS: [Set; 3] = [
     Set { name: "neon", arch: Arch::Arm, largest: 6 * 4 * 4 },
 ];
 
-struct Instruction {
-    address: u64,
-    text: String,
-}
-
-impl Instruction {
-    /// A line of a listing, unless it is a heading.
-    fn parse(line: &str) -> Option<Instruction> {
-        let (address, text) = line.trim_start().split_once(":\t")?;
-        let address = u64::from_str_radix(address, 16).ok()?;
-        Some(Instruction { address, text: text.trim().replace('\t', " ") })
-    }
-
-    fn name(&self) -> &str {
-        self.text.split(' ').next().unwrap_or("")
-    }
-
-    fn operands(&self) -> &str {
-        let operands = self.text.split_once(' ').map_or("", |(_, o)| o.trim_start());
-        // What follows is objdump's explanation.
-        operands.split(" // ").next().unwrap_or("").split(" # ").next().unwrap_or("")
-    }
-
-    /// Where it may jump to, unless that depends.
-    fn target(&self, arch: Arch) -> Option<u64> {
-        let name = self.name();
-        let jumps = match arch {
-            Arch::X86 => name.starts_with('j'),
-            Arch::Arm => matches!(name, "b" | "cbz" | "cbnz" | "tbz" | "tbnz") || name.starts_with("b."),
-        };
-        // `5e0290 <name+0x444>`, on aarch64 after a register.
-        let address = self.operands().split(" <").next()?.rsplit([' ', ',']).next()?;
-        if jumps { u64::from_str_radix(address, 16).ok() } else { None }
-    }
-
-    fn calls(&self, arch: Arch) -> bool {
-        match arch {
-            Arch::X86 => self.name().starts_with("call"),
-            Arch::Arm => matches!(self.name(), "bl" | "blr"),
-        }
-    }
-
-    /// Whether it multiplies and adds whole vectors.
-    fn multiplies(&self, arch: Arch) -> bool {
-        match arch {
-            Arch::X86 => self.name().starts_with("vfmadd") && self.name().ends_with("ps"),
-            Arch::Arm => self.name() == "fmla" && self.operands().contains(".4s"),
-        }
-    }
-
-    /// Whether it brings one float, not a constant nor one from the stack, into all lanes.
-    fn broadcasts(&self, arch: Arch) -> bool {
-        let o = self.operands();
-        match arch {
-            Arch::X86 => {
-                let memory = o.contains('(') && !["(%rip", "(%rsp", "(%rbp"].iter().any(|base| o.contains(base));
-                memory && (self.name() == "vbroadcastss" || o.contains("{1to"))
-            }
-            Arch::Arm => (self.multiplies(arch) && o.contains(".s[")) || self.name() == "ld1r",
-        }
-    }
-
-    /// Whether it rounds to whole numbers.
-    fn rounds(&self, arch: Arch) -> bool {
-        match arch {
-            Arch::X86 => self.name() == "vrndscaleps" || self.name() == "vroundps",
-            Arch::Arm => self.name() == "frintn",
-        }
-    }
-
-    /// Whether it moves a vector, or part of one, to or from the stack.
-    fn spills(&self, arch: Arch, frame_pointer: bool) -> bool {
-        let o = self.operands();
-        match arch {
-            Arch::X86 => o.contains("mm") && (o.contains("(%rsp") || frame_pointer && o.contains("(%rbp")),
-            Arch::Arm => {
-                let vector = o.starts_with(['q', 'd', 's', 'v', '{']);
-                let moves = self.name().starts_with("ld") || self.name().starts_with("st");
-                moves && vector && (o.contains("[sp") || frame_pointer && o.contains("[x29"))
-            }
-        }
-    }
-
-    /// Whether a function that has it reaches its stack by the frame pointer, which is a register like others elsewhere.
-    fn makes_frame(&self, arch: Arch) -> bool {
-        match arch {
-            Arch::X86 => self.name() == "mov" && self.operands() == "%rsp,%rbp",
-            Arch::Arm => matches!(self.name(), "mov" | "add") && self.operands().starts_with("x29, sp"),
-        }
-    }
-}
-
 /// The inner loop of a tile.
 #[derive(Debug, PartialEq)]
 struct Loop {
@@ -141,16 +43,9 @@ struct Loop {
 
 /// The tiles' loops of one function.
 fn tiles(arch: Arch, function: &[Instruction]) -> Vec<Loop> {
-    let place = |address: u64| function.binary_search_by_key(&address, |i| i.address).ok();
-    let back = |(end, i): (usize, &Instruction)| Some((place(i.target(arch)?).filter(|&start| start <= end)?, end));
-    let loops: Vec<(usize, usize)> = function.iter().enumerate().filter_map(back).collect();
     let frame_pointer = function.iter().any(|i| i.makes_frame(arch));
     let mut found = Vec::new();
-    for &(start, end) in &loops {
-        if loops.iter().any(|&other| other != (start, end) && start <= other.0 && other.1 <= end) {
-            continue;
-        }
-        let body = &function[start..=end];
+    for body in inner_loops(arch, function) {
         let fma = body.iter().filter(|i| i.multiplies(arch)).count();
         if fma < MIN_FMA || !body.iter().any(|i| i.broadcasts(arch)) || body.iter().any(|i| i.rounds(arch)) {
             continue;
@@ -168,21 +63,6 @@ fn tiles(arch: Arch, function: &[Instruction]) -> Vec<Loop> {
     found
 }
 
-/// The tiles' loops of a listing.
-fn listing(arch: Arch, lines: impl Iterator<Item = std::io::Result<String>>) -> std::io::Result<Vec<Loop>> {
-    let (mut found, mut function) = (Vec::new(), Vec::new());
-    for line in lines {
-        let line = line?;
-        match Instruction::parse(&line) {
-            Some(instruction) => function.push(instruction),
-            None if line.ends_with(">:") => found.extend(tiles(arch, &std::mem::take(&mut function))),
-            None => {}
-        }
-    }
-    found.extend(tiles(arch, &function));
-    Ok(found)
-}
-
 /// What is wrong with the loops of one binary.
 fn verdict(arch: Arch, loops: &[Loop]) -> Vec<String> {
     let mut wrong = Vec::new();
@@ -198,31 +78,10 @@ fn verdict(arch: Arch, loops: &[Loop]) -> Vec<String> {
     wrong
 }
 
-/// The architecture in an ELF header.
-fn arch(path: &str) -> Result<Arch, Box<dyn Error>> {
-    let mut header = [0; 20];
-    std::io::Read::read_exact(&mut std::fs::File::open(path)?, &mut header)?;
-    match (&header[..4], header[18]) {
-        (b"\x7fELF", 62) => Ok(Arch::X86),
-        (b"\x7fELF", 183) => Ok(Arch::Arm),
-        _ => Err("no ELF file of x86-64 or aarch64".into()),
-    }
-}
-
 fn check(path: &str) -> Result<Vec<String>, Box<dyn Error>> {
     let arch = arch(path)?;
-    let tool = match arch {
-        _ if cfg!(target_arch = "x86_64") == (arch == Arch::X86) => "objdump",
-        Arch::X86 => "x86_64-linux-gnu-objdump",
-        Arch::Arm => "aarch64-linux-gnu-objdump",
-    };
-    let arguments = ["--disassemble", "--no-show-raw-insn", path];
-    let mut process = Command::new(tool).args(arguments).stdout(Stdio::piped()).spawn().map_err(|e| format!("{tool}: {e}"))?;
-    let output = process.stdout.take().ok_or("no output")?;
-    let mut loops = listing(arch, BufReader::new(output).lines())?;
-    if !process.wait()?.success() {
-        return Err(format!("{tool} failed").into());
-    }
+    let mut loops = Vec::new();
+    disassemble(path, |function| loops.extend(tiles(arch, function)))?;
     loops.sort_by_key(|l| (l.set, l.fma, l.instructions, l.address));
     for Loop { set, address, instructions, fma, bad } in &loops {
         println!("{set:>7}: {fma:3} fma of {instructions:3} instructions at {address:x}, {} calls and spills", bad.len());
@@ -255,6 +114,7 @@ fn main() -> ExitCode {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use sepal_benches::listing::functions;
 
     /// AVX2's largest tile as compiled, after the jump into its function.
     const AVX2: &str = "
@@ -291,7 +151,9 @@ mod tests {
 ";
 
     fn find(arch: Arch, text: &str) -> Vec<Loop> {
-        listing(arch, text.lines().map(|l| Ok(l.to_string()))).unwrap()
+        let mut found = Vec::new();
+        functions(text.lines().map(|l| Ok(l.to_string())), |function| found.extend(tiles(arch, function))).unwrap();
+        found
     }
 
     /// [`AVX2`] with another instruction in place of one.
