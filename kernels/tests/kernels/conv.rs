@@ -106,6 +106,22 @@ fn windows() {
 }
 
 #[test]
+fn few_channels() {
+    for c in 1..=5 {
+        for (size, kernel) in [([9, 8], [3, 3]), ([8, 23], [1, 5]), ([11, 12], [7, 7]), ([6, 7], [2, 1]), ([3, 160], [3, 6])] {
+            for (stride, dilation) in [([1, 1], [1, 1]), ([2, 2], [1, 1]), ([1, 3], [2, 2])] {
+                for (pad, pad_end) in [([0, 0], [0, 0]), ([0, 0], [1, 1]), ([1, 1], [1, 1]), ([4, 9], [3, 9])] {
+                    for (n, gap) in [(1, 0), (2, 16)] {
+                        let window = window(kernel, stride, dilation, pad);
+                        check(&Case { n, size, c, o: 20, window, pad_end, gap, residual: n == 2, act: Act::RELU, ..BASE });
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn groups_from_one_to_all() {
     for (c, o) in [(30, 30), (30, 60), (32, 64)] {
         for groups in [1, 2, 3, 5, 6, 15, 30, 32].into_iter().filter(|g| c % g == 0 && o % g == 0) {
