@@ -14,7 +14,7 @@ const LAYERS: [(&str, &[&str]); 7] = [
     ("sepal", &["sepal-format", "sepal-kernels"]),
     ("sepal-fixtures", &[]),
     ("sepal-converter", &["sepal-format", "sepal-kernels", "sepal", "sepal-fixtures"]),
-    ("sepal-benches", &["sepal-format", "sepal-kernels", "sepal", "sepal-fixtures", "sepal-converter"]),
+    ("sepal-benches", &["sepal-format", "sepal-kernels", "sepal-testing", "sepal", "sepal-fixtures", "sepal-converter"]),
 ];
 
 /// The files in which `unsafe` may be written: instructions, the sharing of outputs among threads, the mapped file, the
