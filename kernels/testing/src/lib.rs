@@ -9,7 +9,7 @@ pub use image::{Image, assert_same};
 
 use sepal_kernels::Isa;
 use sepal_kernels::ops::conv::Window;
-use sepal_kernels::par::Parallel;
+use sepal_kernels::par::{Job, Parallel, Part};
 
 /// A small generator (splitmix64).
 pub struct Rng(pub u64);
@@ -46,13 +46,13 @@ impl Parallel for Threads {
     fn parts(&self) -> usize {
         self.0
     }
-    fn run(&self, parts: usize, job: &(dyn Fn(usize) + Sync)) {
+    fn run(&self, parts: &mut [Part], job: &Job) {
         if self.0 == 1 {
-            return (0..parts).for_each(job);
+            return parts.iter_mut().for_each(job);
         }
         std::thread::scope(|scope| {
-            for i in 0..parts {
-                scope.spawn(move || job(i));
+            for part in parts {
+                scope.spawn(move || job(part));
             }
         });
     }
