@@ -2,7 +2,7 @@
 //!
 //! | module | what |
 //! |---|---|
-//! | [`simd`] | the trait, one file per instruction set: with [`par`] the only places with `unsafe` |
+//! | [`simd`] | the trait, one file per instruction set: the only places with `unsafe` |
 //! | [`isa`] | detection and dispatch |
 //! | [`view`] | NHWC tensors in a caller's memory |
 //! | [`par`] | how a step is shared among threads: by output pixels or channels, never along a sum |

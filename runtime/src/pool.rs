@@ -9,11 +9,11 @@
 //!    that is over; nor does the caller wait for it, since parts that nobody took are the caller's.
 //! 2. The next step of an inference follows within microseconds: workers spin so long, and sleep between inferences.
 //! 3. A part that panics counts as done; the caller then panics in turn.
-#![expect(unsafe_code, reason = "a job that lives on the caller's stack is called by threads that live longer")]
+#![expect(unsafe_code, reason = "a job and its parts live on the caller's stack and are used by threads that live longer")]
 
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering::SeqCst};
 use core::time::Duration;
-use sepal_kernels::par::{MAX_PARTS, Parallel};
+use sepal_kernels::par::{self, MAX_PARTS, Parallel, Part};
 use std::any::Any;
 use std::boxed::Box;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -176,14 +176,9 @@ impl Pool {
         drop((lock(&pool.shared.sleep), lock(&pool.shared.finish)));
         Ok(pool)
     }
-}
 
-impl Parallel for Pool {
-    fn parts(&self) -> usize {
-        self.workers.len() + 1
-    }
-
-    fn run(&self, parts: usize, job: &(dyn Fn(usize) + Sync)) {
+    /// Calls `job(0)`, ..., `job(parts - 1)`, each once, on any of the threads.
+    fn each(&self, parts: usize, job: &(dyn Fn(usize) + Sync)) {
         if !(2..=MAX_PARTS).contains(&parts) || self.workers.is_empty() || self.busy.swap(true, SeqCst) {
             return (0..parts).for_each(job);
         }
@@ -215,6 +210,21 @@ impl Parallel for Pool {
     }
 }
 
+impl Parallel for Pool {
+    fn parts(&self) -> usize {
+        self.workers.len() + 1
+    }
+
+    fn run(&self, parts: &mut [Part], job: &par::Job) {
+        let first = AtomicPtr::new(parts.as_mut_ptr());
+        self.each(parts.len(), &|i| {
+            // SAFETY: `each` calls with each number below `parts.len()` once, so that nobody else has this part; and it returns
+            // after the last call, while `parts`, borrowed until then, is still there.
+            job(unsafe { &mut *first.load(SeqCst).add(i) });
+        });
+    }
+}
+
 impl Drop for Pool {
     fn drop(&mut self) {
         self.shared.stop.store(true, SeqCst);
@@ -238,7 +248,7 @@ mod tests {
             for parts in [0, 1, 2, 5, 64, 70] {
                 for round in 0..200 {
                     let counts: Vec<AtomicUsize> = (0..parts).map(|_| AtomicUsize::new(0)).collect();
-                    pool.run(parts, &|i| {
+                    pool.each(parts, &|i| {
                         counts[i].fetch_add(1, SeqCst);
                         if round % 50 == 0 && i == 1 {
                             std::thread::sleep(Duration::from_micros(200));
@@ -256,7 +266,7 @@ mod tests {
         for _ in 0..20 {
             std::thread::sleep(Duration::from_millis(2));
             let sum = AtomicUsize::new(0);
-            pool.run(4, &|i| {
+            pool.each(4, &|i| {
                 sum.fetch_add(i, SeqCst);
             });
             assert_eq!(sum.into_inner(), 6);
@@ -268,7 +278,7 @@ mod tests {
         let pool = Pool::new(3).unwrap();
         for bad in 0..3 {
             let result = catch_unwind(AssertUnwindSafe(|| {
-                pool.run(3, &|i| {
+                pool.each(3, &|i| {
                     if i == bad {
                         resume_unwind(Box::new("expected"));
                     }
@@ -277,7 +287,7 @@ mod tests {
             assert!(result.is_err());
         }
         let sum = AtomicUsize::new(0);
-        pool.run(3, &|i| {
+        pool.each(3, &|i| {
             sum.fetch_add(i + 1, SeqCst);
         });
         assert_eq!(sum.into_inner(), 6);
@@ -297,7 +307,7 @@ mod tests {
         for _ in 0..20 {
             let over = AtomicUsize::new(0);
             let result = catch_unwind(AssertUnwindSafe(|| {
-                pool.run(8, &|_| {
+                pool.each(8, &|_| {
                     std::thread::sleep(Duration::from_micros(100));
                     over.fetch_add(1, SeqCst);
                     resume_unwind(Box::new(Bomb));
@@ -316,8 +326,8 @@ mod tests {
             for _ in 0..2 {
                 scope.spawn(|| {
                     for _ in 0..100 {
-                        pool.run(2, &|_| {
-                            pool.run(3, &|i| {
+                        pool.each(2, &|_| {
+                            pool.each(3, &|i| {
                                 sum.fetch_add(i, SeqCst);
                             })
                         });

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 use sepal_format::layout::BLOCK;
 use sepal_kernels::ops::conv::{Conv, Window, conv, conv_scratch};
-use sepal_kernels::{Act, View, pack, reference};
+use sepal_kernels::{Act, pack, reference};
 use sepal_testing::{Image, Rng, Threads, assert_same, each_isa, outputs};
 
 #[derive(Clone, Debug)]
@@ -42,8 +42,7 @@ fn check(case: &Case) {
         return;
     }
     let input = Image::random(n, size[0], size[1], c, gap, 3);
-    // The same image without any padding between pixels, as a caller's three-channel picture has it.
-    let tight: Vec<f32> = input.data.chunks(input.pixel).flat_map(|p| p[..c].to_vec()).collect();
+    let tight = input.tight();
     let k = window.kernel[0] * window.kernel[1] * c / groups;
     let (weights, bias) = (Rng(1).values(k * o), Rng(2).values(o));
     let extra = Image::random(n, h, w, o, gap, 5);
@@ -58,7 +57,7 @@ fn check(case: &Case) {
     each_isa(|isa| {
         for parts in [1, 2, 4] {
             let mut scratch = vec![f32::NAN; parts * conv_scratch(window, groups, input.shape, want.shape)];
-            for view in [input.view(), View::new(&tight, input.shape, c)] {
+            for view in [input.view(), tight.view()] {
                 let mut got = Image::new(n, h, w, o, gap);
                 conv(isa, &Threads(parts), &args, view, extra, got.view_mut(), &mut scratch);
                 assert_same(&got, &want, (isa, parts, case));

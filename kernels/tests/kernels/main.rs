@@ -2,6 +2,7 @@
 
 mod activation;
 mod binary;
+mod cases;
 mod conv;
 mod copy;
 mod depthwise;
