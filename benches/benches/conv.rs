@@ -7,6 +7,7 @@ use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
 use sepal_kernels::ops::conv::{Conv, Window, conv, conv_scratch};
 use sepal_kernels::ops::depthwise::Depthwise;
+use sepal_kernels::ops::panels::Panels;
 use sepal_kernels::ops::separable::{separable, separable_scratch};
 use sepal_kernels::par::Serial;
 use sepal_kernels::{Act, Isa, Shape, View, ViewMut, view::span};
@@ -100,7 +101,7 @@ fn case(group: &mut BenchmarkGroup<WallTime>, isa: Isa, (kind, size, c, n, k, s,
     group.throughput(Throughput::Elements((2 * output.pixels() * flop) as u64));
     group.bench_function(format!("f32.{name}.k{k}s{s}.{side}x{side}x{c}-{n}.{}", isa.name()), |b| match kind {
         Pointwise | Dense => {
-            let args = Conv { window, groups: 1, weights, bias, act: Act::RELU };
+            let args = Conv { window, groups: 1, weights: Panels::F32(weights), bias, act: Act::RELU };
             let mut scratch = vec![0.0; conv_scratch(window, 1, input, output)];
             b.iter(|| {
                 let (x, y) = (View::new(black_box(&x), input, pixel(c)), ViewMut::new(&mut y, output, pixel(n)));
@@ -108,7 +109,7 @@ fn case(group: &mut BenchmarkGroup<WallTime>, isa: Isa, (kind, size, c, n, k, s,
             });
         }
         Separable => {
-            let second = Conv { window: Window::ONE, groups: 1, weights, bias, act: Act::RELU };
+            let second = Conv { window: Window::ONE, groups: 1, weights: Panels::F32(weights), bias, act: Act::RELU };
             let mut scratch = vec![0.0; separable_scratch(window, input, output)];
             b.iter(|| {
                 let (x, y) = (View::new(black_box(&x), input, pixel(c)), ViewMut::new(&mut y, output, pixel(n)));

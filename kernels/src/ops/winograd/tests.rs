@@ -1,4 +1,5 @@
 use super::*;
+use crate::ops::panels::Panels;
 use crate::ops::testing::{Image, Rng, Threads, assert_same, each_isa};
 use crate::{pack, reference};
 use std::vec;
@@ -65,7 +66,7 @@ fn check(case: Case) {
     pack::winograd(ay * ax, c, o, &transformed, &mut panels);
     let mut padded = vec![0.0; o.next_multiple_of(BLOCK)];
     pack::channels(1, &bias, &mut padded);
-    let args = Conv { window, groups: 1, weights: &panels, bias: &padded, act };
+    let args = Conv { window, groups: 1, weights: Panels::F32(&panels), bias: &padded, act };
     each_isa(|isa| {
         for parts in [1, 2, 4] {
             let mut scratch = vec![f32::NAN; parts * winograd_scratch(window, tile, input.shape, want.shape)];
