@@ -5,9 +5,10 @@ mod common;
 use common::{Net, check_with};
 use sepal_converter::convert::{ConvertOptions, convert_bytes};
 use sepal_converter::emit::{self, Emitted, Precision};
-use sepal_converter::ir::{Act, ValueId};
+use sepal_converter::ir::{Act, Op, ValueId};
 use sepal_format::record::{dtype, section};
 use sepal_format::{ModelView, op::OpRef};
+use std::sync::Arc;
 
 const HALVES: emit::Options = emit::Options { max_error: 0.0, precision: Precision::F16, streaming: emit::Streaming::Estimated };
 
@@ -25,7 +26,37 @@ fn mobilenet(net: &mut Net) -> Vec<ValueId> {
         y = net.conv(y, c, [1, 1], [1, 1], [1, 1], [0; 4], 1);
         y = net.act(y, Act::Clamp { lo: 0.0, hi: 6.0 });
     }
-    vec![net.conv(y, 100, [2, 2], [1, 1], [1, 1], [0; 4], 1)]
+    let y = net.conv(y, 100, [2, 2], [1, 1], [1, 1], [0; 4], 1);
+    // As large as training begins with: with weights of around 1 every layer would multiply what rounding does in the one before.
+    each_kernel(net, |shape, w| w * (6.0 / (shape[0] * shape[1] * shape[2]) as f32).sqrt());
+    vec![y]
+}
+
+/// The same with weights that are halves.
+fn rounded_mobilenet(net: &mut Net) -> Vec<ValueId> {
+    let outputs = mobilenet(net);
+    each_kernel(net, |_, w| half::f16::from_f32(w).to_f32());
+    outputs
+}
+
+/// Changes all weights of convolutions, of which `f` is given the shape and one after the other.
+fn each_kernel(net: &mut Net, f: impl Fn(&[usize], f32) -> f32) {
+    let kernels: Vec<ValueId> = net.g.nodes.iter().filter(|n| matches!(n.op, Op::Conv { .. })).map(|n| n.inputs[1]).collect();
+    for v in kernels {
+        let value = &mut net.g.values[v.0];
+        value.data = value.data.as_ref().map(|data| Arc::new(data.iter().map(|&w| f(&value.shape, w)).collect()));
+    }
+}
+
+/// The bits of the first output for a ramp as the input.
+fn run(e: &Emitted) -> Vec<u32> {
+    let bytes = sepal::AlignedBytes::copy(&[e.structure.clone(), e.weights.clone()].concat()).unwrap();
+    let model = sepal::Model::from_bytes(&bytes).unwrap();
+    let mut session = sepal::Session::new(&model, sepal::Options::default()).unwrap();
+    let input = session.input_mut(0).unwrap();
+    input.iter_mut().enumerate().for_each(|(i, x)| *x = (i % 251) as f32 / 125.0 - 1.0);
+    session.run();
+    session.output(0).unwrap().iter().map(|x| x.to_bits()).collect()
 }
 
 fn emitted(options: emit::Options, build: impl Fn(&mut Net) -> Vec<ValueId>) -> Emitted {
@@ -44,6 +75,10 @@ fn half_the_file_and_close_enough() {
     let size = |e: &Emitted| (e.structure.len() + e.weights.len()) as f64;
     assert!(size(&halves) <= 0.55 * size(&floats), "{} of {} bytes", size(&halves), size(&floats));
     check_with("mobilenet", HALVES, 1e-3, mobilenet);
+    // Rounding is all that changes: of weights that are halves already nothing is lost.
+    let [floats, halves] = [emit::Options { precision: Precision::F32, ..HALVES }, HALVES].map(|o| emitted(o, rounded_mobilenet));
+    assert_eq!(run(&floats), run(&halves));
+    assert!(halves.rounded.iter().all(|r| r.relative == 0.0));
     // By Winograd's algorithm, too, where that is asked for.
     let by_tiles = emit::Options { max_error: 1e-2, ..HALVES };
     let winograd = check_with("tiles", by_tiles, 1e-2, |net| {
@@ -73,7 +108,7 @@ fn weights_beyond_the_range_stay() {
             let y = net.conv(x, 8, [1, 1], [1, 1], [1, 1], [0; 4], 1);
             let kernel = net.g.nodes[0].inputs[1];
             let values = net.g.data(kernel).unwrap().iter().map(|w| w * scale).collect();
-            net.g.values[kernel.0].data = Some(std::sync::Arc::new(values));
+            net.g.values[kernel.0].data = Some(Arc::new(values));
             let y = net.act(y, Act::RELU);
             vec![net.conv(y, 8, [1, 1], [1, 1], [1, 1], [0; 4], 1)]
         })
