@@ -13,8 +13,15 @@ use sepal_format::record::section;
 use std::io::Write;
 use std::path::Path;
 
-/// Largest error of the self-check, as a share of the largest magnitude in the output.
-pub const SELF_CHECK_LIMIT: f64 = 1e-4;
+/// Largest error of the self-check, as a share of the largest magnitude in the output: the source's weights are what it compares with,
+/// so the rounding of those that are stored as halves is in it.
+pub fn self_check_limit(precision: emit::Precision) -> f64 {
+    match precision {
+        emit::Precision::F32 => 1e-4,
+        emit::Precision::F16 => 1e-3,
+    }
+}
+
 /// Seed of the self-check's inputs.
 const SELF_CHECK_SEED: u64 = 1;
 
@@ -80,6 +87,10 @@ pub struct Summary {
     pub report: Report,
     /// The convolutions that are not summed directly.
     pub winograd: Vec<emit::Winograd>,
+    /// The weights that were to be stored as halves.
+    pub rounded: Vec<emit::Rounded>,
+    /// What the self-check allows.
+    pub self_check_limit: f64,
     /// The outcome of the self-check, unless it was left out.
     pub self_check: Option<SelfCheck>,
 }
@@ -150,6 +161,8 @@ fn finish(
         parameters: provenance::parameters(&graph),
         report,
         winograd: Vec::new(),
+        rounded: Vec::new(),
+        self_check_limit: self_check_limit(options.emit.precision),
         self_check: None,
     };
 
@@ -158,8 +171,8 @@ fn finish(
         (section::PROVENANCE, provenance::provenance(name, &summary).into_bytes()),
         (section::FOLDS, provenance::folds(&summary.report).into_bytes()),
     ];
-    let Emitted { structure, weights, winograd } = emit::emit(&graph, options.emit, extra)?;
-    summary.winograd = winograd;
+    let Emitted { structure, weights, winograd, rounded } = emit::emit(&graph, options.emit, extra)?;
+    (summary.winograd, summary.rounded) = (winograd, rounded);
     drop(graph);
     let len = structure.len() + weights.len();
     let mut blocks = vec![Block::zeroed(); len.div_ceil(64)];
@@ -171,13 +184,13 @@ fn finish(
     if let Some(source) = source {
         progress.stage(Stage::SelfCheck);
         let bytes: &[u8] = bytemuck::cast_slice(&blocks);
-        summary.self_check = Some(self_check(&source, &bytes[..len], progress)?);
+        summary.self_check = Some(self_check(&source, &bytes[..len], summary.self_check_limit, progress)?);
     }
     Ok(Converted { blocks, len, summary })
 }
 
 /// Runs the file and interprets the source on the same pseudo-random inputs.
-fn self_check(source: &Graph, file: &[u8], progress: &mut dyn Progress) -> Result<SelfCheck> {
+fn self_check(source: &Graph, file: &[u8], limit: f64, progress: &mut dyn Progress) -> Result<SelfCheck> {
     interp::affordable(source).map_err(|e| match e {
         Error::Invalid(what) => invalid(format!("{what}; --no-verify leaves the self-check out")),
         other => other,
@@ -207,9 +220,9 @@ fn self_check(source: &Graph, file: &[u8], progress: &mut dyn Progress) -> Resul
         }
     }
     let worst = worst.ok_or_else(|| invalid("a network without outputs"))?;
-    if worst.relative > SELF_CHECK_LIMIT {
+    if worst.relative > limit {
         return Err(Error::Verification(format!(
-            "output {} is off by {:.3e}, {:.3e} of its range; allowed is {SELF_CHECK_LIMIT:.0e}",
+            "output {} is off by {:.3e}, {:.3e} of its range; allowed is {limit:.0e}",
             worst.output, worst.max_abs, worst.relative
         )));
     }
@@ -263,6 +276,8 @@ mod tests {
             parameters: 1,
             report: Report::default(),
             winograd: Vec::new(),
+            rounded: Vec::new(),
+            self_check_limit: 1e-4,
             self_check: None,
         };
         Converted { blocks: vec![Block([7; 64]); 2], len: 100, summary }

@@ -2,7 +2,7 @@
 //! make two conversions of one source differ.
 
 use crate::convert::Summary;
-use crate::emit::Winograd;
+use crate::emit::{Rounded, Winograd};
 use crate::ir::{Graph, Op};
 use crate::passes::{Fold, Report};
 use serde_json::{Value, json};
@@ -31,14 +31,27 @@ pub fn folds(report: &Report) -> String {
     json!({ "schema": 1, "batch_norms": batch_norms(report), "notes": report.notes }).to_string()
 }
 
-/// The report of a conversion as JSON: folds, other changes, and the convolutions that are not summed directly.
-pub fn report_json(report: &Report, winograd: &[Winograd]) -> Value {
+/// The report of a conversion as JSON: folds, other changes, the convolutions that are not summed directly, and what rounding did to
+/// weights.
+pub fn report_json(report: &Report, winograd: &[Winograd], rounded: &[Rounded]) -> Value {
+    let weights = |r: &Rounded| {
+        json!({
+            "name": r.name,
+            "type": if r.kept.is_some() { "f32" } else { "f16" },
+            "reason": r.kept,
+            "weights": r.weights,
+            "relative_error": r.relative,
+            "denormal": r.denormal,
+            "zero": r.zero,
+        })
+    };
     let convolution = |w: &Winograd| json!({ "name": w.name, "tile": w.tile, "error": w.error });
     json!({
         "schema": 1,
         "batch_norms": batch_norms(report),
         "notes": report.notes,
         "winograd": winograd.iter().map(convolution).collect::<Vec<_>>(),
+        "halves": rounded.iter().map(weights).collect::<Vec<_>>(),
     })
 }
 

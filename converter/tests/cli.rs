@@ -147,7 +147,7 @@ fn a_failed_conversion_leaves_nothing() {
     }
     fails(4, &["convert", &whole, "--no-verify", "-o", &folder.path("no/such/folder.sepal")]);
     fails(4, &["convert", &whole, "--no-verify", "--force", "-o", folder.0.to_str().unwrap()]);
-    fails(2, &["convert", &whole, "--weights", "f16"]);
+    fails(1, &["convert", &whole, "--weights", "f8"]);
     assert_eq!(folder.names(), before);
 }
 
@@ -291,6 +291,35 @@ fn verify_tells_right_from_wrong() {
     fails(2, &["verify", &damaged, "--golden", &golden]);
     let cut = folder.file("cut.sepal", &bytes[..bytes.len() / 2]);
     fails(2, &["info", &cut]);
+}
+
+#[test]
+fn halves_are_smaller_and_close() {
+    let folder = Folder::new("halves");
+    let floats = folder.model();
+    let source = folder.path("digits.keras");
+    let (halves, report) = (folder.path("halves.sepal"), folder.path("report.json"));
+    let args = ["convert", &source, "--weights", "f16", "-o", &halves, "--explain", "--report", &report];
+    let said = ok(&args);
+    assert!(said.contains("limit 1e-3") && said.contains("weights rounded") && said.contains("weights of"), "{said}");
+    let report: Value = serde_json::from_slice(&std::fs::read(&report).unwrap()).unwrap();
+    let all = report["halves"].as_array().unwrap();
+    assert!(!all.is_empty() && all.iter().all(|r| r["type"] == "f16" && r["relative_error"].as_f64().unwrap() < 5e-4));
+
+    let info = |path: &str| -> Value { serde_json::from_str(&ok(&["info", path, "--json"])).unwrap() };
+    let weights = |path: &str| info(path)["weights_bytes"].as_f64().unwrap();
+    // Much of this small network is depthwise weights and biases.
+    assert!(weights(&halves) < 0.75 * weights(&floats), "{} of {}", weights(&halves), weights(&floats));
+    let steps = info(&halves)["steps"].as_array().unwrap().clone();
+    assert!(steps.iter().any(|s| s["kernel"].as_str().unwrap().ends_with(".f16")));
+
+    let golden = fixture("golden/mini_xception.npz");
+    assert!(ok(&["verify", &halves, "--golden", &golden]).contains("of range"));
+    let strict = sepal(&["verify", &halves, "--golden", &golden, "--atol", "1e-7"]);
+    assert_eq!(strict.status.code(), Some(3), "{}", text(&strict.stderr));
+    ok(&["verify", &halves, "--golden", &golden, "--atol", "1e-2"]);
+    let bench: Value = serde_json::from_str(&ok(&["bench", &halves, "--runs", "2", "--json"])).unwrap();
+    assert_eq!(bench["allocations"], 0);
 }
 
 #[test]

@@ -7,6 +7,7 @@ use sepal::{AlignedBytes, Model, Options, Session};
 use sepal_converter::Error;
 use sepal_converter::convert::{ConvertOptions, convert_bytes};
 use sepal_converter::data::random::Random;
+use sepal_converter::emit::{self, Precision, Precision::F16, Precision::F32};
 use std::io::{Cursor, Read, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
@@ -191,8 +192,9 @@ fn random_bytes() {
 
 /// Damages a converted file. With `rehash` only the structure, whose hash is then made right, so that the verifier itself is
 /// what stands between the damage and the run.
-fn converted(name: &str, source: &[u8], rehash: bool, count: u64) {
-    let options = ConvertOptions { no_verify: true, ..ConvertOptions::default() };
+fn converted(name: &str, source: &[u8], precision: Precision, rehash: bool, count: u64) {
+    let emit = emit::Options { precision, ..emit::Options::default() };
+    let options = ConvertOptions { no_verify: true, emit, ..ConvertOptions::default() };
     let converted = convert_bytes(name, source, &options, &mut ()).unwrap();
     let original = converted.bytes();
     let weights = size_of_val(Model::from_bytes(original).unwrap().view().weights());
@@ -216,7 +218,7 @@ fn converted(name: &str, source: &[u8], rehash: bool, count: u64) {
     rehashed(&mut same);
     assert!(same == original, "{name}: the hash is where this test thinks it is");
 
-    let what = format!("{name}, converted{}", if rehash { ", hash made right" } else { "" });
+    let what = format!("{name}, converted to {precision:?}{}", if rehash { ", hash made right" } else { "" });
     let sound = each(&what, count, |random| {
         if !rehash {
             let mut bytes = original.to_vec();
@@ -250,13 +252,15 @@ fn converted(name: &str, source: &[u8], rehash: bool, count: u64) {
 
 #[test]
 fn converted_files() {
-    converted("mini_xception.keras", sepal_fixtures::MINI_XCEPTION_KERAS, false, 1000);
-    converted("mini_inception.h5", sepal_fixtures::MINI_INCEPTION_H5, false, 1000);
+    converted("mini_xception.keras", sepal_fixtures::MINI_XCEPTION_KERAS, F32, false, 1000);
+    converted("mini_inception.h5", sepal_fixtures::MINI_INCEPTION_H5, F32, false, 1000);
 }
 
 #[test]
 fn converted_files_with_the_right_hash() {
-    converted("mini_xception.keras", sepal_fixtures::MINI_XCEPTION_KERAS, true, 1500);
-    converted("mini_xception_nchw.onnx", sepal_fixtures::MINI_XCEPTION_NCHW_ONNX, true, 1000);
-    converted("mini_inception.onnx", sepal_fixtures::MINI_INCEPTION_ONNX, true, 1500);
+    converted("mini_xception.keras", sepal_fixtures::MINI_XCEPTION_KERAS, F32, true, 1500);
+    converted("mini_xception_nchw.onnx", sepal_fixtures::MINI_XCEPTION_NCHW_ONNX, F32, true, 1000);
+    converted("mini_inception.onnx", sepal_fixtures::MINI_INCEPTION_ONNX, F32, true, 1500);
+    converted("mini_xception.keras", sepal_fixtures::MINI_XCEPTION_KERAS, F16, true, 1000);
+    converted("mini_inception.h5", sepal_fixtures::MINI_INCEPTION_H5, F16, true, 1000);
 }

@@ -132,3 +132,12 @@ fn random_networks() {
         check_with(&format!("seed {seed}"), options, 1e-4, |net| build(net, seed));
     }
 }
+
+#[test]
+fn random_networks_with_weights_in_halves() {
+    // Tiles of large error, too: what counts is that rows give the bits of whole steps.
+    let options = emit::Options { max_error: 0.1, precision: emit::Precision::F16, ..emit::Options::default() };
+    for seed in 0..60 {
+        check_with(&format!("seed {seed}"), options, 0.1, |net| build(net, seed));
+    }
+}

@@ -110,7 +110,7 @@ fn exit_codes() {
     }
     f.fails(2, &["run", "short.sepal", "--input", "seven.png"]);
     f.fails(2, &["info", "short.sepal"]);
-    f.fails(2, &["convert", "net.keras", "--weights", "f16", "-o", "half.sepal"]);
+    f.fails(1, &["convert", "net.keras", "--weights", "f8", "-o", "half.sepal"]);
     f.fails(2, &["convert", "net.keras", "--quantize", "int8", "--calibrate", ".", "-o", "byte.sepal"]);
     f.fails(2, &["convert", "net.keras", "--report", "r.html", "-o", "html.sepal"]);
     fs::write(f.path("rubbish.png"), "rubbish").unwrap();

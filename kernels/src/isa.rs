@@ -11,7 +11,7 @@ use crate::simd::{Kernel, Scalar, Simd};
 pub enum Isa {
     /// Plain f32, everywhere.
     Scalar(Scalar),
-    /// AVX2 with FMA.
+    /// AVX2 with FMA and F16C.
     #[cfg(target_arch = "x86_64")]
     Avx2(Avx2),
     /// AVX-512 F, VL, BW, DQ.

@@ -1,7 +1,7 @@
 //! One step: its record bound to memory and handed to a kernel.
 
 use crate::arena::{Readable, cut};
-use crate::pipeline;
+use crate::{panels, pipeline};
 use core::ops::Range;
 use sepal_format::op::OpRef;
 use sepal_format::record::*;
@@ -44,6 +44,11 @@ pub(crate) fn shapes(view: &ModelView, step: &Step) -> Option<(Shape, Shape)> {
 
 /// Floats of scratch that an operator needs for each thread, from a whole input to a whole output.
 pub fn scratch(op: &OpRef, input: Shape, output: Shape) -> usize {
+    operator_scratch(op, input, output) + panels::scratch(op, output)
+}
+
+/// What the operator itself needs.
+fn operator_scratch(op: &OpRef, input: Shape, output: Shape) -> usize {
     match op {
         OpRef::Conv(p) if p.algorithm == 0 => conv_scratch(window(&p.window), p.groups as usize, input, output),
         OpRef::Conv(p) => winograd_scratch(window(&p.window), tile(p.algorithm), input, output),
@@ -54,7 +59,7 @@ pub fn scratch(op: &OpRef, input: Shape, output: Shape) -> usize {
 
 /// Floats of scratch that an operator needs to make any part of its output that has at most `rows` rows.
 pub fn scratch_by_rows(op: &OpRef, input: Shape, output: Shape, rows: usize) -> usize {
-    let bordered = matches!(op, OpRef::Conv(p) if p.algorithm == 0) && scratch(op, input, output) > 0;
+    let bordered = matches!(op, OpRef::Conv(p) if p.algorithm == 0) && operator_scratch(op, input, output) > 0;
     // Rows of an input that is cut off lie outside of it, which makes a convolution copy.
     let input = if bordered { Shape { h: 0, ..input } } else { input };
     (1..=rows.min(output.h)).map(|h| scratch(op, Shape { n: 1, ..input }, Shape { n: 1, h, ..output })).max().unwrap_or(0)
@@ -132,7 +137,7 @@ pub(crate) fn apply(view: &ModelView, isa: Isa, par: &dyn Parallel, op: &OpRef, 
             let args = Conv {
                 window: window(&p.window),
                 groups: p.groups as usize,
-                weights: view.floats(p.weights),
+                weights: panels::bind(view, p.weights, p.weight_dtype)?,
                 bias: view.floats(p.bias),
                 act: p.act.act()?,
             };
@@ -146,7 +151,7 @@ pub(crate) fn apply(view: &ModelView, isa: Isa, par: &dyn Parallel, op: &OpRef, 
             let args = Conv {
                 window: Window::ONE,
                 groups: 1,
-                weights: view.floats(p.weights),
+                weights: panels::bind(view, p.weights, p.weight_dtype)?,
                 bias: view.floats(p.bias),
                 act: p.act.act()?,
             };
@@ -253,7 +258,7 @@ fn tile(code: u32) -> [usize; 2] {
     sepal_format::winograd::tile(code).map(|n| n as usize)
 }
 
-fn window(w: &WindowRecord) -> Window {
+pub(crate) fn window(w: &WindowRecord) -> Window {
     Window {
         kernel: w.kernel.map(|n| n as usize),
         stride: w.stride.map(|n| n as usize),

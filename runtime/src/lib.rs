@@ -24,6 +24,7 @@
 //! | `model`, `map` | the verified file; `map` holds the one unsafe call that maps it |
 //! | `session`, `arena` | an inference's memory, cut into disjoint tensors without unsafe |
 //! | `exec` | one step: its record to a kernel call, the one `match` over the operators |
+//! | `panels` | weights in the types that a file may store them in |
 //! | `pool` | threads, if asked for |
 //!
 //! # Trust
@@ -41,6 +42,7 @@ mod exec;
 #[cfg(feature = "std")]
 mod map;
 mod model;
+mod panels;
 mod pipeline;
 #[cfg(feature = "std")]
 mod pool;

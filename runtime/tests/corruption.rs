@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Rng, all_ops, all_ops_builder, streamed, streamed_builder};
+use common::{Rng, all_ops, all_ops_builder, all_ops_of, streamed, streamed_builder, streamed_of};
 use sepal::{AlignedBytes, FormatErrorKind, LoadError, Model, Options, Session};
 use sepal_format::ModelView;
 use sepal_format::record::*;
@@ -114,6 +114,7 @@ fn unaligned_bytes() {
 fn every_byte_of_every_record() {
     every_byte_of(Victim::new());
     every_byte_of(Victim::of(&streamed([2, 3]).0));
+    every_byte_of(Victim::of(&all_ops_of(true).0));
 }
 
 fn every_byte_of(mut v: Victim) {
@@ -139,6 +140,7 @@ fn every_byte_of(mut v: Victim) {
 fn several_words_at_a_time() {
     several_words_of(Victim::new());
     several_words_of(Victim::of(&streamed([1, 2]).0));
+    several_words_of(Victim::of(&streamed_of([1, 2], true).0));
 }
 
 fn several_words_of(mut v: Victim) {
@@ -233,6 +235,42 @@ fn what_is_refused_and_why() {
             e => panic!("{e}"),
         });
         assert_eq!(got, want);
+    }
+}
+
+/// A type of weights that they were not stored in, or that an operator does not take.
+#[test]
+fn types_of_weights() {
+    let conv = |b: &common::Builder| b.steps.iter().position(|s| s.op == sepal_format::op::Op::Conv as u32).unwrap();
+    let at = offset_of!(ConvParams, weight_dtype);
+    for code in [0, dtype::F16, dtype::BF16, dtype::I8, dtype::U8, u32::MAX] {
+        let change = |b: &mut common::Builder| {
+            let i = conv(b);
+            b.steps[i].params[at..at + 4].copy_from_slice(&code.to_le_bytes());
+        };
+        assert_eq!(refusal(change), Some(FormatErrorKind::Step), "{code}");
+    }
+    let depthwise = |b: &mut common::Builder| {
+        let step = b.steps.iter_mut().find(|s| s.op == sepal_format::op::Op::Depthwise as u32).unwrap();
+        let mut p: DepthwiseParams = *bytemuck::from_bytes(&step.params[..size_of::<DepthwiseParams>()]);
+        (p.weight_dtype, p.weights.len) = (dtype::F16, p.weights.len / 2);
+        step.params[..size_of::<DepthwiseParams>()].copy_from_slice(bytemuck::bytes_of(&p));
+    };
+    assert_eq!(refusal(depthwise), Some(FormatErrorKind::Step));
+}
+
+/// Halves may be any bits: the file is accepted, and runs.
+#[test]
+fn any_halves() {
+    let mut v = Victim::of(&all_ops_of(true).0);
+    let mut rng = Rng(5);
+    for round in 0..20 {
+        let start = v.structure;
+        for word in v.file[start..].chunks_exact_mut(2) {
+            let bits = if round == 0 { 0x7c00 | rng.bits() as u16 } else { rng.bits() as u16 };
+            word.copy_from_slice(&bits.to_le_bytes());
+        }
+        assert_eq!(v.try_out(1 + round % 2), None);
     }
 }
 

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Builder, all_ops, all_ops_builder, streamed};
+use common::{Builder, all_ops, all_ops_builder, all_ops_in, all_ops_of, streamed_of};
 use sepal::{AlignedBytes, Isa, Layout, LoadError, Model, Options, Session, SessionError};
 use sepal_format::op::Op;
 use sepal_format::record::*;
@@ -31,7 +31,11 @@ fn every_operator_is_tested() {
 
 #[test]
 fn same_bits_on_every_isa_and_with_any_threads() {
-    let (file, inputs, want) = all_ops();
+    same_bits(all_ops());
+    same_bits(all_ops_of(true));
+}
+
+fn same_bits((file, inputs, want): (Vec<u8>, Vec<Vec<f32>>, Vec<Vec<f32>>)) {
     for isa in Isa::available() {
         let model = load(&file).with_isa(isa);
         assert_eq!(model.isa().name(), isa.name());
@@ -53,8 +57,8 @@ fn same_bits_on_every_isa_and_with_any_threads() {
 #[test]
 fn pipelines_give_the_bits_of_single_steps() {
     for first in [1, 2, 3, 5, 7, 100] {
-        for second in [1, 3, 8] {
-            let (file, inputs, want) = streamed([first, second]);
+        for (second, halves) in [(1, true), (3, false), (8, true)] {
+            let (file, inputs, want) = streamed_of([first, second], halves);
             let model = load(&file);
             assert_eq!(model.view().pipelines().len(), 2);
             for isa in Isa::available() {
@@ -76,7 +80,7 @@ fn pipelines_give_the_bits_of_single_steps() {
 
 #[test]
 fn steps_of_a_pipeline_are_reported_each_time() {
-    let (file, inputs, _) = streamed([2, 3]);
+    let (file, inputs, _) = streamed_of([2, 3], false);
     let model = load(&file);
     for (threads, times) in [(1, [8, 6]), (2, [1, 1])] {
         let mut session = Session::new(&model, Options { threads }).unwrap();
@@ -170,11 +174,12 @@ fn refused_sessions() {
 
 #[test]
 fn too_little_scratch_is_refused() {
-    let mut b = all_ops_builder();
-    b.scratch_bytes -= 64;
-    let bytes = AlignedBytes::copy(&b.file()).unwrap();
-    let Err(LoadError::Format(error)) = Model::from_bytes(&bytes) else { panic!("accepted") };
-    assert_eq!(error.kind(), sepal::FormatErrorKind::Step);
+    for mut b in [all_ops_builder(), all_ops_in(true)] {
+        b.scratch_bytes -= 64;
+        let bytes = AlignedBytes::copy(&b.file()).unwrap();
+        let Err(LoadError::Format(error)) = Model::from_bytes(&bytes) else { panic!("accepted") };
+        assert_eq!(error.kind(), sepal::FormatErrorKind::Step);
+    }
 }
 
 #[test]

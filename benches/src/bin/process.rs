@@ -80,7 +80,7 @@ fn measure(path: &str) -> Result<()> {
     let alone = median(&mut session, runs);
     drop(session);
 
-    let mut session = Session::new(&model, Options { threads: 2, ..Options::default() })?;
+    let mut session = Session::new(&model, Options { threads: 2 })?;
     let two = median(&mut session, runs);
     let (start, used) = (Instant::now(), processor_time()?);
     std::thread::sleep(Duration::from_secs(5));

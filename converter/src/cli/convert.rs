@@ -3,9 +3,9 @@
 use super::failure::Failure;
 use super::out::{self, Side, Table};
 use super::progress::Line;
-use super::{engine, info};
-use sepal_converter::convert::{self, ConvertOptions, Converted, SELF_CHECK_LIMIT};
-use sepal_converter::emit;
+use super::{engine, halves, info};
+use sepal_converter::convert::{self, ConvertOptions, Converted};
+use sepal_converter::emit::{self, Precision};
 use sepal_converter::file::{refuse_existing, same_file, write_whole};
 use sepal_converter::import::Options;
 use sepal_converter::passes;
@@ -29,9 +29,9 @@ pub struct Args {
     output: Option<PathBuf>,
     #[command(flatten)]
     import: ImportArgs,
-    /// Type of the stored weights
-    #[arg(long, value_parser = ["f32", "f16"], default_value = "f32")]
-    weights: String,
+    /// Type of the stored weights; f16: half the file, within 1e-3 of the range
+    #[arg(long, value_parser = precision, default_value = "f32", value_name = "f32|f16")]
+    weights: Precision,
     /// Quantise (not supported yet)
     #[arg(long, value_parser = ["int8"], requires = "calibrate", value_name = "TYPE")]
     quantize: Option<String>,
@@ -44,9 +44,9 @@ pub struct Args {
     /// Write the fold report to a file
     #[arg(long, value_name = "OUT.json")]
     report: Option<PathBuf>,
-    /// How far Winograd convolutions may be off, as a share of the range; 0: none of them
-    #[arg(long, value_name = "E", default_value_t = emit::MAX_ERROR, value_parser = max_error)]
-    max_error: f64,
+    /// How far Winograd convolutions may be off, as a share of the range; 0: none [default: 1e-5; f16: 5e-4]
+    #[arg(long, value_name = "E", value_parser = max_error)]
+    max_error: Option<f64>,
     /// Leave out the self-check, which runs the result and compares it with the source in f64
     #[arg(long)]
     no_verify: bool,
@@ -72,6 +72,14 @@ impl From<ImportArgs> for Options {
     }
 }
 
+fn precision(s: &str) -> Result<Precision, String> {
+    match s {
+        "f32" => Ok(Precision::F32),
+        "f16" => Ok(Precision::F16),
+        _ => Err("f32 or f16 is needed".into()),
+    }
+}
+
 fn max_error(s: &str) -> Result<f64, String> {
     s.parse().ok().filter(|e| (0.0..=1.0).contains(e)).ok_or_else(|| "a number from 0 to 1 is needed".into())
 }
@@ -86,9 +94,6 @@ fn input_shape(s: &str) -> Result<(String, Vec<usize>), String> {
 }
 
 pub fn main(args: Args) -> Result<(), Failure> {
-    if args.weights != "f32" {
-        return Err(Failure::invalid(format!("--weights {}: not supported yet; f32 is", args.weights)));
-    }
     if args.quantize.is_some() {
         return Err(Failure::invalid("--quantize: not supported yet"));
     }
@@ -109,7 +114,8 @@ pub fn main(args: Args) -> Result<(), Failure> {
         refuse_existing(&output).map_err(|e| Failure::io(&output, &e))?;
     }
 
-    let emit = emit::Options { max_error: args.max_error, ..emit::Options::default() };
+    let max_error = args.max_error.unwrap_or(args.weights.max_error());
+    let emit = emit::Options { max_error, precision: args.weights, ..emit::Options::default() };
     let options = ConvertOptions { import: args.import.into(), no_verify: args.no_verify, emit };
     let mut line = Line::new();
     let converted = convert::convert(&args.source, &options, &mut line).map_err(|e| Failure::conversion(&args.source, &e))?;
@@ -117,7 +123,8 @@ pub fn main(args: Args) -> Result<(), Failure> {
     let summary = summary(&converted)?;
     line.say("writing");
     if let Some(path) = &args.report {
-        let text = format!("{:#}\n", report_json(&converted.summary.report, &converted.summary.winograd));
+        let text =
+            format!("{:#}\n", report_json(&converted.summary.report, &converted.summary.winograd, &converted.summary.rounded));
         write_whole(path, true, |file| file.write_all(text.as_bytes())).map_err(|e| Failure::io(path, &e))?;
     }
     converted.write(&output, args.force).map_err(write)?;
@@ -128,6 +135,7 @@ pub fn main(args: Args) -> Result<(), Failure> {
     if args.explain {
         text += &format!("\n{}", passes::explain(&converted.summary.report));
         text += &winograd(&converted);
+        text += &halves::table(&converted.summary.rounded);
     }
     out::print(&text)
 }
@@ -173,12 +181,15 @@ pub fn summary(converted: &Converted) -> Result<String, Failure> {
             format!("{}, off by at most {worst:.1e} of a step's range on a sample of pixels", convolutions(s.winograd.len()));
         facts.push(("winograd", text));
     }
+    if let Some(text) = halves::fact(&s.rounded) {
+        facts.push(("halves", text));
+    }
     facts.push((
         "self-check",
         match &s.self_check {
             Some(c) => format!(
-                "passed: at most {:.1e} of the output's range away from the source in f64 (limit {SELF_CHECK_LIMIT:.0e})",
-                c.relative
+                "passed: at most {:.1e} of the output's range away from the source in f64 (limit {:.0e})",
+                c.relative, s.self_check_limit
             ),
             None => "left out".into(),
         },

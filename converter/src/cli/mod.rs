@@ -9,6 +9,7 @@ mod convert;
 mod demo;
 mod engine;
 mod failure;
+mod halves;
 mod info;
 mod out;
 mod picture;

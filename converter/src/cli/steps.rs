@@ -2,7 +2,9 @@
 
 use sepal_format::ModelView;
 use sepal_format::op::OpRef;
-use sepal_format::record::{ConvParams, DepthwiseParams, NONE, Pipeline, Range, SeparableParams, Step, Tensor, WindowRecord};
+use sepal_format::record::{
+    ConvParams, DepthwiseParams, NONE, Pipeline, Range, SeparableParams, Step, Tensor, WindowRecord, dtype,
+};
 
 /// A step, for tables.
 #[derive(Clone, Debug)]
@@ -11,7 +13,7 @@ pub struct StepInfo {
     pub name: String,
     /// The operator's name.
     pub kind: &'static str,
-    /// The operator with what tells its variants apart: `f32.depthwise.k3s1`.
+    /// The operator with what tells its variants apart: `f32.depthwise.k3s1`; ends in `.f16` where the weights are halves.
     pub kernel: String,
     /// Batch, rows, columns, channels.
     pub output: [u32; 4],
@@ -127,7 +129,21 @@ fn weights(op: &OpRef) -> u64 {
     }
 }
 
+/// Whether an operator's weights are halves.
+pub fn has_halves(op: &OpRef) -> bool {
+    match op {
+        OpRef::Conv(p) => p.weight_dtype == dtype::F16,
+        OpRef::Separable(p) => p.weight_dtype == dtype::F16,
+        _ => false,
+    }
+}
+
 fn kernel(op: &OpRef, x: [u32; 4]) -> String {
+    let halves = if has_halves(op) { ".f16" } else { "" };
+    format!("f32.{}{halves}", variant(op, x))
+}
+
+fn variant(op: &OpRef, x: [u32; 4]) -> String {
     let window = |w: &WindowRecord| {
         let pair = |[a, b]: [u32; 2]| if a == b { a.to_string() } else { format!("{a}x{b}") };
         let dilation = if w.dilation == [1, 1] { String::new() } else { format!("d{}", pair(w.dilation)) };
@@ -135,18 +151,18 @@ fn kernel(op: &OpRef, x: [u32; 4]) -> String {
     };
     let depthwise = |p: &DepthwiseParams| window(&p.window);
     match op {
-        OpRef::Conv(p) if p.window.kernel == [1, 1] && p.groups == 1 && x[1] == 1 && x[2] == 1 => "f32.dense".into(),
-        OpRef::Conv(p) if p.window.kernel == [1, 1] && p.groups == 1 => format!("f32.pointwise.s{}", p.window.stride[0]),
+        OpRef::Conv(p) if p.window.kernel == [1, 1] && p.groups == 1 && x[1] == 1 && x[2] == 1 => "dense".into(),
+        OpRef::Conv(p) if p.window.kernel == [1, 1] && p.groups == 1 => format!("pointwise.s{}", p.window.stride[0]),
         OpRef::Conv(p) if p.algorithm != 0 => {
             let [rows, columns] = sepal_format::winograd::tile(p.algorithm);
-            format!("f32.winograd{rows}x{columns}.{}", window(&p.window))
+            format!("winograd{rows}x{columns}.{}", window(&p.window))
         }
-        OpRef::Conv(p) if p.groups == 1 => format!("f32.conv.{}", window(&p.window)),
-        OpRef::Conv(p) => format!("f32.conv.{}g{}", window(&p.window), p.groups),
-        OpRef::Depthwise(p) => format!("f32.depthwise.{}", depthwise(p)),
-        OpRef::Separable(p) => format!("f32.separable.{}", depthwise(&p.depthwise)),
-        OpRef::Pool(p) => format!("f32.pool.{}", window(&p.window)),
-        other => format!("f32.{}", other.op().name()),
+        OpRef::Conv(p) if p.groups == 1 => format!("conv.{}", window(&p.window)),
+        OpRef::Conv(p) => format!("conv.{}g{}", window(&p.window), p.groups),
+        OpRef::Depthwise(p) => format!("depthwise.{}", depthwise(p)),
+        OpRef::Separable(p) => format!("separable.{}", depthwise(&p.depthwise)),
+        OpRef::Pool(p) => format!("pool.{}", window(&p.window)),
+        other => other.op().name().into(),
     }
 }
 

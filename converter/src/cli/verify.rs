@@ -4,6 +4,7 @@ use super::engine::{self, Port, Runner};
 use super::failure::{Failure, VERIFICATION};
 use super::out::{self, Side, Table};
 use super::samples::{self, Sample};
+use super::steps::has_halves;
 use super::tolerance::{Entry, Measured, check_flat};
 use sepal_converter::data::npz::{self, Array, Arrays};
 use std::path::{Path, PathBuf};
@@ -12,7 +13,8 @@ const HELP: &str = "\
 Golden file: inputs x0, x1, .. (x0_0, x0_1, .. where the network has several inputs) and expected
 outputs y{sample}_{output}; or arrays under the names of inputs and outputs. An output passes if
 every element is within atol + rtol * |expected|, or by the tolerance that the index
-states for the name.
+states for the name. Weights in f16 are rounded: without a word on tolerances, 1e-3 of the
+largest expected magnitude is allowed then.
 
 Exit code 3: an output is outside. The hash of the weights is checked, too.
 
@@ -28,12 +30,12 @@ pub struct Args {
     /// Inputs and expected outputs [default with --index: the file that the index names]
     #[arg(long, value_name = "FILE.npz", required_unless_present = "index")]
     golden: Option<PathBuf>,
-    /// Absolute tolerance
-    #[arg(long, default_value = "1e-5", conflicts_with = "index", value_name = "A", value_parser = tolerance)]
-    atol: f64,
-    /// Relative tolerance
-    #[arg(long, default_value = "1e-5", conflicts_with = "index", value_name = "R", value_parser = tolerance)]
-    rtol: f64,
+    /// Absolute tolerance [default: 1e-5; for weights in f16 see below]
+    #[arg(long, conflicts_with = "index", value_name = "A", value_parser = tolerance)]
+    atol: Option<f64>,
+    /// Relative tolerance [default: 1e-5]
+    #[arg(long, conflicts_with = "index", value_name = "R", value_parser = tolerance)]
+    rtol: Option<f64>,
     /// Take the tolerance from an index of models
     #[arg(long, value_name = "models.json", requires = "name")]
     index: Option<PathBuf>,
@@ -47,6 +49,11 @@ pub struct Args {
     #[arg(long, value_name = "NAME")]
     isa: Option<String>,
 }
+
+/// Either tolerance, where it is not said.
+const TOLERANCE: f64 = 1e-5;
+/// The absolute one for weights that were rounded to halves, as a share of the largest magnitude that is expected.
+const OF_RANGE: f64 = 1e-3;
 
 fn tolerance(s: &str) -> Result<f64, String> {
     s.parse().ok().filter(|v: &f64| v.is_finite() && *v >= 0.0).ok_or_else(|| "a number from 0 up is needed".into())
@@ -76,12 +83,17 @@ pub fn main(args: Args) -> Result<(), Failure> {
             (measured, bounds.iter().map(|b| format!("{b:.2e}")).collect())
         }
         None => {
+            let halves = model.view().steps().iter().filter_map(|s| s.op_ref()).any(|op| has_halves(&op));
+            let rounded = halves && args.atol.is_none() && args.rtol.is_none();
+            let (atol, rtol) = (args.atol.unwrap_or(TOLERANCE), args.rtol.unwrap_or(if rounded { 0.0 } else { TOLERANCE }));
             let one = |j: usize| {
                 let single = if golden.contains_key(&names[j]) { names[j].clone() } else { "y".into() };
                 let key = |i: usize| if numbered { format!("y{i}_{j}") } else { single.clone() };
-                check_flat(&golden, key, &got, j, args.atol, args.rtol)
+                let atol = if rounded { OF_RANGE * range(&golden, (0..got.len()).map(key)) } else { atol };
+                check_flat(&golden, key, &got, j, atol, rtol)
             };
-            let allowed = format!("{} + {}·|y|", short(args.atol), short(args.rtol));
+            let allowed =
+                if rounded { format!("{} of range", short(OF_RANGE)) } else { format!("{} + {}·|y|", short(atol), short(rtol)) };
             ((0..names.len()).map(one).collect(), vec![allowed; names.len()])
         }
     };
@@ -119,6 +131,12 @@ fn report(
         return out::print("\nEvery output is within its tolerance.\n");
     }
     Err(Failure::new(VERIFICATION, format!("{}: outputs differ\n  {}", model.display(), complaints.join("\n  "))))
+}
+
+/// The largest finite magnitude in some arrays.
+fn range(golden: &Arrays, names: impl Iterator<Item = String>) -> f64 {
+    let values = names.filter_map(|name| golden.get(&name)).flat_map(|array| &array.values);
+    values.map(|v| f64::from(v.abs())).filter(|v| v.is_finite()).fold(0.0, f64::max)
 }
 
 /// `1e-5`, or `0`.

@@ -2,13 +2,16 @@
 //!
 //! Speed is estimated from the multiplications, the floats that the transforms move and the bytes of weights, with rates that were
 //! measured (AVX2 and AVX-512, one core): what counts is which of two is faster, not by how much. The error is measured: on
-//! pseudo-random pixels and the step's own weights, against the sum in f64.
+//! pseudo-random pixels and the step's own weights, against the sum in f64. If the transformed weights will be rounded to halves,
+//! that is a part of it.
 
+use super::half::{self, Precision};
 use crate::data::random::Random;
 use crate::ir::{Pads, Window};
 use sepal_format::layout::BLOCK;
 use sepal_format::winograd::TILES;
 use sepal_kernels::ops::conv::Conv;
+use sepal_kernels::ops::panels::{Panels, widened};
 use sepal_kernels::ops::winograd::{exists, points, winograd, winograd_scratch};
 use sepal_kernels::par::Serial;
 use sepal_kernels::{Act, Isa, Shape, View, ViewMut, pack};
@@ -20,6 +23,8 @@ pub(super) struct Task<'a> {
     pub(super) output: Shape,
     /// `[kh][kw][C][N]`.
     pub(super) weights: &'a [f32],
+    /// How the weights that the algorithm takes will be stored.
+    pub(super) precision: Precision,
 }
 
 /// A Winograd algorithm.
@@ -65,7 +70,7 @@ fn time(task: &Task, points: [usize; 2], tile: [usize; 2]) -> f64 {
     let [c, channels] = [task.input.c, channels].map(|c| c.next_multiple_of(BLOCK));
     let points = points[0] * points[1];
     let multiply = (points * tiles * task.input.c * channels) as f64 / RATE;
-    let weights = (points * task.input.c * channels * 4) as f64 / WEIGHTS;
+    let weights = (points * task.input.c * channels * task.precision.bytes()) as f64 / WEIGHTS;
     let transforms = if tile == [1, 1] { 0.0 } else { (points * tiles * (c + channels)) as f64 * TRANSFORM };
     multiply.max(weights) + transforms
 }
@@ -98,8 +103,16 @@ fn error(task: &Task, tile: [usize; 2]) -> f64 {
     pack::winograd(points, c, n, &transformed, &mut panels);
     let (input, output) = (Shape::new(1, rows, columns, c), Shape::new(1, SAMPLE, SAMPLE, n));
     let mut got = vec![0.0; SAMPLE * SAMPLE * BLOCK];
-    let mut scratch = vec![0.0; winograd_scratch(window, tile, input, output)];
-    let args = Conv { window, groups: 1, weights: &panels, bias: &[0.0; BLOCK], act: Act::None };
+    let mut scratch = vec![0.0; winograd_scratch(window, tile, input, output) + widened(panels.len() / points, n)];
+    let halves;
+    let stored = match task.precision {
+        Precision::F32 => Panels::F32(&panels),
+        Precision::F16 => {
+            halves = half::round("", &panels).1;
+            Panels::F16(&halves)
+        }
+    };
+    let args = Conv { window, groups: 1, weights: stored, bias: &[0.0; BLOCK], act: Act::None };
     let view = View::new(&pixels, input, padded);
     winograd(Isa::detect(), &Serial, &args, tile, view, None, ViewMut::new(&mut got, output, BLOCK), &mut scratch);
 
@@ -133,10 +146,22 @@ mod tests {
     }
 
     fn choice(kernel: [usize; 2], stride: [usize; 2], size: usize, c: usize, weights: &[f32], budget: f64) -> Option<Choice> {
+        stored(Precision::F32, kernel, stride, size, c, weights, budget)
+    }
+
+    fn stored(
+        precision: Precision,
+        kernel: [usize; 2],
+        stride: [usize; 2],
+        size: usize,
+        c: usize,
+        weights: &[f32],
+        budget: f64,
+    ) -> Option<Choice> {
         let [top, left] = kernel.map(|k| k / 2);
         let window = Window { kernel, stride, dilation: [1, 1], pads: Pads { top, left, bottom: top, right: left } };
         let shape = Shape::new(1, size, size, c);
-        choose(&Task { window: &window, input: shape, output: shape, weights }, budget)
+        choose(&Task { window: &window, input: shape, output: shape, weights, precision }, budget)
     }
 
     #[test]
@@ -151,6 +176,15 @@ mod tests {
         let weights = Random::new(5).units(7 * 128 * 128);
         assert_eq!(task([1, 7], 17, 128, &weights).unwrap().tile, [1, 4]);
         assert_eq!(task([7, 1], 17, 128, &weights).unwrap().tile, [4, 1]);
+    }
+
+    #[test]
+    fn rounding_of_the_transformed_weights_counts() {
+        let weights = Random::new(5).units(9 * 64 * 64);
+        let halves = |budget: f64| stored(Precision::F16, [3, 3], [1, 1], 56, 64, &weights, budget);
+        assert_eq!(halves(1e-5), None);
+        let fast = halves(1e-2).unwrap();
+        assert!(fast.error > 1e-5, "{fast:?}");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Nodes to steps.
 
+use super::half::{self, Precision};
 use super::tensors::{Buffer, LStep, LTensor, Lowered, Place};
 use super::{Options, Winograd, algorithm, small, unsupported};
 use crate::error::{Error, Result, invalid};
@@ -403,7 +404,10 @@ impl<'g> Lower<'g> {
         let b = if bias { Some(self.weights_of(node, 2)?) } else { None };
         let shape = self.graph.shape(node.inputs[1]);
         let (k, n) = (shape[2], shape[3]);
-        let (weights, bias) = self.pack_conv([1, 1], k, n, 1, &w, b.as_deref().map(Vec::as_slice))?;
+        let name = format!("{} + {}", first.name, node.name);
+        let panels = pack_conv([1, 1], k, n, 1, &w)?;
+        let (weights, weight_dtype) = self.panels(&name, &panels);
+        let bias = self.channels(1, b.as_deref().map_or(&vec![0.0; n], |b| b))?;
         let mut inputs = vec![x];
         if residual {
             let v = node.inputs[node.inputs.len() - 1];
@@ -411,48 +415,22 @@ impl<'g> Lower<'g> {
         }
         let to = self.target(node.output)?;
         let out = self.out.tensors[to].shape();
-        let params = SeparableParams { depthwise, weights, bias, act: act.record(), weight_dtype: dtype::F32 };
-        let name = format!("{} + {}", first.name, node.name);
+        let params = SeparableParams { depthwise, weights, bias, act: act.record(), weight_dtype };
         self.step(&name, &params, inputs, to, dw_macs + out.pixels() * k * n);
         self.skip.insert(j);
         Ok(())
     }
 
-    fn pack_conv(
-        &mut self,
-        kernel: [usize; 2],
-        k: usize,
-        n: usize,
-        groups: usize,
-        w: &[f32],
-        b: Option<&[f32]>,
-    ) -> Result<(Range, Range)> {
-        let len = pack::conv_len(kernel, k, n, groups).ok_or_else(|| invalid("weights too large"))?;
-        let mut panels = vec![0.0; len];
-        pack::conv(kernel, k, n, groups, w, &mut panels);
-        let weights = self.out.weights.add(&panels);
-        let bias = self.channels(groups, b.unwrap_or(&vec![0.0; n]))?;
-        Ok((weights, bias))
-    }
-
-    fn pack_winograd(
-        &mut self,
-        window: &Window,
-        tile: [usize; 2],
-        c: usize,
-        n: usize,
-        w: &[f32],
-        b: Option<&[f32]>,
-    ) -> Result<(Range, Range)> {
-        let points: usize = points(&kernel_window(window), tile).iter().product();
-        let len = padded(n).and_then(|n| n.checked_mul(c)?.checked_mul(points)).ok_or_else(|| invalid("weights too large"))?;
-        let mut transformed = vec![0.0; points * c * n];
-        pack::winograd_weights(window.kernel, tile, c, n, w, &mut transformed);
-        let mut panels = vec![0.0; len];
-        pack::winograd(points, c, n, &transformed, &mut panels);
-        let weights = self.out.weights.add(&panels);
-        let bias = self.channels(1, b.unwrap_or(&vec![0.0; n]))?;
-        Ok((weights, bias))
+    /// Stores the panels of a step in the type that is asked for, where it has the range.
+    fn panels(&mut self, name: &str, panels: &[f32]) -> (Range, u32) {
+        if self.options.precision == Precision::F32 {
+            return (self.out.weights.add(panels), dtype::F32);
+        }
+        let (rounded, halves) = half::round(name, panels);
+        let stored = half::stored(&rounded);
+        self.out.rounded.push(rounded);
+        let range = if stored == dtype::F16 { self.out.weights.add_halves(&halves) } else { self.out.weights.add(panels) };
+        (range, stored)
     }
 
     /// Emits a convolution; `dims` are input channels per group and all output channels.
@@ -470,25 +448,27 @@ impl<'g> Lower<'g> {
         to: usize,
     ) -> Result<()> {
         let (input, output) = (self.out.tensors[x].shape(), self.out.tensors[to].shape());
-        let task = algorithm::Task { window, input, output, weights: w };
+        let task = algorithm::Task { window, input, output, weights: w, precision: self.options.precision };
         let choice = if groups == 1 { algorithm::choose(&task, self.options.max_error) } else { None };
         let (mut x, mut code) = (x, 0);
-        let (weights, bias) = match choice {
-            None => self.pack_conv(window.kernel, k, n, groups, w, b)?,
+        let panels = match choice {
+            None => pack_conv(window.kernel, k, n, groups, w)?,
             Some(algorithm::Choice { tile, error }) => {
                 x = self.pad_pixels(x, name)?;
                 code = sepal_format::winograd::code([small(tile[0])?, small(tile[1])?]);
                 self.out.winograd.push(Winograd { name: name.into(), tile, error });
-                self.pack_winograd(window, tile, k, n, w, b)?
+                pack_winograd(window, tile, k, n, w)?
             }
         };
+        let (weights, weight_dtype) = self.panels(name, &panels);
+        let bias = self.channels(groups, b.unwrap_or(&vec![0.0; n]))?;
         let params = ConvParams {
             weights,
             bias,
             window: window_record(window)?,
             groups: small(groups)?,
             act: act.record(),
-            weight_dtype: dtype::F32,
+            weight_dtype,
             algorithm: code,
         };
         let macs = output.pixels() * n * k * window.kernel[0] * window.kernel[1];
@@ -653,4 +633,23 @@ pub(super) fn window_record(w: &Window) -> Result<WindowRecord> {
         pad: two([w.pads.top, w.pads.left])?,
         pad_end: two([w.pads.bottom, w.pads.right])?,
     })
+}
+
+/// The panels of a convolution that is summed directly.
+fn pack_conv(kernel: [usize; 2], k: usize, n: usize, groups: usize, w: &[f32]) -> Result<Vec<f32>> {
+    let len = pack::conv_len(kernel, k, n, groups).ok_or_else(|| invalid("weights too large"))?;
+    let mut panels = vec![0.0; len];
+    pack::conv(kernel, k, n, groups, w, &mut panels);
+    Ok(panels)
+}
+
+/// The panels of each point of a Winograd convolution.
+fn pack_winograd(window: &Window, tile: [usize; 2], c: usize, n: usize, w: &[f32]) -> Result<Vec<f32>> {
+    let points: usize = points(&kernel_window(window), tile).iter().product();
+    let len = padded(n).and_then(|n| n.checked_mul(c)?.checked_mul(points)).ok_or_else(|| invalid("weights too large"))?;
+    let mut transformed = vec![0.0; points * c * n];
+    pack::winograd_weights(window.kernel, tile, c, n, w, &mut transformed);
+    let mut panels = vec![0.0; len];
+    pack::winograd(points, c, n, &transformed, &mut panels);
+    Ok(panels)
 }

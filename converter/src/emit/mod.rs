@@ -10,6 +10,7 @@ use sepal_format::record::{Io, Plan, Step, Tensor, dtype, place, role};
 use sepal_format::write::Model;
 
 mod algorithm;
+mod half;
 mod interface;
 mod lower;
 mod lower_copy;
@@ -17,6 +18,8 @@ mod memory;
 mod pipelines;
 mod tensors;
 mod weights;
+
+pub use half::{Precision, Rounded};
 
 /// The two halves of a file; `structure` comes first and `weights` at once after it.
 #[derive(Debug)]
@@ -27,6 +30,8 @@ pub struct Emitted {
     pub weights: Vec<u8>,
     /// The convolutions that are not summed directly.
     pub winograd: Vec<Winograd>,
+    /// The weights that were to be stored as halves.
+    pub rounded: Vec<Rounded>,
 }
 
 /// A convolution that runs by Winograd's algorithm.
@@ -45,6 +50,8 @@ pub struct Winograd {
 pub struct Options {
     /// Largest error of a convolution's algorithm, as a share of its largest result; 0 for the direct sum everywhere.
     pub max_error: f64,
+    /// How weights are stored.
+    pub precision: Precision,
     /// Whether steps run together by rows.
     pub streaming: Streaming,
 }
@@ -63,11 +70,11 @@ pub enum Streaming {
 
 impl Default for Options {
     fn default() -> Self {
-        Options { max_error: MAX_ERROR, streaming: Streaming::default() }
+        Options { max_error: MAX_ERROR, precision: Precision::default(), streaming: Streaming::default() }
     }
 }
 
-/// The default of [`Options::max_error`].
+/// The default of [`Options::max_error`] for weights in f32.
 pub const MAX_ERROR: f64 = 1e-5;
 
 /// Lowers, plans and packs a graph that [`crate::passes::run`] has prepared. `extra` are optional sections (kind, bytes).
@@ -134,7 +141,7 @@ pub fn emit(graph: &Graph, options: Options, extra: Vec<(u32, Vec<u8>)>) -> Resu
         names: names.0,
         extra,
     };
-    Ok(Emitted { structure: model.structure(&weights), weights, winograd: lowered.winograd })
+    Ok(Emitted { structure: model.structure(&weights), weights, winograd: lowered.winograd, rounded: lowered.rounded })
 }
 
 fn io_record(graph: &Graph, v: ValueId, tensor: usize, role: u32, name: &str, i: usize, names: &mut Names) -> Result<Io> {

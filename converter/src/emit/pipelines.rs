@@ -10,7 +10,7 @@ use super::{Options, Streaming};
 use sepal::plan::{scratch, scratch_by_rows};
 use sepal_format::limits::{PIPELINE_ROWS, PIPELINE_STEPS};
 use sepal_format::op::OpRef;
-use sepal_format::record::{Pipeline, Step, Tensor};
+use sepal_format::record::{Pipeline, Step, Tensor, dtype};
 use sepal_format::rows::{RowMap, held, source, window};
 use sepal_kernels::Shape;
 
@@ -22,6 +22,8 @@ const CALL: f64 = 150.0;
 const BETWEEN: [f64; 4] = [0.0, 0.01, 0.03, 0.1];
 /// Nanoseconds that a byte of the arena is worth then: to touch one for the first time costs several times as much.
 const ARENA: f64 = 0.1;
+/// Nanoseconds to widen a weight that is stored as a half, which each call does anew.
+const WIDEN: f64 = 0.05;
 /// Floats of A that a multiplication works on at a time, after which its weights are read again.
 const A_BLOCK: u64 = 96 * 1024;
 
@@ -141,6 +143,15 @@ fn private(lowered: &Lowered) -> Vec<Option<usize>> {
         }
     }
     last
+}
+
+/// Weights of a step that are stored as halves.
+fn halves(step: &Step) -> u64 {
+    match step.op_ref() {
+        Some(OpRef::Conv(p)) if p.weight_dtype == dtype::F16 => p.weights.len / 2,
+        Some(OpRef::Separable(p)) if p.weight_dtype == dtype::F16 => p.weights.len / 2,
+        _ => 0,
+    }
 }
 
 struct Plan<'a> {
@@ -289,6 +300,7 @@ impl Plan<'_> {
             let pixels = shape(t).pixels() as u64;
             let blocks = pixels.div_ceil((A_BLOCK / terms.max(1)).clamp(24, 512));
             time -= (bytes * bands.saturating_sub(blocks)) as f64 / rate(in_use);
+            time -= WIDEN * (halves(step) * (bands - 1)) as f64;
         }
         Some(Gain { time, bytes: whole as f64 - kept as f64 })
     }

@@ -113,6 +113,7 @@ pub(super) struct Lowered {
     pub(super) outputs: Vec<usize>,
     pub(super) scratch_bytes: u64,
     pub(super) winograd: Vec<super::Winograd>,
+    pub(super) rounded: Vec<super::Rounded>,
     /// In the order of their steps.
     pub(super) pipelines: Vec<Pipeline>,
 }

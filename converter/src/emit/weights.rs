@@ -14,7 +14,15 @@ pub(super) struct Weights {
 impl Weights {
     /// Stores floats.
     pub(super) fn add(&mut self, floats: &[f32]) -> Range {
-        let new: &[u8] = bytemuck::cast_slice(floats);
+        self.add_bytes(bytemuck::cast_slice(floats))
+    }
+
+    /// Stores the bits of halves; of whole panels, so that what follows is still made of floats.
+    pub(super) fn add_halves(&mut self, halves: &[u16]) -> Range {
+        self.add_bytes(bytemuck::cast_slice(halves))
+    }
+
+    fn add_bytes(&mut self, new: &[u8]) -> Range {
         // The contents are compared as well, so a collision costs bytes, never correctness.
         let key = (fingerprint(new), new.len());
         if let Some(&r) = self.known.get(&key)

@@ -5,6 +5,7 @@
 //! block of output rows needs are copied to scratch with a border of zeros first.
 
 use super::gemm::{A_BLOCK, Gemm, Pixels, Segments};
+use super::panels::{Panels, multiply, widened};
 use crate::par::{Parallel, split};
 use crate::{Act, Isa, Shape, View, ViewMut};
 use core::ops::Range;
@@ -51,7 +52,7 @@ pub struct Conv<'a> {
     /// Groups; input and output channels are both divided into as many.
     pub groups: usize,
     /// Panels, per group `[N/16][kh * kw * C/g][16]`: see [`crate::pack::conv`].
-    pub weights: &'a [f32],
+    pub weights: Panels<'a>,
     /// Bias per group, padded to blocks: `[g][N/16][16]`.
     pub bias: &'a [f32],
     /// Applied last.
@@ -68,21 +69,31 @@ fn bordered_rows(window: &Window, input: Shape, output: Shape) -> (usize, usize)
     (rows, window.cover(0, rows) * row)
 }
 
-/// Floats of scratch that [`conv`] needs for each part of [`Parallel::parts`].
+/// Floats of scratch that [`conv`] needs for each part of [`Parallel::parts`], besides what [`conv_widened`] says.
 pub fn conv_scratch(window: Window, _groups: usize, input: Shape, output: Shape) -> usize {
     if window.inside(input, output) { 0 } else { bordered_rows(&window, input, output).1 }
+}
+
+/// Floats of scratch in which [`conv`] widens weights that are so many halves.
+pub fn conv_widened(window: Window, groups: usize, output: Shape, halves: usize) -> usize {
+    let fully_connected = output.pixels() == 1 && groups == 1 && window.kernel == [1, 1];
+    if fully_connected { 0 } else { widened(halves / groups, output.c / groups) }
 }
 
 /// Runs a convolution. `input` may have any pixel stride; `residual` has the shape of `out`.
 pub fn conv(isa: Isa, par: &dyn Parallel, args: &Conv, input: View, residual: Option<View>, out: ViewMut, scratch: &mut [f32]) {
     let (shape, pixel) = (out.shape, out.pixel);
     let w = &args.window;
+    let wide = match args.weights {
+        Panels::F32(_) => 0,
+        Panels::F16(halves) => conv_widened(*w, args.groups, shape, halves.len()),
+    };
     if w.inside(input.shape, shape) {
         if shape.pixels() == 1 && args.groups == 1 {
-            return fully_connected(isa, par, args, input, residual, out);
+            return fully_connected(isa, par, args, input, residual, out, scratch, wide);
         }
         // One grain is a tile of every set, so that parts do not tear tiles more than needed.
-        return split(par, out.data, shape.pixels(), pixel, 6, scratch, 0, &|r: Range<usize>, out, _| {
+        return split(par, out.data, shape.pixels(), pixel, 6, scratch, wide, &|r: Range<usize>, out, scratch| {
             let base = Pixels {
                 width: shape.w,
                 height: shape.h,
@@ -90,22 +101,23 @@ pub fn conv(isa: Isa, par: &dyn Parallel, args: &Conv, input: View, residual: Op
                 dy: w.stride[0] * input.shape.w * input.pixel,
                 dn: input.shape.h * input.shape.w * input.pixel,
             };
-            groups(isa, args, &input, base, r.start, r.len(), shape.c, residual, r.start, out, pixel);
+            groups(isa, args, &input, base, r.start, r.len(), shape.c, residual, r.start, out, pixel, scratch);
         });
     }
     let (rows, floats) = bordered_rows(w, input.shape, shape);
-    split(par, out.data, shape.n * shape.h, shape.w * pixel, 1, scratch, floats, &|r: Range<usize>, out, scratch| {
+    split(par, out.data, shape.n * shape.h, shape.w * pixel, 1, scratch, floats + wide, &|r: Range<usize>, out, scratch| {
+        let (copied, wide) = scratch.split_at_mut(floats);
         let mut row = r.start;
         while row < r.end {
             let (n, y) = (row / shape.h, row % shape.h);
             let count = rows.min(r.end - row).min(shape.h - y);
             let copy = Shape::new(1, w.cover(0, count), w.cover(1, shape.w), input.shape.c);
-            bordered_copy(w, &input, n, y, copy, scratch);
-            let view = View { data: scratch, shape: copy, pixel: copy.c };
+            bordered_copy(w, &input, n, y, copy, copied);
+            let view = View { data: copied, shape: copy, pixel: copy.c };
             let base = Pixels { width: shape.w, height: count, dx: w.stride[1] * copy.c, dy: w.stride[0] * copy.w * copy.c, dn: 0 };
             let first = row * shape.w;
             let part = &mut out[(row - r.start) * shape.w * pixel..];
-            groups(isa, args, &view, base, 0, count * shape.w, shape.c, residual, first, part, pixel);
+            groups(isa, args, &view, base, 0, count * shape.w, shape.c, residual, first, part, pixel, wide);
             row += count;
         }
     });
@@ -149,6 +161,7 @@ fn groups(
     residual_first: usize,
     out: &mut [f32],
     out_pixel: usize,
+    scratch: &mut [f32],
 ) {
     let w = &args.window;
     let (c, n) = (input.shape.c / args.groups, out_channels / args.groups);
@@ -159,15 +172,15 @@ fn groups(
     } else {
         Segments { ny: w.kernel[0], dy: row, nx: w.kernel[1], dx: w.dilation[1] * input.pixel, len: c }
     };
-    let (panels, biases) = (args.weights.len() / args.groups, args.bias.len() / args.groups);
+    let (panels, biases) = (args.weights.weights() / args.groups, args.bias.len() / args.groups);
     for g in 0..args.groups {
-        isa.run(Gemm {
+        let gemm = Gemm {
             a: &input.data[g * c..],
             pixels: base,
             segments,
             first,
             m,
-            panels: &args.weights[g * panels..][..panels],
+            panels: &[],
             bias: &args.bias[g * biases..][..biases],
             n,
             whole_blocks: args.groups == 1 || n.is_multiple_of(BLOCK),
@@ -175,26 +188,36 @@ fn groups(
             act: args.act,
             out: &mut out[g * n..],
             out_pixel,
-        });
+        };
+        multiply(isa, args.weights.part(g * panels..(g + 1) * panels), gemm, scratch);
     }
 }
 
 /// One pixel: the work is shared by output channels.
-fn fully_connected(isa: Isa, par: &dyn Parallel, args: &Conv, input: View, residual: Option<View>, out: ViewMut) {
+fn fully_connected(
+    isa: Isa,
+    par: &dyn Parallel,
+    args: &Conv,
+    input: View,
+    residual: Option<View>,
+    out: ViewMut,
+    scratch: &mut [f32],
+    wide: usize,
+) {
     let n = out.shape.c;
     let blocks = n.div_ceil(BLOCK);
-    let k = args.weights.len() / (blocks * BLOCK);
+    let k = args.weights.weights() / (blocks * BLOCK);
     let pixel = out.pixel;
-    split(par, out.data, blocks, BLOCK, 4, &mut [], 0, &|r: Range<usize>, out, _| {
+    split(par, out.data, blocks, BLOCK, 4, scratch, wide, &|r: Range<usize>, out, scratch| {
         let (start, end) = (r.start * BLOCK, (r.end * BLOCK).min(n));
         let part = Conv {
-            weights: &args.weights[r.start * BLOCK * k..r.end * BLOCK * k],
+            weights: args.weights.part(r.start * BLOCK * k..r.end * BLOCK * k),
             bias: &args.bias[r.start * BLOCK..r.end * BLOCK],
             ..*args
         };
         let residual = residual.map(|v| View { data: &v.data[start..], ..v });
         let base = Pixels { width: 1, height: 1, dx: 0, dy: 0, dn: 0 };
-        groups(isa, &part, &input, base, 0, 1, end - start, residual, 0, out, pixel);
+        groups(isa, &part, &input, base, 0, 1, end - start, residual, 0, out, pixel, scratch);
     });
 }
 
@@ -207,15 +230,16 @@ pub(crate) fn pointwise(
     residual: Option<(&[f32], usize)>,
     out: &mut [f32],
     out_pixel: usize,
+    scratch: &mut [f32],
 ) {
     let (pixels, segments) = Gemm::linear(input);
-    isa.run(Gemm {
+    let gemm = Gemm {
         a: input.data,
         pixels,
         segments,
         first: 0,
         m: input.shape.pixels(),
-        panels: args.weights,
+        panels: &[],
         bias: args.bias,
         n,
         whole_blocks: true,
@@ -223,5 +247,6 @@ pub(crate) fn pointwise(
         act: args.act,
         out,
         out_pixel,
-    });
+    };
+    multiply(isa, args.weights, gemm, scratch);
 }

@@ -8,6 +8,7 @@ pub mod conv;
 pub mod copy;
 pub mod depthwise;
 pub(crate) mod gemm;
+pub mod panels;
 pub mod pool;
 pub mod reduce;
 pub mod scale_shift;

@@ -19,7 +19,8 @@ fn block_rows(c: usize, output: Shape) -> usize {
     output.h.div_ceil(output.h.div_ceil(rows))
 }
 
-/// Floats of scratch that [`separable`] needs for each part of [`Parallel::parts`]. `input` is the depthwise input.
+/// Floats of scratch that [`separable`] needs for each part of [`Parallel::parts`] with weights in f32; for halves see
+/// [`widened`](super::panels::widened). `input` is the depthwise input.
 pub fn separable_scratch(_depthwise: Window, input: Shape, output: Shape) -> usize {
     block_rows(input.c, output) * output.w * middle_pixel(input.c)
 }
@@ -39,15 +40,17 @@ pub fn separable(
     let (rows, mid) = (block_rows(c, shape), middle_pixel(c));
     let middle = Shape { c, ..shape };
     let floats = separable_scratch(depthwise.window, input.shape, shape);
-    split(par, out.data, shape.n * shape.h, shape.w * pixel, 1, scratch, floats, &|r: Range<usize>, out, scratch| {
+    let wide = second.weights.scratch(1, shape.c);
+    split(par, out.data, shape.n * shape.h, shape.w * pixel, 1, scratch, floats + wide, &|r: Range<usize>, out, scratch| {
+        let (between, wide) = scratch.split_at_mut(floats);
         let mut row = r.start;
         while row < r.end {
             let count = rows.min(r.end - row);
-            depthwise_rows(isa, depthwise, &input, middle, row..row + count, scratch, mid);
-            let view = View { data: scratch, shape: Shape::new(1, count, shape.w, c), pixel: mid };
+            depthwise_rows(isa, depthwise, &input, middle, row..row + count, between, mid);
+            let view = View { data: between, shape: Shape::new(1, count, shape.w, c), pixel: mid };
             let residual = residual.map(|v| (&v.data[row * shape.w * v.pixel..], v.pixel));
             let part = &mut out[(row - r.start) * shape.w * pixel..];
-            pointwise(isa, second, &view, shape.c, residual, part, pixel);
+            pointwise(isa, second, &view, shape.c, residual, part, pixel, wide);
             row += count;
         }
     });

@@ -3,7 +3,7 @@
 //! A polynomial is one long chain of dependent operations. A CPU overlaps the chains of neighbouring vectors only as far as its
 //! scheduler reaches, which is not far enough; here they are interleaved in the program.
 
-use crate::simd::{Block, Kernel, Simd};
+use crate::simd::{Block, HalfBlock, Kernel, Simd};
 
 /// `N` vectors of `S`. Only arithmetic: vectors are loaded and stored one by one, with `S`.
 #[derive(Clone, Copy)]
@@ -46,6 +46,11 @@ impl<S: Simd, const N: usize> Simd for Wide<S, N> {
     #[inline(always)]
     fn load(self, b: &Block, j: usize) -> [S::V; N] {
         [self.0.load(b, j); N]
+    }
+    /// The same vector `N` times.
+    #[inline(always)]
+    fn widen(self, b: &HalfBlock, j: usize) -> [S::V; N] {
+        [self.0.widen(b, j); N]
     }
     /// The last of the vectors.
     #[inline(always)]

@@ -79,7 +79,8 @@ impl Plan {
     }
 }
 
-/// Floats of scratch that [`winograd`] needs for each part of [`Parallel::parts`].
+/// Floats of scratch that [`winograd`] needs for each part of [`Parallel::parts`] with weights in f32; for halves see
+/// [`widened`](super::panels::widened).
 pub fn winograd_scratch(window: Window, tile: Tile, input: Shape, output: Shape) -> usize {
     Plan::new(&window, tile, input, output).scratch()
 }
@@ -103,6 +104,7 @@ pub fn winograd(
     let (shape, pixel) = (out.shape, out.pixel);
     let plan = Plan::new(&args.window, tile, input.shape, shape);
     let (in_image, out_image) = (input.shape.h * input.shape.w * input.pixel, shape.h * shape.w * pixel);
+    let floats = plan.scratch() + args.weights.scratch(plan.points, shape.c);
     let mut rest = out.data;
     for n in 0..shape.n {
         let image = if n + 1 < shape.n { out_image } else { rest.len() };
@@ -110,7 +112,7 @@ pub fn winograd(
         rest = next;
         let from = View { data: &input.data[n * in_image..], shape: Shape { n: 1, ..input.shape }, pixel: input.pixel };
         let row = tile[0] * shape.w * pixel;
-        split(par, mine, plan.grid[0], row, 1, scratch, plan.scratch(), &|rows: Range<usize>, out, scratch| {
+        split(par, mine, plan.grid[0], row, 1, scratch, floats, &|rows: Range<usize>, out, scratch| {
             let first = n * shape.h * shape.w + rows.start * tile[0] * shape.w;
             let part = Part {
                 args,
@@ -145,7 +147,8 @@ impl Part<'_> {
         let (zeros, scratch) = scratch.split_at_mut(n);
         zeros.fill(0.0);
         let [v_apart, m_apart] = [0, 1].map(|i| self.plan.apart(i));
-        let (v, m) = scratch.split_at_mut(points * v_apart);
+        let (v, scratch) = scratch.split_at_mut(points * v_apart);
+        let (m, wide) = scratch.split_at_mut(points * m_apart);
         let end = self.rows.end * grid[1];
         let mut at = self.rows.start * grid[1];
         while at < end {
@@ -157,9 +160,9 @@ impl Part<'_> {
             for p in 0..points {
                 let shape = Shape::new(1, 1, count, self.input.shape.c);
                 let view = View { data: &v[p * v_apart..], shape, pixel: c };
-                let weights = &self.args.weights[p * n * shape.c..][..n * shape.c];
+                let weights = self.args.weights.part(p * n * shape.c..(p + 1) * n * shape.c);
                 let args = Conv { window: Window::ONE, groups: 1, weights, bias: zeros, act: Act::None };
-                pointwise(isa, &args, &view, self.shape.c, None, &mut m[p * m_apart..], n);
+                pointwise(isa, &args, &view, self.shape.c, None, &mut m[p * m_apart..], n, wide);
             }
             self.transform(isa, Way::Out { m, out }, tiles);
             at += count;

@@ -1,10 +1,10 @@
-//! AVX2 with FMA: eight lanes.
+//! AVX2 with FMA and F16C: eight lanes.
 #![expect(unsafe_code, reason = "intrinsics; the token proves the CPU features")]
 
-use super::{Block, Kernel, Simd};
+use super::{Block, HalfBlock, Kernel, Simd};
 use core::arch::x86_64::*;
 
-/// Proof that this CPU has avx2, fma. Made by [`Isa::detect`](crate::Isa::detect) only.
+/// Proof that this CPU has avx2, fma, f16c. Made by [`Isa::detect`](crate::Isa::detect) only.
 #[derive(Clone, Copy, Debug)]
 pub struct Avx2(());
 
@@ -13,11 +13,14 @@ impl Avx2 {
     pub fn new() -> Option<Self> {
         #[cfg(feature = "std")]
         {
-            (std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma")).then_some(Self(()))
+            (std::arch::is_x86_feature_detected!("avx2")
+                && std::arch::is_x86_feature_detected!("fma")
+                && std::arch::is_x86_feature_detected!("f16c"))
+            .then_some(Self(()))
         }
         #[cfg(not(feature = "std"))]
         {
-            cfg!(all(target_feature = "avx2", target_feature = "fma")).then_some(Self(()))
+            cfg!(all(target_feature = "avx2", target_feature = "fma", target_feature = "f16c")).then_some(Self(()))
         }
     }
 }
@@ -32,7 +35,7 @@ impl From<super::Avx512> for Avx2 {
 
 // Kept apart: what is inlined together shares registers, of which a GEMM tile needs nearly all.
 #[inline(never)]
-#[target_feature(enable = "avx2,fma")]
+#[target_feature(enable = "avx2,fma,f16c")]
 fn enter<K: Kernel>(s: Avx2, k: K) -> K::Out {
     k.run(s)
 }
@@ -59,6 +62,12 @@ impl Simd for Avx2 {
         assert!(j < Self::PARTS);
         // SAFETY: j < PARTS, so LANES floats from j * LANES lie inside the block.
         unsafe { _mm256_loadu_ps(b.as_ptr().add(j * Self::LANES)) }
+    }
+    #[inline(always)]
+    fn widen(self, b: &HalfBlock, j: usize) -> __m256 {
+        assert!(j < Self::PARTS);
+        // SAFETY: j < PARTS, so LANES halves from j * LANES lie inside the block; the token proves the features.
+        unsafe { _mm256_cvtph_ps(_mm_loadu_si128(b.as_ptr().add(j * Self::LANES).cast())) }
     }
     #[inline(always)]
     fn store(self, v: __m256, b: &mut Block, j: usize) {

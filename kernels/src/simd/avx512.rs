@@ -2,10 +2,10 @@
 #![expect(unsafe_code, reason = "intrinsics; the token proves the CPU features")]
 
 use super::avx512_half::Avx512Half;
-use super::{Block, Kernel, Simd};
+use super::{Block, HalfBlock, Kernel, Simd};
 use core::arch::x86_64::*;
 
-/// Proof that this CPU has avx512f, avx512vl, avx512bw, avx512dq, avx2, fma. Made by [`Isa::detect`](crate::Isa::detect) only.
+/// Proof that this CPU has avx512f, avx512vl, avx512bw, avx512dq, avx2, fma, f16c. Made by [`Isa::detect`](crate::Isa::detect) only.
 #[derive(Clone, Copy, Debug)]
 pub struct Avx512(());
 
@@ -19,7 +19,8 @@ impl Avx512 {
                 && std::arch::is_x86_feature_detected!("avx512bw")
                 && std::arch::is_x86_feature_detected!("avx512dq")
                 && std::arch::is_x86_feature_detected!("avx2")
-                && std::arch::is_x86_feature_detected!("fma"))
+                && std::arch::is_x86_feature_detected!("fma")
+                && std::arch::is_x86_feature_detected!("f16c"))
             .then_some(Self(()))
         }
         #[cfg(not(feature = "std"))]
@@ -30,7 +31,8 @@ impl Avx512 {
                 target_feature = "avx512bw",
                 target_feature = "avx512dq",
                 target_feature = "avx2",
-                target_feature = "fma"
+                target_feature = "fma",
+                target_feature = "f16c"
             ))
             .then_some(Self(()))
         }
@@ -39,7 +41,7 @@ impl Avx512 {
 
 // Kept apart: what is inlined together shares registers, of which a GEMM tile needs nearly all.
 #[inline(never)]
-#[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")]
+#[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma,f16c")]
 fn enter<K: Kernel>(s: Avx512, k: K) -> K::Out {
     k.run(s)
 }
@@ -66,6 +68,12 @@ impl Simd for Avx512 {
         assert!(j < Self::PARTS);
         // SAFETY: j < PARTS, so LANES floats from j * LANES lie inside the block.
         unsafe { _mm512_loadu_ps(b.as_ptr().add(j * Self::LANES)) }
+    }
+    #[inline(always)]
+    fn widen(self, b: &HalfBlock, j: usize) -> __m512 {
+        assert!(j < Self::PARTS);
+        // SAFETY: j < PARTS, so LANES halves from j * LANES lie inside the block; the token proves the features.
+        unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(b.as_ptr().add(j * Self::LANES).cast())) }
     }
     #[inline(always)]
     fn store(self, v: __m512, b: &mut Block, j: usize) {

@@ -1,6 +1,6 @@
 //! AVX-512 with vectors of eight lanes: the arithmetic of AVX2, with 32 registers.
 
-use super::{Avx2, Avx512, Block, Kernel, Simd};
+use super::{Avx2, Avx512, Block, HalfBlock, Kernel, Simd};
 use core::arch::x86_64::__m256;
 
 /// Proof of what [`Avx512`] proves.
@@ -60,6 +60,10 @@ impl Simd for Avx512Half {
     #[inline(always)]
     fn load(self, b: &Block, j: usize) -> __m256 {
         self.lanes.load(b, j)
+    }
+    #[inline(always)]
+    fn widen(self, b: &HalfBlock, j: usize) -> __m256 {
+        self.lanes.widen(b, j)
     }
     #[inline(always)]
     fn store(self, v: __m256, b: &mut Block, j: usize) {

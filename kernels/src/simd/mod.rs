@@ -11,6 +11,7 @@
 //! * `select_gt(a, b, x, y)` is `if a > b { x } else { y }`.
 //! * `round` rounds to nearest, ties to even, and keeps the sign of zeros; its argument must be below 2^22 in magnitude.
 //! * `pow2(n)` is 2^n for integral `n` in -126..=127.
+//! * `widen` is exact. A NaN keeps its sign and payload and becomes quiet, as the instructions of x86 and ARM have it.
 
 use sepal_format::layout::BLOCK;
 
@@ -33,6 +34,8 @@ pub use neon::Neon;
 
 /// Sixteen consecutive channels: the unit of activations and packed weights on every ISA.
 pub type Block = [f32; BLOCK];
+/// As many IEEE halves, by their bits.
+pub type HalfBlock = [u16; BLOCK];
 
 /// Work that is generic over the instruction set. `run` must be `#[inline(always)]`.
 pub trait Kernel {
@@ -69,6 +72,8 @@ pub trait Simd: Copy + Send + Sync + 'static {
     fn splat(self, x: f32) -> Self::V;
     /// Lanes `j * LANES ..` of a block, `j < PARTS`.
     fn load(self, b: &Block, j: usize) -> Self::V;
+    /// The same lanes of a block of halves as f32, exactly.
+    fn widen(self, b: &HalfBlock, j: usize) -> Self::V;
     /// Writes lanes `j * LANES ..` of a block, `j < PARTS`.
     fn store(self, v: Self::V, b: &mut Block, j: usize);
     /// `a + b`.

@@ -1,7 +1,7 @@
 //! NEON, which every AArch64 CPU has: four lanes.
 #![expect(unsafe_code, reason = "intrinsics; the token proves the CPU features")]
 
-use super::{Block, Kernel, Simd};
+use super::{Block, HalfBlock, Kernel, Simd};
 use core::arch::aarch64::*;
 
 /// Proof that this CPU has neon. Made by [`Isa::detect`](crate::Isa::detect) only.
@@ -44,6 +44,12 @@ impl Simd for Neon {
         assert!(j < Self::PARTS);
         // SAFETY: j < PARTS, so LANES floats from j * LANES lie inside the block.
         unsafe { vld1q_f32(b.as_ptr().add(j * Self::LANES)) }
+    }
+    #[inline(always)]
+    fn widen(self, b: &HalfBlock, j: usize) -> float32x4_t {
+        assert!(j < Self::PARTS);
+        // SAFETY: j < PARTS, so LANES halves from j * LANES lie inside the block; the token proves the features.
+        unsafe { vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(b.as_ptr().add(j * Self::LANES)))) }
     }
     #[inline(always)]
     fn store(self, v: float32x4_t, b: &mut Block, j: usize) {

@@ -1,6 +1,6 @@
 //! The portable set: one lane, and a correctly rounded `fma` of our own, so that a CPU without FMA gives the same bits.
 
-use super::{Block, Kernel, Simd};
+use super::{Block, HalfBlock, Kernel, Simd};
 
 /// Plain f32 arithmetic.
 #[derive(Clone, Copy, Debug, Default)]
@@ -36,6 +36,21 @@ pub fn fma(a: f32, b: f32, c: f32) -> f32 {
     }
 }
 
+/// A half as f32, exactly.
+///
+/// Its bits without the sign, 13 places up, are an f32 of the same mantissa whose exponent is too small by 112, also where it is
+/// denormal; but infinity and NaN have an exponent of their own, and a NaN becomes quiet.
+#[inline(always)]
+pub fn widen(half: u16) -> f32 {
+    let (sign, rest) = (u32::from(half & 0x8000) << 16, u32::from(half & 0x7fff));
+    let magnitude = match rest {
+        0x7c00 => 0x7f80_0000,
+        0x7c01.. => 0x7fc0_0000 | rest << 13,
+        _ => (f32::from_bits(rest << 13) * f32::from_bits((127 + 112) << 23)).to_bits(),
+    };
+    f32::from_bits(sign | magnitude)
+}
+
 /// 2^23 * 1.5: adding and taking it away rounds to nearest even in the default mode.
 const ROUND: f32 = 12_582_912.0;
 
@@ -62,6 +77,10 @@ impl Simd for Scalar {
     #[inline(always)]
     fn load(self, b: &Block, j: usize) -> f32 {
         b[j]
+    }
+    #[inline(always)]
+    fn widen(self, b: &HalfBlock, j: usize) -> f32 {
+        widen(b[j])
     }
     #[inline(always)]
     fn store(self, v: f32, b: &mut Block, j: usize) {

@@ -8,6 +8,7 @@ use sepal_kernels::ops::binary::binary;
 use sepal_kernels::ops::conv::{Conv, Window, conv, conv_scratch};
 use sepal_kernels::ops::copy::{Copy, copy};
 use sepal_kernels::ops::depthwise::{Depthwise, depthwise};
+use sepal_kernels::ops::panels::Panels;
 use sepal_kernels::ops::pool::pool;
 use sepal_kernels::ops::reduce::reduce_hw;
 use sepal_kernels::ops::scale_shift::scale_shift;
@@ -52,7 +53,7 @@ impl Weights {
     }
 
     fn conv(&self, window: Window) -> Conv<'_> {
-        Conv { window, groups: 1, weights: &self.packed, bias: &self.packed_bias, act: ACT }
+        Conv { window, groups: 1, weights: Panels::F32(&self.packed), bias: &self.packed_bias, act: ACT }
     }
 
     fn depthwise(&self, window: Window) -> Depthwise<'_> {

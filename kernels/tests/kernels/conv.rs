@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 use sepal_format::layout::BLOCK;
 use sepal_kernels::ops::conv::{Conv, Window, conv, conv_scratch};
+use sepal_kernels::ops::panels::Panels;
 use sepal_kernels::{Act, pack, reference};
 use sepal_testing::{Image, Rng, Threads, assert_same, each_isa, outputs};
 
@@ -53,7 +54,7 @@ fn check(case: &Case) {
     pack::conv(window.kernel, c / groups, o, groups, &weights, &mut panels);
     let mut padded = vec![0.0; (o / groups).next_multiple_of(BLOCK) * groups];
     pack::channels(groups, &bias, &mut padded);
-    let args = Conv { window, groups, weights: &panels, bias: &padded, act };
+    let args = Conv { window, groups, weights: Panels::F32(&panels), bias: &padded, act };
     each_isa(|isa| {
         for parts in [1, 2, 4] {
             let mut scratch = vec![f32::NAN; parts * conv_scratch(window, groups, input.shape, want.shape)];

@@ -7,6 +7,7 @@ mod conv;
 mod copy;
 mod depthwise;
 mod pack;
+mod panels;
 mod par;
 mod pool;
 mod reduce;

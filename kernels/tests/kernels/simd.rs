@@ -2,7 +2,7 @@
 //! and on those at the seams.
 
 use sepal_format::layout::BLOCK;
-use sepal_kernels::simd::{Block, Kernel, Scalar, Simd};
+use sepal_kernels::simd::{Block, HalfBlock, Kernel, Scalar, Simd};
 use sepal_testing::{Rng, each_isa};
 
 /// Zeros, infinities, NaN, denormals, the largest, ties, what has no neighbours, and random bits.
@@ -157,6 +157,36 @@ fn minimum_and_maximum_of_what_does_not_compare() {
             assert_eq!(got, [2.0; BLOCK], "{isa:?}: {a} > {b}");
         });
     }
+}
+
+/// Halves as f32.
+struct Widen<'a>(&'a HalfBlock);
+
+impl Kernel for Widen<'_> {
+    type Out = Block;
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) -> Block {
+        let mut out = [0.0; BLOCK];
+        for j in 0..S::PARTS {
+            s.store(s.widen(self.0, j), &mut out, j);
+        }
+        out
+    }
+}
+
+/// All there are, each in every lane; to the bit, NaN included.
+#[test]
+fn halves_become_floats() {
+    each_isa(|isa| {
+        for bits in 0..=u16::MAX {
+            let halves: HalfBlock = core::array::from_fn(|lane| bits.wrapping_add(lane as u16));
+            let got = isa.run(Widen(&halves));
+            for (half, got) in halves.into_iter().zip(got) {
+                let want = half::f16::from_bits(half).to_f32();
+                assert_eq!(got.to_bits(), want.to_bits(), "{isa:?}: {half:#06x} is {got:e}, not {want:e}");
+            }
+        }
+    });
 }
 
 /// Writes 1.0 to part `at` of a block of zeros.

@@ -95,7 +95,7 @@ pub struct Plan {
     pub reserved: [u64; 5],
 }
 
-/// Element types. Codes are never reused; 1.0 readers take F32 only.
+/// Element types. Codes are never reused; 1.0 readers take F32, and F16 for the panels of a convolution.
 pub mod dtype {
     /// IEEE single.
     pub const F32: u32 = 1;
@@ -270,7 +270,7 @@ pub struct ConvParams {
     pub groups: u32,
     /// Applied last.
     pub act: ActRecord,
-    /// Element type of the weights, one of [`dtype`].
+    /// Element type of the weights: [`dtype::F32`] or [`dtype::F16`].
     pub weight_dtype: u32,
     /// 0 for the direct sum, or a code of [`winograd`](crate::winograd); then `weights` are `[points][N/16][C][16]`.
     pub algorithm: u32,
@@ -290,7 +290,7 @@ pub struct DepthwiseParams {
     pub pre_relu: u32,
     /// Applied last.
     pub act: ActRecord,
-    /// Element type of the weights, one of [`dtype`].
+    /// Element type of the weights: [`dtype::F32`].
     pub weight_dtype: u32,
     /// Zero.
     pub reserved: u32,
@@ -308,7 +308,7 @@ pub struct SeparableParams {
     pub bias: Range,
     /// Applied last.
     pub act: ActRecord,
-    /// Element type of the second half's weights, one of [`dtype`].
+    /// Element type of the second half's weights: [`dtype::F32`] or [`dtype::F16`].
     pub weight_dtype: u32,
 }
 

@@ -186,6 +186,11 @@ impl<'a> ModelView<'a> {
         let (a, n) = ((r.offset / 4) as usize, (r.len / 4) as usize);
         a.checked_add(n).and_then(|b| self.weights.get(a..b)).unwrap_or(&[])
     }
+    /// Halves of a verified range of the weights, as their bits.
+    pub fn halves(&self, r: Range) -> &'a [u16] {
+        let (all, a, n): (&[u16], _, _) = (bytemuck::cast_slice(self.weights), (r.offset / 2) as usize, (r.len / 2) as usize);
+        a.checked_add(n).and_then(|b| all.get(a..b)).unwrap_or(&[])
+    }
     /// Bytes of the first section of a kind, such as [`section::PROVENANCE`].
     pub fn section(&self, kind: u32) -> Option<&'a [u8]> {
         let table = self.bytes.get(64..)?.get(..self.header.sections as usize * size_of::<Section>())?;

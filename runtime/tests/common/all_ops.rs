@@ -5,8 +5,9 @@ use super::{Builder, window};
 use sepal_format::Act;
 use sepal_format::record::*;
 use sepal_kernels::ops::binary::BinaryOp;
-use sepal_kernels::ops::conv::{Window, conv_scratch};
+use sepal_kernels::ops::conv::{Window, conv_scratch, conv_widened};
 use sepal_kernels::ops::copy::Copy;
+use sepal_kernels::ops::panels::widened;
 use sepal_kernels::ops::pool::PoolKind;
 use sepal_kernels::ops::reduce::ReduceKind;
 use sepal_kernels::ops::separable::separable_scratch;
@@ -16,7 +17,8 @@ impl Builder {
     fn conv(&mut self, w: Window, groups: usize, act: Act, x: u32, residual: Option<u32>, y: u32) {
         let (from, to) = (self.shape(x), self.shape(y));
         let p = self.conv_parts(w, groups, from.c, to.c, act);
-        self.needs_scratch(conv_scratch(w, groups, from, to));
+        let wide = if self.halves { conv_widened(w, groups, to, p.params.weights.len as usize / 2) } else { 0 };
+        self.needs_scratch(conv_scratch(w, groups, from, to) + wide);
         let inputs: Vec<u32> = std::iter::once(x).chain(residual).collect();
         let (weights, bias) = (p.weights, p.bias);
         let meaning = Self::on(y, &inputs, move |x, y| {
@@ -38,9 +40,10 @@ impl Builder {
         let (from, to) = (self.shape(x), self.shape(y));
         let (depthwise, dw, db) = self.depthwise_parts(w, from.c, true, Act::RELU);
         let second = self.conv_parts(Window::ONE, 1, from.c, to.c, act);
-        self.needs_scratch(separable_scratch(w, from, to));
-        let ConvParams { weights, bias, act: act_record, .. } = second.params;
-        let params = SeparableParams { depthwise, weights, bias, act: act_record, weight_dtype: dtype::F32 };
+        let wide = if self.halves { widened(second.params.weights.len as usize / 2, to.c) } else { 0 };
+        self.needs_scratch(separable_scratch(w, from, to) + wide);
+        let ConvParams { weights, bias, act: act_record, weight_dtype, .. } = second.params;
+        let params = SeparableParams { depthwise, weights, bias, act: act_record, weight_dtype };
         let inputs: Vec<u32> = std::iter::once(x).chain(residual).collect();
         let (pw, pb) = (second.weights, second.bias);
         let meaning = Self::on(y, &inputs, move |x, y| {
@@ -159,7 +162,12 @@ impl Builder {
 
 /// The builder of [`all_ops`].
 pub fn all_ops_builder() -> Builder {
-    let mut b = Builder::default();
+    all_ops_in(false)
+}
+
+/// The same; with `halves` for the weights of convolutions, too.
+pub fn all_ops_in(halves: bool) -> Builder {
+    let mut b = Builder { halves, ..Builder::default() };
     let three = |stride, pad| window([3, 3], stride, 1, pad);
     let image = b.dense(1, 9, 8, 3);
     let vector = b.dense(1, 1, 1, 20);
@@ -309,7 +317,12 @@ pub fn all_ops_builder() -> Builder {
 
 /// A network with every operator, its inputs and its outputs.
 pub fn all_ops() -> (Vec<u8>, Vec<Vec<f32>>, Vec<Vec<f32>>) {
-    let b = all_ops_builder();
+    all_ops_of(false)
+}
+
+/// The same; with `halves` for the weights of convolutions, too.
+pub fn all_ops_of(halves: bool) -> (Vec<u8>, Vec<Vec<f32>>, Vec<Vec<f32>>) {
+    let b = all_ops_in(halves);
     let inputs = vec![super::Rng(77).values(9 * 8 * 3), super::Rng(78).values(20)];
     let outputs = b.reference(&inputs);
     (b.file(), inputs, outputs)
@@ -318,7 +331,12 @@ pub fn all_ops() -> (Vec<u8>, Vec<Vec<f32>>, Vec<Vec<f32>>) {
 /// The builder of [`streamed`]: two pipelines over a batch, with branches that meet, an operand that repeats and every operator that
 /// can run by rows. `bands` are the rows that they make at a time.
 pub fn streamed_builder(bands: [u32; 2]) -> Builder {
-    let mut b = Builder::default();
+    streamed_in(bands, false)
+}
+
+/// The same; with `halves` for the weights of convolutions, too.
+fn streamed_in(bands: [u32; 2], halves: bool) -> Builder {
+    let mut b = Builder { halves, ..Builder::default() };
     let image = b.dense(2, 13, 10, 3);
     let excite = b.with_pixel(2, 1, 1, 32, 32);
     b.io(role::INPUT, image, "image", &[2, 13, 10, 3]);
@@ -360,7 +378,12 @@ pub fn streamed_builder(bands: [u32; 2]) -> Builder {
 
 /// A network with pipelines, its inputs and its outputs.
 pub fn streamed(bands: [u32; 2]) -> (Vec<u8>, Vec<Vec<f32>>, Vec<Vec<f32>>) {
-    let b = streamed_builder(bands);
+    streamed_of(bands, false)
+}
+
+/// The same; with `halves` for the weights of convolutions, too.
+pub fn streamed_of(bands: [u32; 2], halves: bool) -> (Vec<u8>, Vec<Vec<f32>>, Vec<Vec<f32>>) {
+    let b = streamed_in(bands, halves);
     let inputs = vec![super::Rng(81).values(2 * 13 * 10 * 3), super::Rng(82).values(64)];
     let outputs = b.reference(&inputs);
     (b.file(), inputs, outputs)

@@ -13,7 +13,7 @@ use sepal_kernels::{Shape, View, ViewMut, pack, view::span};
 
 mod all_ops;
 #[allow(unused_imports, reason = "each test uses a part of it")]
-pub use all_ops::{all_ops, all_ops_builder, streamed, streamed_builder};
+pub use all_ops::{all_ops, all_ops_builder, all_ops_in, all_ops_of, streamed, streamed_builder, streamed_of};
 
 /// A small generator (splitmix64).
 pub struct Rng(pub u64);
@@ -69,6 +69,8 @@ pub struct Builder {
     meanings: Vec<Meaning>,
     images: Vec<Image>,
     pub rng: u64,
+    /// Whether the weights of convolutions are halves.
+    pub halves: bool,
 }
 
 pub fn window(kernel: [usize; 2], stride: usize, dilation: usize, pad: usize) -> Window {
@@ -149,6 +151,14 @@ impl Builder {
         let range = Range { offset: self.weights.len() as u64 * 4, len: values.len() as u64 * 4 };
         self.weights.extend_from_slice(values);
         range
+    }
+    /// Panels, and their type.
+    fn panels(&mut self, values: &[f32]) -> (Range, u32) {
+        if !self.halves {
+            return (self.store(values), dtype::F32);
+        }
+        let halves: Vec<u16> = values.iter().map(|&v| half::f16::from_f32(v).to_bits()).collect();
+        (self.store(&bytemuck::pod_collect_to_vec(&halves)), dtype::F16)
     }
     pub fn channels(&mut self, groups: usize, values: &[f32]) -> Range {
         let mut padded = vec![0.0; groups * (values.len() / groups).next_multiple_of(BLOCK)];
@@ -283,16 +293,20 @@ pub struct ConvParts {
 impl Builder {
     pub fn conv_parts(&mut self, w: Window, groups: usize, c: usize, n: usize, act: Act) -> ConvParts {
         let taps = w.kernel[0] * w.kernel[1];
-        let (weights, bias) = (self.random(taps * c / groups * n), self.random(n));
+        let (mut weights, bias) = (self.random(taps * c / groups * n), self.random(n));
+        if self.halves {
+            weights.iter_mut().for_each(|w| *w = half::f16::from_f32(*w).to_f32());
+        }
         let mut panels = vec![0.0; pack::conv_len(w.kernel, c / groups, n, groups).unwrap()];
         pack::conv(w.kernel, c / groups, n, groups, &weights, &mut panels);
+        let (range, weight_dtype) = self.panels(&panels);
         let params = ConvParams {
-            weights: self.store(&panels),
+            weights: range,
             bias: self.channels(groups, &bias),
             window: window_record(&w),
             groups: groups as u32,
             act: act.record(),
-            weight_dtype: dtype::F32,
+            weight_dtype,
             algorithm: 0,
         };
         ConvParts { params, weights, bias }

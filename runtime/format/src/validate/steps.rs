@@ -133,7 +133,17 @@ impl Check<'_> {
 
     /// A range of weights holds exactly so many floats.
     fn floats(&self, r: Range, count: u64) -> Option<()> {
-        must(r.len == count.checked_mul(4)? && r.offset.is_multiple_of(ALIGN as u64))?;
+        self.panels(r, dtype::F32, count)
+    }
+
+    /// A range of weights holds exactly so many of one of the types that panels may have.
+    fn panels(&self, r: Range, weight_dtype: u32, count: u64) -> Option<()> {
+        let size = match weight_dtype {
+            dtype::F32 => 4,
+            dtype::F16 => 2,
+            _ => return None,
+        };
+        must(r.len == count.checked_mul(size)? && r.offset.is_multiple_of(ALIGN as u64))?;
         must(r.offset.checked_add(r.len)? <= self.file.weights_len)
     }
 
@@ -163,7 +173,6 @@ impl Check<'_> {
 
     fn conv(&self, p: &ConvParams, residual: Option<Extent>) -> Option<()> {
         let (x, y, groups) = (&self.x, &self.y, u64::from(p.groups));
-        must(p.weight_dtype == dtype::F32)?;
         act(p.act)?;
         must(groups > 0 && x.c.is_multiple_of(groups) && y.c.is_multiple_of(groups) && x.n == y.n)?;
         must(residual.is_none_or(|r| r.dims() == y.dims()))?;
@@ -175,7 +184,7 @@ impl Check<'_> {
             taps = u64::from(rows) * u64::from(columns);
         }
         let per_group = blocks(y.c / groups)?.checked_mul(groups)?;
-        self.floats(p.weights, per_group.checked_mul(taps)?.checked_mul(x.c / groups)?)?;
+        self.panels(p.weights, p.weight_dtype, per_group.checked_mul(taps)?.checked_mul(x.c / groups)?)?;
         self.floats(p.bias, per_group)
     }
 
@@ -193,10 +202,9 @@ impl Check<'_> {
     fn separable(&self, p: &SeparableParams, residual: Option<Extent>) -> Option<()> {
         let (x, y) = (&self.x, &self.y);
         self.depthwise(&p.depthwise, Extent { c: x.c, ..*y })?;
-        must(p.weight_dtype == dtype::F32)?;
         act(p.act)?;
         must(residual.is_none_or(|r| r.dims() == y.dims()))?;
-        self.floats(p.weights, blocks(y.c)?.checked_mul(x.c)?)?;
+        self.panels(p.weights, p.weight_dtype, blocks(y.c)?.checked_mul(x.c)?)?;
         self.channels(p.bias)
     }
 
