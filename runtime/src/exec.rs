@@ -13,6 +13,7 @@ use sepal_kernels::ops::copy::{Copy, copy};
 use sepal_kernels::ops::depthwise::{Depthwise, depthwise};
 use sepal_kernels::ops::pool::{PoolKind, pool};
 use sepal_kernels::ops::reduce::{ReduceKind, reduce_hw};
+use sepal_kernels::ops::resize::{Places, ResizeKind, resize};
 use sepal_kernels::ops::scale_shift::{scale_shift, scale_shift_in_place};
 use sepal_kernels::ops::separable::{separable, separable_scratch};
 use sepal_kernels::ops::softmax::softmax;
@@ -185,6 +186,20 @@ pub(crate) fn apply(view: &ModelView, isa: Isa, par: &dyn Parallel, op: &OpRef, 
         OpRef::Activation(p) => activation(isa, par, p.act.act()?, x, out),
         OpRef::Prelu(p) => prelu(isa, par, view.floats(p.slope), x, out),
         OpRef::Softmax(p) => softmax(isa, par, p.log != 0, x, out),
+        OpRef::Resize(p) => {
+            let kind = match p.kind {
+                0 => ResizeKind::Nearest,
+                1 => ResizeKind::Bilinear,
+                _ => return None,
+            };
+            let places = match p.places {
+                0 => Places::Edges,
+                1 => Places::Middles,
+                2 => Places::Corners,
+                _ => return None,
+            };
+            resize(isa, par, kind, places, x, out);
+        }
         OpRef::Copy(_) => return None,
     }
     Some(())

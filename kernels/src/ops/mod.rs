@@ -11,6 +11,7 @@ pub(crate) mod gemm;
 pub mod panels;
 pub mod pool;
 pub mod reduce;
+pub mod resize;
 pub mod scale_shift;
 pub mod separable;
 pub mod softmax;

@@ -8,6 +8,7 @@ pub mod depthwise;
 mod element;
 pub mod pool;
 pub mod reduce;
+pub mod resize;
 pub mod scale_shift;
 pub mod softmax;
 pub mod winograd;

@@ -11,6 +11,7 @@ mod panels;
 mod par;
 mod pool;
 mod reduce;
+mod resize;
 mod scale_shift;
 mod separable;
 mod simd;

@@ -84,4 +84,5 @@ ops! {
     9 Prelu "prelu" PreluParams;
     10 Softmax "softmax" SoftmaxParams;
     11 Copy "copy" CopyParams;
+    12 Resize "resize" ResizeParams;
 }

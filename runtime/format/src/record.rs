@@ -390,6 +390,16 @@ pub struct SoftmaxParams {
     pub reserved: u32,
 }
 
+/// Resizing of rows and columns. Input: x.
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+#[repr(C)]
+pub struct ResizeParams {
+    /// 0 nearest, 1 bilinear.
+    pub kind: u32,
+    /// Which places of the input the pixels take: 0 edges, 1 middles, 2 corners.
+    pub places: u32,
+}
+
 /// A strided copy. Input: x. Strides and offsets in elements, from the starts of the two tensors.
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
 #[repr(C)]

@@ -53,6 +53,7 @@ fn records_are_as_committed() {
         ActivationParams { act reserved }
         PreluParams { slope }
         SoftmaxParams { log reserved }
+        ResizeParams { kind places }
         CopyParams { dims in_strides out_strides in_offset out_offset filled fill }
     };
     let want = include_str!("layout.txt");
@@ -75,6 +76,7 @@ fn codes_are_as_committed() {
         (9, "prelu"),
         (10, "softmax"),
         (11, "copy"),
+        (12, "resize"),
     ];
     assert_eq!(codes, want);
     assert_eq!(size_of::<Step>(), 256);

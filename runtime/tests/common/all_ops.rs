@@ -10,6 +10,7 @@ use sepal_kernels::ops::copy::Copy;
 use sepal_kernels::ops::panels::widened;
 use sepal_kernels::ops::pool::PoolKind;
 use sepal_kernels::ops::reduce::ReduceKind;
+use sepal_kernels::ops::resize::{Places, ResizeKind};
 use sepal_kernels::ops::separable::separable_scratch;
 use sepal_kernels::{Shape, reference};
 
@@ -122,6 +123,12 @@ impl Builder {
         self.step(&ReduceParams { kind: code, reserved: 0 }, &[x], y, meaning);
     }
 
+    fn resize(&mut self, kind: ResizeKind, places: Places, x: u32, y: u32) {
+        let params = ResizeParams { kind: kind as u32, places: places as u32 };
+        let meaning = Self::on(y, &[x], move |x, y| reference::resize::resize(kind, places, x[0].view(), y.view_mut()));
+        self.step(&params, &[x], y, meaning);
+    }
+
     fn softmax(&mut self, log: bool, x: u32, y: u32) {
         let meaning = Self::on(y, &[x], move |x, y| reference::softmax::softmax(log, x[0].view(), y.view_mut()));
         self.step(&SoftmaxParams { log: log.into(), reserved: 0 }, &[x], y, meaning);
@@ -220,6 +227,10 @@ pub fn all_ops_in(halves: bool) -> Builder {
     b.prelu(m2, m3);
     let m4 = b.tensor(1, 3, 2, 20);
     b.scale_shift(Act::None, m3, m4);
+    let large = b.tensor(1, 5, 4, 20);
+    b.resize(ResizeKind::Bilinear, Places::Middles, m4, large);
+    let m4 = b.tensor(1, 3, 2, 20);
+    b.resize(ResizeKind::Nearest, Places::Corners, large, m4);
 
     // A concatenation: two parts where they belong, a padded and a copied one.
     let whole = b.with_pixel(1, 3, 2, 112, 112);

@@ -51,6 +51,7 @@ fn check_step(file: &File, step: &Step) -> Option<()> {
         Op::Conv | Op::Separable | Op::Pool => (1, 2),
         Op::Binary => (2, 2),
         Op::Depthwise | Op::Reduce | Op::ScaleShift | Op::Activation | Op::Prelu | Op::Softmax | Op::Copy => (1, 1),
+        Op::Resize => (1, 1),
     };
     let reads = step.inputs.iter().take_while(|&&t| t != NONE).count();
     must((least..=most).contains(&reads) && step.inputs.iter().skip(reads).all(|&t| t == NONE))?;
@@ -106,6 +107,10 @@ fn check_step(file: &File, step: &Step) -> Option<()> {
             check.same()
         }
         OpRef::Copy(p) => check.copy(p),
+        OpRef::Resize(p) => {
+            must(p.kind <= 1 && p.places <= 2)?;
+            must(x.n == y.n && x.c == y.c)
+        }
     }
 }
 
