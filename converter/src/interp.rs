@@ -217,6 +217,7 @@ fn evaluate(op: &Op, args: &[Arg], out: &[usize]) -> Vec<f64> {
         Op::Slice { start, step } => movement::slice(&x.wide(), x.shape, start, step, out),
         Op::Broadcast => movement::broadcast(&x.wide(), x.shape, out),
         Op::Upsample { factor } => movement::upsample(&x.wide(), x.shape4(), *factor),
+        Op::Resize { kind, places } => windowed::resize(*kind, *places, x, out),
     }
 }
 

@@ -1,7 +1,7 @@
 //! The typed graph between the importers and the emitter.
 //!
 //! * A node has one output. Operators with several (Split) are imported as several nodes.
-//! * Windowed operators ([`Op::Conv`], [`Op::ConvTranspose`], [`Op::Pool`]) take and give NHWC. An importer of an NCHW source
+//! * Windowed operators ([`Op::Conv`], [`Op::ConvTranspose`], [`Op::Pool`], [`Op::Upsample`], [`Op::Resize`]) take and give NHWC. An importer of an NCHW source
 //!   writes `Transpose -> Conv -> Transpose`; [`crate::passes`] moves the transposes out. Everything else means what numpy
 //!   would mean, on tensors of any rank.
 //! * Constants are values with data; they have no producer. Weights are f32, shared by reference.
@@ -13,6 +13,7 @@ use std::sync::Arc;
 pub use sepal_kernels::Act;
 pub use sepal_kernels::ops::binary::BinaryOp;
 pub use sepal_kernels::ops::reduce::ReduceKind;
+pub use sepal_kernels::ops::resize::{Places, ResizeKind};
 
 mod text;
 pub(crate) mod verify;
@@ -208,6 +209,13 @@ pub enum Op {
         /// Down and across.
         factor: [usize; 2],
     },
+    /// `x` `[N,H,W,C]` with the rows and columns of the output's shape.
+    Resize {
+        /// How a value is made of the pixels around its place.
+        kind: ResizeKind,
+        /// Where the output's pixels lie among those of `x`.
+        places: Places,
+    },
 }
 
 /// A network. Nodes are in an order in which every input is computed before it is read.
@@ -340,6 +348,14 @@ impl Graph {
     /// Says which node breaks which rule.
     pub fn verify(&self) -> Result<(), String> {
         verify::verify(self)
+    }
+
+    /// Checks a node that is to be added: its inputs, its attributes, and its output's shape.
+    ///
+    /// # Errors
+    /// Says which rule it breaks.
+    pub(crate) fn verify_node(&self, node: &Node) -> Result<(), String> {
+        verify::node(self, node)
     }
 }
 

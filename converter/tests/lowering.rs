@@ -4,7 +4,7 @@ mod common;
 
 use common::check;
 use sepal_converter::emit;
-use sepal_converter::ir::{Act, BinaryOp, Op, Pads, PoolKind, ReduceKind, ValueId, Window};
+use sepal_converter::ir::{Act, BinaryOp, Op, Pads, Places, PoolKind, ReduceKind, ResizeKind, ValueId, Window};
 
 #[test]
 fn convolutions() {
@@ -423,6 +423,15 @@ fn rearrangements() {
         let r = net.node(Op::Reduce { kind: ReduceKind::Sum, axes: vec![1], keep_dims: true }, &[u], &[1, 1, 24, 16]);
         vec![net.node(Op::Broadcast, &[r], &[2, 3, 24, 16]), s, p]
     });
+    for places in [Places::Edges, Places::Middles, Places::Corners] {
+        check(&format!("resizes, {places:?}"), |net| {
+            let x = net.g.input("x", &[2, 5, 6, 3]);
+            let a = net.conv(x, 20, [3, 3], [1, 1], [1, 1], [1; 4], 1);
+            let b = net.node(Op::Resize { kind: ResizeKind::Bilinear, places }, &[a], &[2, 10, 11, 20]);
+            let c = net.node(Op::Resize { kind: ResizeKind::Nearest, places }, &[b], &[2, 4, 3, 20]);
+            vec![net.act(b, Act::RELU), net.conv(c, 8, [1, 1], [1, 1], [1, 1], [0; 4], 1)]
+        });
+    }
     check("nchw network", |net| {
         let x = net.g.input("x", &[1, 3, 9, 8]);
         let x = net.node(Op::Transpose { perm: vec![0, 2, 3, 1] }, &[x], &[1, 9, 8, 3]);

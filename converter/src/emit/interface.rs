@@ -27,7 +27,7 @@ fn code(perm: [usize; 4]) -> u32 {
 }
 
 fn windowed(op: &Op) -> bool {
-    matches!(op, Op::Conv { .. } | Op::ConvTranspose { .. } | Op::Pool { .. } | Op::Upsample { .. })
+    matches!(op, Op::Conv { .. } | Op::ConvTranspose { .. } | Op::Pool { .. } | Op::Upsample { .. } | Op::Resize { .. })
 }
 
 /// The transpose that a node is, or none for what keeps axes in place.

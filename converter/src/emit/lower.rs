@@ -4,7 +4,7 @@ use super::half::{self, Precision};
 use super::tensors::{Buffer, LStep, LTensor, Lowered, Place};
 use super::{Options, Winograd, algorithm, small, unsupported};
 use crate::error::{Error, Result, invalid};
-use crate::ir::{Act, BinaryOp, Graph, Node, Op, PoolKind, ReduceKind, ValueId, Window};
+use crate::ir::{Act, BinaryOp, Graph, Node, Op, Places, PoolKind, ReduceKind, ResizeKind, ValueId, Window};
 use sepal_format::layout::{BLOCK, padded, pixel_stride};
 use sepal_format::op::Params;
 use sepal_format::record::*;
@@ -296,6 +296,21 @@ impl<'g> Lower<'g> {
             }
             Op::Reduce { kind, axes, .. } => self.reduce(node, *kind, axes),
             Op::Pad { .. } | Op::Transpose { .. } | Op::Slice { .. } | Op::Broadcast | Op::Upsample { .. } => self.rearrange(node),
+            Op::Resize { kind, places } => {
+                let x = self.padded_source(node.inputs[0], name)?;
+                let to = self.target(out)?;
+                let kind = match kind {
+                    ResizeKind::Nearest => 0,
+                    ResizeKind::Bilinear => 1,
+                };
+                let places = match places {
+                    Places::Edges => 0,
+                    Places::Middles => 1,
+                    Places::Corners => 2,
+                };
+                self.step(name, &ResizeParams { kind, places }, vec![x], to, 0);
+                Ok(())
+            }
             Op::Reshape => self.reshape(node),
             Op::BatchNorm { .. } => {
                 Err(unsupported(name, &node.kind, "batch normalisation along this axis", "normalise the last axis"))

@@ -1,5 +1,5 @@
 use super::*;
-use crate::ir::{Pads, PoolKind, Window};
+use crate::ir::{Pads, Places, PoolKind, ResizeKind, Window};
 use proptest::prelude::*;
 use std::sync::Arc;
 
@@ -157,6 +157,12 @@ fn movement_and_reduction() {
     assert_eq!(run(Op::Broadcast, &[(&[2, 1], &[1.0, 2.0])], &[], &[2, 2, 2]), [1.0, 1.0, 2.0, 2.0, 1.0, 1.0, 2.0, 2.0]);
     assert_eq!(run(Op::Concat { axis: 1 }, &[x, (&[2, 1], &[7.0, 8.0])], &[], &[2, 4]), [0.0, 1.0, 2.0, 7.0, 3.0, 4.0, 5.0, 8.0]);
     assert_eq!(run(Op::Upsample { factor: [2, 1] }, &[(&[1, 1, 2, 1], &[1.0, 2.0])], &[], &[1, 2, 2, 1]), [1.0, 2.0, 1.0, 2.0]);
+    let resize =
+        |kind, places, size: usize| run(Op::Resize { kind, places }, &[(&[1, 1, 2, 1], &[1.0, 2.0])], &[], &[1, 1, size, 1]);
+    assert_eq!(resize(ResizeKind::Bilinear, Places::Middles, 4), [1.0, 1.25, 1.75, 2.0]);
+    assert_eq!(resize(ResizeKind::Bilinear, Places::Edges, 4), [1.0, 1.5, 2.0, 2.0]);
+    assert_eq!(resize(ResizeKind::Bilinear, Places::Corners, 3), [1.0, 1.5, 2.0]);
+    assert_eq!(resize(ResizeKind::Nearest, Places::Edges, 3), [1.0, 1.0, 2.0]);
     let reduce = |kind, axes, keep_dims, out: &[usize]| run(Op::Reduce { kind, axes, keep_dims }, &[x], &[], out);
     assert_eq!(reduce(ReduceKind::Mean, vec![0], false, &[3]), [1.5, 2.5, 3.5]);
     assert_eq!(reduce(ReduceKind::Sum, vec![1], true, &[2, 1]), [3.0, 12.0]);

@@ -1,7 +1,7 @@
 //! Convolutions and pooling. The convolution gathers the taps of four pixels, as they lie under the weights, and multiplies
 //! them with panels of four output channels: sixteen sums that stay in registers. Rows of pixels are shared among threads.
 use super::{Arg, activate};
-use crate::ir::{Op, PoolKind, Window};
+use crate::ir::{Op, Places, PoolKind, ResizeKind, Window};
 use std::borrow::Cow;
 use std::num::NonZero;
 
@@ -224,6 +224,25 @@ pub(super) fn pool(kind: PoolKind, w: &Window, x: Arg, out: &[usize]) -> Vec<f64
             }
         };
         y.iter_mut().for_each(|y| *y /= count as f64);
+    }
+    y
+}
+
+/// [`Op::Resize`]. Where the pixels lie is computed in f32, as the kernel does: a place next to a border decides which pixel it is.
+pub(super) fn resize(kind: ResizeKind, places: Places, x: Arg, out: &[usize]) -> Vec<f64> {
+    let (data, [_, h, w, c], [n, rows, columns, _]) = (x.wide(), x.shape4(), four(out));
+    let mut y = Vec::with_capacity(out.iter().product());
+    for (image, oy, ox) in (0..n * rows * columns).map(|p| (p / (rows * columns), p / columns % rows, p % columns)) {
+        let pixel = |y: usize, x: usize| &data[((image * h + y) * w + x) * c..][..c];
+        if kind == ResizeKind::Nearest {
+            y.extend_from_slice(pixel(places.nearest(oy, h, rows), places.nearest(ox, w, columns)));
+            continue;
+        }
+        let ((y0, y1, dy), (x0, x1, dx)) = (places.between(oy, h, rows), places.between(ox, w, columns));
+        let (dy, dx) = (f64::from(dy), f64::from(dx));
+        let corners = pixel(y0, x0).iter().zip(pixel(y0, x1)).zip(pixel(y1, x0).iter().zip(pixel(y1, x1)));
+        let lerp = |a: f64, b: f64, share: f64| a + (b - a) * share;
+        y.extend(corners.map(|((a, b), (c, d))| lerp(lerp(*a, *b, dx), lerp(*c, *d, dx), dy)));
     }
     y
 }

@@ -1,6 +1,6 @@
 //! The readable form of a graph, one line a node. Values are numbered in the order in which they are defined or first read, so
 //! that the text depends on nothing but the network.
-use super::{Act, BinaryOp, Graph, Node, Op, Pads, PoolKind, ReduceKind, ValueId, Window};
+use super::{Act, BinaryOp, Graph, Node, Op, Pads, PoolKind, ReduceKind, ResizeKind, ValueId, Window};
 use std::collections::HashMap;
 use std::fmt;
 
@@ -83,6 +83,8 @@ fn word(n: &Node) -> &'static str {
         Op::Slice { .. } => "slice",
         Op::Broadcast => "broadcast",
         Op::Upsample { .. } => "upsample",
+        Op::Resize { kind: ResizeKind::Nearest, .. } => "resize_nearest",
+        Op::Resize { kind: ResizeKind::Bilinear, .. } => "resize_bilinear",
     }
 }
 
@@ -124,6 +126,7 @@ fn attributes(op: &Op, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         Op::Transpose { perm } => write!(f, " perm={perm:?}"),
         Op::Slice { start, step } => write!(f, " start={start:?} step={step:?}"),
         Op::Upsample { factor } => write!(f, " factor={factor:?}"),
+        Op::Resize { places, .. } => write!(f, " places={places:?}"),
         Op::PRelu | Op::Reshape | Op::Broadcast => Ok(()),
     }
 }

@@ -81,7 +81,7 @@ fn value(v: &Value) -> Check {
 }
 
 /// Checks one node: inputs, attributes, and its output's shape.
-fn node(g: &Graph, n: &Node) -> Check {
+pub(super) fn node(g: &Graph, n: &Node) -> Check {
     let c = Checker { g, n };
     let out = c.out();
     if out.contains(&0) {
@@ -279,6 +279,12 @@ fn node(g: &Graph, n: &Node) -> Check {
             let x = c.rank4(0)?;
             let by = |d: usize, f: usize| d.checked_mul(f).filter(|&n| n > 0).ok_or_else(|| format!("factor {f} of {d}"));
             c.shape(&[x[0], by(x[1], factor[0])?, by(x[2], factor[1])?, x[3]])
+        }
+        Op::Resize { .. } => {
+            c.count(1)?;
+            let x = c.rank4(0)?;
+            let [_, h, w, _] = *out else { return Err(format!("output of shape {out:?} is not [N, H, W, C]")) };
+            c.shape(&[x[0], h, w, x[3]])
         }
     }
 }

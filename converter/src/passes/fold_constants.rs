@@ -56,7 +56,7 @@ fn identity(e: &Edit, n: &Node) -> Option<usize> {
     let constant = |i: usize| e.scalar(n.inputs[i]);
     let passes = match &n.op {
         Op::Act(act) => nothing(*act),
-        Op::Reshape | Op::Broadcast | Op::Slice { .. } | Op::Pad { .. } => x == out,
+        Op::Reshape | Op::Broadcast | Op::Slice { .. } | Op::Pad { .. } | Op::Resize { .. } => x == out,
         Op::Transpose { perm } => x == out && only_ones_move(x, perm),
         Op::Concat { .. } => n.inputs.len() == 1,
         Op::Reduce { axes, .. } => x == out && axes.iter().all(|&a| x[a] == 1),

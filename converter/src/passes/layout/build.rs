@@ -113,7 +113,7 @@ impl Build<'_> {
         let x = n.inputs[0];
         let out = self.old.shape(n.output).to_vec();
         match &n.op {
-            Op::Conv { .. } | Op::ConvTranspose { .. } | Op::Pool { .. } | Op::Upsample { .. } => {
+            Op::Conv { .. } | Op::ConvTranspose { .. } | Op::Pool { .. } | Op::Upsample { .. } | Op::Resize { .. } => {
                 let inputs: Vec<ValueId> = n.inputs.iter().map(|&v| self.plain(v)).collect();
                 let at = self.emit(n, n.op.clone(), &inputs, &out);
                 Held::Axes { at, perm: identity(4) }
