@@ -4,8 +4,10 @@ use crate::error::{Error, Result, Unsupported, invalid};
 use crate::ir::Graph;
 use std::path::Path;
 
+mod fail;
 pub mod keras;
 pub mod onnx;
+mod shape;
 
 /// What the user may fix about a source.
 #[derive(Clone, Debug, Default)]

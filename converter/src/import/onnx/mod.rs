@@ -16,18 +16,16 @@
 
 mod builder;
 mod consts;
-mod fail;
 mod node;
 mod ops;
 mod order;
 mod proto;
-mod shape;
 mod tensor;
 #[cfg(test)]
 mod tests;
 mod wire;
 
-use super::Options;
+use super::{Options, fail, shape};
 use crate::error::{Error, Result, Unsupported, invalid};
 use crate::ir::Graph;
 use std::path::Path;

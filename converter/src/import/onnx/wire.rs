@@ -3,6 +3,7 @@
 //! Every length is checked against the bytes at hand before it is used, nothing is copied, and nothing recurses: a message is
 //! a flat walk over its fields, and whoever wants a nested one walks its bytes in turn.
 
+use crate::import::fail::Fail;
 use std::fmt;
 
 /// What is wrong with the bytes.
@@ -29,6 +30,12 @@ impl fmt::Display for WireError {
             Self::Type(n) => write!(f, "field {n} has the wrong wire type"),
             Self::Utf8 => write!(f, "a name is not UTF-8"),
         }
+    }
+}
+
+impl From<WireError> for Fail {
+    fn from(e: WireError) -> Self {
+        Self::Invalid(e.to_string())
     }
 }
 

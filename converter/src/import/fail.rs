@@ -1,12 +1,11 @@
 //! Why one node cannot be read.
 
-use super::wire::WireError;
 use crate::error::Error;
 
 /// The importer adds the node's name: an [`Fail::Unsupported`] is collected with the others, the rest end the import.
 #[derive(Debug)]
 pub(super) enum Fail {
-    /// The model breaks a rule of ONNX.
+    /// The model breaks a rule of its format.
     Invalid(String),
     /// The model is sound, but we do not do this.
     Unsupported {
@@ -17,12 +16,6 @@ pub(super) enum Fail {
     },
     /// Already complete.
     Error(Error),
-}
-
-impl From<WireError> for Fail {
-    fn from(e: WireError) -> Self {
-        Self::Invalid(e.to_string())
-    }
 }
 
 /// What an operator gives.
