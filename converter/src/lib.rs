@@ -1,4 +1,4 @@
-//! Reads trained networks (Keras `.h5` and `.keras`, ONNX), folds batch normalisation, plans the memory and writes one flat
+//! Reads trained networks (Keras `.h5` and `.keras`, ONNX, TFLite), folds batch normalisation, plans the memory and writes one flat
 //! file that `sepal` runs in place.
 
 pub mod convert;

@@ -194,6 +194,28 @@ fn everything_unsupported_is_listed_at_once() {
 }
 
 #[test]
+fn tflite_files_are_known_by_their_identifier() {
+    let folder = Folder::new("tflite");
+    // Whatever the name says.
+    let source = folder.file("small_net.keras", include_bytes!("data/tflite/small_net.tflite"));
+    let golden = folder.file("small_net.npz", include_bytes!("data/tflite/small_net.npz"));
+    let said = ok(&["check", &source]);
+    assert!(said.contains("fully supported (tflite;"), "{said}");
+    assert!(ok(&["convert", &source]).contains("self-check"));
+    let model = folder.path("small_net.sepal");
+    ok(&["run", &model, "--input", &golden, "--output", &folder.path("y.npz")]);
+    let refused = folder.file("quantised.tflite", include_bytes!("data/tflite/refused/quantised.tflite"));
+    for command in ["check", "convert", "info"] {
+        assert!(fails(2, &[command, &refused]).contains("the network is quantised"));
+    }
+    let bad = folder.file("bad.tflite", include_bytes!("data/tflite/refused/unsupported.tflite"));
+    let why = fails(2, &["check", &bad]);
+    for word in ["SIN", "GELU", "ARG_MAX", "3 things"] {
+        assert!(why.contains(word), "{word} is missing in {why}");
+    }
+}
+
+#[test]
 fn info_says_the_same_of_a_source_and_its_file() {
     let folder = Folder::new("info");
     let model = folder.model();

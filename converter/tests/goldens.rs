@@ -46,9 +46,16 @@ fn run(session: &mut Session, inputs: &[&[f32]]) {
     session.run();
 }
 
-/// Complaints about `samples` samples, by the rules that the entry states.
+/// Complaints about `samples` samples, by the rules that the entry states; of alternative rules those that fit best.
 fn complaints(entry: &Value, golden: &Arrays, onnx: bool, converted: &Converted, samples: usize) -> Vec<String> {
     let rules = &entry["tolerance"];
+    let all = rules["any_of"].as_array().cloned().unwrap_or(vec![rules.clone()]);
+    let tries = all.iter().map(|rules| complaints_by(rules, entry, golden, onnx, converted, samples));
+    tries.min_by_key(Vec::len).unwrap_or_default()
+}
+
+fn complaints_by(rules: &Value, entry: &Value, golden: &Arrays, onnx: bool, converted: &Converted, samples: usize) -> Vec<String> {
+    let letter = rules["against"].as_str().unwrap_or("y");
     let model = Model::from_bytes(converted.bytes()).unwrap();
     let shapes: Vec<Vec<usize>> = model.outputs().map(|p| p.dims.iter().map(|&d| d as usize).collect()).collect();
     assert_eq!(shapes.len(), entry["outputs"].as_array().unwrap().len(), "number of outputs");
@@ -58,12 +65,12 @@ fn complaints(entry: &Value, golden: &Arrays, onnx: bool, converted: &Converted,
         let x: Vec<&[f32]> = inputs(golden, i, model.inputs().len()).iter().map(|a| a.values.as_slice()).collect();
         run(&mut session, &x);
         for (j, shape) in shapes.iter().enumerate() {
-            let (want, got) = (&golden[&format!("y{i}_{j}")], session.output(j).unwrap());
+            let (want, got) = (&golden[&format!("{letter}{i}_{j}")], session.output(j).unwrap());
             if *shape != want.shape || got.len() != want.values.len() {
-                bad.push(format!("y{i}_{j}: shape {shape:?}, want {:?}", want.shape));
+                bad.push(format!("{letter}{i}_{j}: shape {shape:?}, want {:?}", want.shape));
                 continue;
             }
-            bad.extend(differences(rules, j, onnx, want, got).into_iter().map(|c| format!("y{i}_{j}: {c}")));
+            bad.extend(differences(rules, j, onnx, want, got).into_iter().map(|c| format!("{letter}{i}_{j}: {c}")));
         }
     }
     bad
@@ -187,7 +194,8 @@ fn real_models_match_their_goldens() {
     let Some(folder) = shared() else { return };
     let (mut bad, mut held) = (Vec::new(), 0);
     for entry in entries(&folder.join("models.json")) {
-        if entry["format"] == "tflite" {
+        // Integer activations are refused.
+        if entry["tolerance"]["max_steps"].is_number() {
             continue;
         }
         let file = entry["file"].as_str().unwrap();
@@ -197,7 +205,7 @@ fn real_models_match_their_goldens() {
         held += 1;
     }
     none(&bad);
-    assert_eq!(held, 7);
+    assert_eq!(held, 9);
 }
 
 #[test]
@@ -208,13 +216,11 @@ fn folding_cases_match_their_goldens() {
         let folder = folder.join("bn_cases").join(forms);
         for entry in entries(&folder.join("index.json")) {
             for file in entry["files"].as_array().unwrap().iter().filter_map(Value::as_str) {
-                if !file.ends_with(".tflite") {
-                    hold(&folder, file, &entry, true, SAMPLES, &mut bad);
-                    held += 1;
-                }
+                hold(&folder, file, &entry, true, SAMPLES, &mut bad);
+                held += 1;
             }
         }
     }
     none(&bad);
-    assert!(held >= 21, "only {held} files");
+    assert!(held >= 29, "only {held} files");
 }

@@ -179,8 +179,15 @@ fn onnx_files() {
 }
 
 #[test]
+fn tflite_files() {
+    source("small_net.tflite", include_bytes!("data/tflite/small_net.tflite"), 2000);
+    source("sparse_weights.tflite", include_bytes!("data/tflite/sparse_weights.tflite"), 1000);
+    source("resize_bilinear.tflite", include_bytes!("data/tflite/resize_bilinear.tflite"), 500);
+}
+
+#[test]
 fn random_bytes() {
-    let starts: [&[u8]; 5] = [b"", b"PK\x03\x04", b"\x89HDF\r\n\x1a\n", b"\x08\x08", b"\x0a"];
+    let starts: [&[u8]; 6] = [b"", b"PK\x03\x04", b"\x89HDF\r\n\x1a\n", b"\x08\x08", b"\x0a", b"\x14\0\0\0TFL3"];
     each("random bytes", 1000, |random| {
         let mut bytes = starts[below(random, starts.len())].to_vec();
         let len = below(random, 600);

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Exit code 0: it can be converted; 2: it cannot, and everything that stands in the way is listed.")]
 pub struct Args {
-    /// Network to look at: Keras .h5/.hdf5 or .keras, or ONNX
+    /// Network to look at: Keras .h5/.hdf5 or .keras, ONNX, or TFLite
     source: PathBuf,
     #[command(flatten)]
     import: ImportArgs,

@@ -22,7 +22,7 @@ Examples:
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// Network to convert: Keras .h5/.hdf5 or .keras, or ONNX
+    /// Network to convert: Keras .h5/.hdf5 or .keras, ONNX, or TFLite
     source: PathBuf,
     /// File to write [default: SOURCE with the ending .sepal]
     #[arg(short, long, value_name = "OUT.sepal")]

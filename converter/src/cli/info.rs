@@ -25,7 +25,7 @@ Examples:
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// A .sepal file, or a Keras or ONNX network
+    /// A .sepal file, or a Keras, ONNX or TFLite network
     #[arg(value_name = "MODEL|SOURCE")]
     model: PathBuf,
     #[command(flatten)]

@@ -35,7 +35,7 @@ Examples:
 
 Exit codes: 0 done, 1 usage, 2 invalid or unsupported input, 3 verification failed, 4 I/O.";
 
-/// Converts trained networks (Keras .h5 and .keras, ONNX) into one flat file, and runs it.
+/// Converts trained networks (Keras .h5 and .keras, ONNX, TFLite) into one flat file, and runs it.
 #[derive(Debug, Parser)]
 #[command(name = "sepal", version, after_help = EXAMPLES, max_term_width = 100, arg_required_else_help = true)]
 struct Cli {

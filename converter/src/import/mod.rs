@@ -1,6 +1,6 @@
 //! Readers of other people's files. Each gives a [`Graph`] with the meaning of the source, unfolded.
 
-use crate::error::{Error, Result, Unsupported, invalid};
+use crate::error::{Error, Result, invalid};
 use crate::ir::Graph;
 use std::path::Path;
 
@@ -8,6 +8,7 @@ mod fail;
 pub mod keras;
 pub mod onnx;
 mod shape;
+pub mod tflite;
 
 /// What the user may fix about a source.
 #[derive(Clone, Debug, Default)]
@@ -19,7 +20,8 @@ pub struct Options {
     pub outputs: Vec<String>,
 }
 
-/// Reads a model, by what its first bytes say: HDF5 (Keras 1-3 `.h5`), zip (`.keras`), otherwise ONNX.
+/// Reads a model, by what its first bytes say: HDF5 (Keras 1-3 `.h5`), zip (`.keras`), TFLite by its identifier,
+/// otherwise ONNX.
 ///
 /// # Errors
 /// [`Error::Io`], [`Error::Invalid`], or [`Error::Unsupported`] with everything that is not supported.
@@ -40,17 +42,10 @@ pub fn import_bytes(bytes: &[u8], folder: Option<&Path>, options: &Options) -> R
     if let Some(name) = named.iter().enumerate().find_map(|(i, name)| named[..i].contains(name).then_some(name)) {
         return Err(invalid(format!("output {name:?} is asked for twice")));
     }
-    if bytes.get(4..8) == Some(b"TFL3") {
-        return Err(Error::Unsupported(vec![Unsupported {
-            node: "the file".into(),
-            kind: "TFLite".into(),
-            what: "TensorFlow Lite models are not read yet".into(),
-            remedy: "convert the Keras or ONNX model it was made from".into(),
-        }]));
-    }
     let graph = match format_name(bytes) {
         HDF5 => keras::import_h5(bytes, options)?,
         KERAS => keras::import_keras(bytes, options)?,
+        TFLITE => tflite::import(bytes, options)?,
         _ => onnx::import(bytes, folder, options)?,
     };
     graph.verify().map_err(|e| invalid(format!("inconsistent network: {e}")))?;
@@ -59,13 +54,16 @@ pub fn import_bytes(bytes: &[u8], folder: Option<&Path>, options: &Options) -> R
 
 const HDF5: &str = "keras-h5";
 const KERAS: &str = "keras";
+const TFLITE: &str = "tflite";
 
-/// Which importer takes these bytes: `keras-h5`, `keras` or `onnx`.
+/// Which importer takes these bytes: `keras-h5`, `keras`, `tflite` or `onnx`.
 pub fn format_name(bytes: &[u8]) -> &'static str {
     if bytes.starts_with(b"\x89HDF\r\n\x1a\n") {
         HDF5
     } else if bytes.starts_with(b"PK\x03\x04") {
         KERAS
+    } else if bytes.get(4..8) == Some(tflite::IDENTIFIER) {
+        TFLITE
     } else {
         "onnx"
     }

@@ -1,0 +1,387 @@
+//! Walks the operators, keeps what is known of every tensor, and collects everything that is not supported.
+
+use super::op::Ctx;
+use super::schema::{Budget, Model, Operator, Tensor};
+use super::tensor::{Data, FLOAT32, decode, is_float, is_quantised, type_name};
+use super::{builtin, ops, shape};
+use crate::error::{Error, Result, Unsupported, invalid};
+use crate::import::Options;
+use crate::import::fail::{Fail, Res, bad, unsupported};
+use crate::ir::{Graph, Op, ValueId};
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+/// What is known of a tensor that is not simply stored.
+#[derive(Clone, Copy, Debug)]
+enum Slot {
+    /// A value of the graph.
+    Value(ValueId),
+    /// Behind something that is not supported.
+    Unknown,
+}
+
+/// Everything that outlives an operator.
+pub(super) struct Builder<'a> {
+    pub graph: Graph,
+    pub model: &'a Model<'a>,
+    pub budget: Budget,
+    slots: Vec<Option<Slot>>,
+    /// Constants already in the graph in another form: whose, and what was done to it.
+    pub forms: HashMap<(ValueId, String), ValueId>,
+    /// Tensors that something live reads.
+    used: Vec<bool>,
+    /// Names of nodes already taken.
+    names: HashSet<String>,
+    problems: Vec<Unsupported>,
+}
+
+/// Turns the network of a file of `len` bytes into the IR.
+pub(super) fn build(model: &Model<'_>, len: usize, options: &Options) -> Result<Graph> {
+    let wanted = outputs(model, options)?;
+    let (live, used) = live(model, &wanted);
+    let mut b = Builder {
+        graph: Graph { name: model.name.to_string(), ..Graph::default() },
+        model,
+        budget: Budget(len.saturating_mul(32).saturating_add(1 << 20)),
+        slots: vec![None; model.tensors.len()],
+        forms: HashMap::new(),
+        used,
+        names: HashSet::new(),
+        problems: vec![],
+    };
+    quantised(&mut b, &live);
+    inputs(&mut b, options)?;
+    for i in live {
+        operator(&mut b, i)?;
+    }
+    for t in wanted {
+        output(&mut b, t);
+    }
+    if !b.problems.is_empty() {
+        return Err(Error::Unsupported(b.problems));
+    }
+    let mut names: Vec<String> = vec![];
+    for (i, name) in b.graph.output_names.iter().enumerate() {
+        let again = name.is_empty() || names.contains(name);
+        names.push(if again { format!("{name}#{i}") } else { name.clone() });
+    }
+    b.graph.output_names = names;
+    b.graph.remove_dead();
+    Ok(b.graph)
+}
+
+/// Indices of the tensors to give out.
+fn outputs(model: &Model<'_>, options: &Options) -> Result<Vec<usize>> {
+    if options.outputs.is_empty() {
+        let all: Option<Vec<usize>> = model.outputs.iter().map(|&t| index(model, t)).collect();
+        return match all {
+            Some(all) if !all.is_empty() => Ok(all),
+            Some(_) => Err(invalid("the network has no outputs")),
+            None => Err(invalid("an output is a tensor that does not exist")),
+        };
+    }
+    let find = |name: &String| {
+        let at = model.tensors.iter().position(|t| t.name == name);
+        at.ok_or_else(|| invalid(format!("there is no tensor named {name:?} to give out")))
+    };
+    options.outputs.iter().map(find).collect()
+}
+
+fn index(model: &Model<'_>, t: i32) -> Option<usize> {
+    usize::try_from(t).ok().filter(|&t| t < model.tensors.len())
+}
+
+/// The operators on which `wanted` depends, in order, and the tensors that they read.
+fn live(model: &Model<'_>, wanted: &[usize]) -> (Vec<usize>, Vec<bool>) {
+    let mut used = vec![false; model.tensors.len()];
+    wanted.iter().for_each(|&t| used[t] = true);
+    let mut live = vec![];
+    for (i, op) in model.operators.iter().enumerate().rev() {
+        if op.outputs.iter().any(|&t| index(model, t).is_some_and(|t| used[t])) {
+            live.push(i);
+            op.inputs.iter().filter_map(|&t| index(model, t)).for_each(|t| used[t] = true);
+        }
+    }
+    live.reverse();
+    (live, used)
+}
+
+/// Reports, once, a network whose activations are integers.
+fn quantised(b: &mut Builder<'_>, live: &[usize]) {
+    let gives = |i: &&usize| {
+        let outputs = &b.model.operators[**i].outputs;
+        outputs.iter().filter_map(|&t| index(b.model, t)).map(|t| b.model.tensors[t].element).find(|&e| is_quantised(e))
+    };
+    let all: Vec<i8> = live.iter().filter_map(|i| gives(&i)).collect();
+    if let Some(&first) = all.first() {
+        let what = format!("the network is quantised: {} of {} operators give {}", all.len(), live.len(), type_name(first));
+        let remedy = "convert the float32 network that it was made from; integer activations are not supported yet";
+        b.problem("the network", "TFLite", what, remedy);
+    }
+}
+
+/// Declares the inputs.
+fn inputs(b: &mut Builder<'_>, options: &Options) -> Result<()> {
+    let model = b.model;
+    let all: Option<Vec<usize>> = model.inputs.iter().map(|&t| index(model, t)).collect();
+    let Some(all) = all else { return Err(invalid("an input is a tensor that does not exist")) };
+    let mut given: HashMap<usize, &[usize]> = HashMap::new();
+    for (name, dims) in &options.input_shapes {
+        let found = match all[..] {
+            [only] if name.is_empty() => Some(only),
+            _ => all.iter().copied().find(|&t| model.tensors[t].name == name),
+        };
+        let Some(t) = found else {
+            let names: Vec<&str> = all.iter().map(|&t| model.tensors[t].name).collect();
+            return Err(invalid(format!("a shape is given for input {name:?}, the inputs are {}", names.join(", "))));
+        };
+        given.insert(t, dims);
+    }
+    let quantised = !b.problems.is_empty();
+    for (i, &t) in all.iter().enumerate() {
+        if b.slots[t].is_some() {
+            return Err(invalid(format!("tensor {t} is an input twice")));
+        }
+        let tensor = &model.tensors[t];
+        let mut name = tensor.name.to_string();
+        if name.is_empty() || b.names.contains(&name) {
+            name = format!("{name}#{i}");
+        }
+        b.names.insert(name.clone());
+        // With the outputs cut, an input may be of no interest.
+        let cut = !options.outputs.is_empty() && !b.used[t];
+        b.slots[t] = Some(if cut {
+            Slot::Unknown
+        } else if tensor.element != FLOAT32 {
+            if !quantised {
+                let what = format!("element type {}", type_name(tensor.element));
+                b.problem(&name, "input", what, "make a model with float32 inputs and outputs");
+            }
+            Slot::Unknown
+        } else {
+            match input_shape(tensor, given.get(&t).copied()) {
+                Ok(dims) => Slot::Value(b.graph.input(name, &dims)),
+                Err(what) => {
+                    b.problem(&name, "input", what, format!("give its shape: --input-shape {name}=1,..."));
+                    Slot::Unknown
+                }
+            }
+        });
+    }
+    Ok(())
+}
+
+/// The shape of an input; a batch that may vary is 1.
+fn input_shape(tensor: &Tensor<'_>, given: Option<&[usize]>) -> std::result::Result<Vec<usize>, String> {
+    let fits = tensor.signature.len() == tensor.shape.len();
+    let declared = if fits { &tensor.signature } else { &tensor.shape };
+    let dims = match given {
+        Some(dims) if dims.len() != declared.len() && !declared.is_empty() => {
+            return Err(format!("it has {} axes, the shape given for it {}", declared.len(), dims.len()));
+        }
+        Some(dims) => dims.to_vec(),
+        None => {
+            let one = |(axis, &d): (usize, &i64)| match usize::try_from(d) {
+                Ok(d) if d > 0 => Ok(d),
+                _ if axis == 0 => Ok(1),
+                _ => Err(format!("the extent of axis {axis} is unknown")),
+            };
+            declared.iter().enumerate().map(one).collect::<std::result::Result<_, _>>()?
+        }
+    };
+    match shape::count(&dims) {
+        Some(n) if n > 0 && dims.len() <= shape::MAX_RANK => Ok(dims),
+        _ => Err(format!("the shape {dims:?} is empty or too large")),
+    }
+}
+
+/// Reads one operator.
+fn operator(b: &mut Builder<'_>, i: usize) -> Result<()> {
+    let (model, op) = (b.model, &b.model.operators[i]);
+    let Some(code) = model.codes.get(op.code) else { return Err(invalid(format!("operator {i} has no code"))) };
+    let kind = match builtin::name(code.builtin) {
+        Some(_) if code.builtin == builtin::CUSTOM => code.custom.to_string(),
+        Some(name) => name.to_string(),
+        None => "an operator that we do not know".into(),
+    };
+    let mut outputs = vec![];
+    for &t in &op.outputs {
+        match index(model, t) {
+            Some(t) if b.slots[t].is_none() => outputs.push(t),
+            _ => return Err(invalid(format!("operator {i} ({kind}) writes tensor {t}, which is not its own"))),
+        }
+    }
+    let mut name = outputs.first().map(|&t| model.tensors[t].name).unwrap_or_default().to_string();
+    if name.is_empty() || !b.names.insert(name.clone()) {
+        name = format!("{name}#{i}");
+        b.names.insert(name.clone());
+    }
+    let failed = match evaluate(b, op, code.builtin, &name, &kind, &outputs) {
+        Ok(Some(results)) => {
+            outputs.iter().zip(results).for_each(|(&t, v)| b.slots[t] = Some(Slot::Value(v)));
+            return Ok(());
+        }
+        Ok(None) => None,
+        Err(f) => Some(f),
+    };
+    match failed {
+        None => {}
+        Some(Fail::Unsupported { what, remedy }) => {
+            let kind = format!("{kind}, builtin {}", code.builtin);
+            b.problem(&format!("operator {i}, {name}"), &kind, what, remedy);
+        }
+        // Behind a guess nothing can be called wrong.
+        Some(Fail::Invalid(_)) if !b.problems.is_empty() => {}
+        Some(Fail::Invalid(m)) => return Err(invalid(format!("operator {i}, {name} ({kind}, builtin {}): {m}", code.builtin))),
+        Some(Fail::Error(e)) => return Err(e),
+    }
+    // Go on as if it had worked, so that what comes after it is checked too; the result is never given out.
+    for t in outputs {
+        let tensor = &model.tensors[t];
+        let known = tensor.element == FLOAT32 && !tensor.signature.contains(&-1);
+        let dims = input_shape(tensor, None).ok().filter(|_| known);
+        b.slots[t] = Some(dims.map_or(Slot::Unknown, |dims| Slot::Value(b.graph.value(tensor.name, &dims))));
+    }
+    Ok(())
+}
+
+/// The results of an operator, one per output; `None` when an input is unknown, or integers are to come out.
+fn evaluate<'a>(
+    b: &mut Builder<'a>,
+    op: &Operator<'a>,
+    code: i32,
+    name: &str,
+    kind: &str,
+    outputs: &[usize],
+) -> Res<Option<Vec<ValueId>>> {
+    let model = b.model;
+    let Some(import) = ops::find(code) else {
+        return unsupported("the operator is not supported", ops::remedy(code));
+    };
+    for &t in op.inputs.iter().filter(|&&t| t != -1) {
+        let Some(t) = index(model, t) else { return bad(format!("input tensor {t} does not exist")) };
+        match b.slots[t] {
+            Some(Slot::Unknown) => return Ok(None),
+            Some(Slot::Value(_)) => {}
+            None if model.tensors[t].variable => return unsupported("it keeps state", "make the state an input and an output"),
+            None if b.stored(t).is_some() => {}
+            None => return bad(format!("input tensor {t} ({}) is not computed before", model.tensors[t].name)),
+        }
+    }
+    if outputs.iter().any(|&t| is_quantised(model.tensors[t].element)) {
+        return Ok(None);
+    }
+    let before = b.graph.values.len();
+    let results = import(&mut Ctx::new(b, op, name, kind, outputs))?;
+    if results.len() != outputs.len() {
+        return bad(format!("{} outputs instead of {}", outputs.len(), results.len()));
+    }
+    for (&v, &t) in results.iter().zip(outputs) {
+        let tensor = &model.tensors[t];
+        if b.graph.data(v).is_none() && !is_float(tensor.element) {
+            return unsupported(format!("it gives {}", type_name(tensor.element)), "only floats are computed");
+        }
+        // A value is called what the source calls it, unless it is another operator's.
+        if v.0 >= before && !tensor.name.is_empty() {
+            b.graph.values[v.0].name = tensor.name.to_string();
+        }
+    }
+    Ok(Some(results))
+}
+
+/// Declares an output.
+fn output(b: &mut Builder<'_>, t: usize) {
+    let name = b.model.tensors[t].name;
+    let value = match b.slots[t] {
+        Some(Slot::Value(v)) if b.graph.data(v).is_none() => v,
+        Some(Slot::Unknown) => return,
+        _ => {
+            b.problem(name, "output", "the output is a constant", "leave it out with --outputs");
+            return;
+        }
+    };
+    let value = if b.graph.inputs.contains(&value) {
+        // An output is always something that a node writes.
+        let shape = b.graph.shape(value).to_vec();
+        b.graph.node(format!("{name}/copy"), "IDENTITY", Op::Reshape, &[value], &shape)
+    } else {
+        value
+    };
+    b.graph.outputs.push(value);
+    b.graph.output_names.push(name.to_string());
+}
+
+impl Builder<'_> {
+    fn problem(&mut self, node: &str, kind: &str, what: impl Into<String>, remedy: impl Into<String>) {
+        self.problems.push(Unsupported { node: node.into(), kind: kind.into(), what: what.into(), remedy: remedy.into() });
+    }
+
+    /// The bytes of a stored tensor. One without elements needs none.
+    fn stored(&self, t: usize) -> Option<&[u8]> {
+        let tensor = &self.model.tensors[t];
+        let bytes = self.model.buffers.get(tensor.buffer).copied().unwrap_or_default();
+        (!bytes.is_empty() || tensor.shape.contains(&0)).then_some(bytes)
+    }
+
+    fn decode(&mut self, t: usize) -> Res<(Vec<usize>, Data)> {
+        let tensor = &self.model.tensors[t];
+        let bytes = self.model.buffers.get(tensor.buffer).copied().unwrap_or_default();
+        decode(tensor, bytes, &mut self.budget).map_err(|f| match f {
+            Fail::Invalid(m) => Fail::Invalid(format!("tensor {t} ({}): {m}", tensor.name)),
+            Fail::Unsupported { what, remedy } => {
+                Fail::Unsupported { what: format!("tensor {t} ({}): {what}", tensor.name), remedy }
+            }
+            e @ Fail::Error(_) => e,
+        })
+    }
+
+    /// A tensor that the network computes, or a constant as floats.
+    pub(super) fn value(&mut self, t: usize) -> Res<ValueId> {
+        match self.slots[t] {
+            Some(Slot::Value(v)) => return Ok(v),
+            Some(Slot::Unknown) => return bad(format!("tensor {t} is unknown")),
+            None => {}
+        }
+        let (dims, data) = self.decode(t)?;
+        let data = match data {
+            Data::Float(v) => {
+                // Single numbers are coefficients of formulas.
+                if v.len() > 1 {
+                    self.graph.total_parameters += v.len() as u64;
+                    self.graph.trainable_parameters += v.len() as u64;
+                }
+                v
+            }
+            Data::Int(v) if v.iter().all(|v| v.unsigned_abs() <= 1 << f32::MANTISSA_DIGITS) => {
+                v.iter().map(|&v| v as f32).collect()
+            }
+            Data::Int(_) => return unsupported("integers beyond 2^24", "keep arithmetic of shapes below it"),
+        };
+        let v = self.graph.constant(self.model.tensors[t].name, &dims, Arc::new(data));
+        self.slots[t] = Some(Slot::Value(v));
+        Ok(v)
+    }
+
+    /// A tensor of constant integers: stored ones exactly, computed ones where they are whole.
+    pub(super) fn ints(&mut self, t: usize) -> Res<(Vec<usize>, Vec<i64>)> {
+        if let Some(Slot::Value(v)) = self.slots[t] {
+            let Some(data) = self.graph.data(v) else {
+                return unsupported("integers that are computed at run time", "make the model with a fixed shape");
+            };
+            if data.iter().any(|v| v.fract() != 0.0 || v.is_nan()) {
+                return bad(format!("tensor {t} ({}) holds fractions", self.model.tensors[t].name));
+            }
+            let all = data.iter().map(|&v| v as i64).collect();
+            return Ok((self.graph.shape(v).to_vec(), all));
+        }
+        match self.decode(t)? {
+            (dims, Data::Int(v)) => Ok((dims, v)),
+            _ => bad(format!("tensor {t} ({}) should hold integers", self.model.tensors[t].name)),
+        }
+    }
+
+    /// Whether something that matters reads a tensor.
+    pub(super) fn is_used(&self, t: usize) -> bool {
+        self.used[t]
+    }
+}

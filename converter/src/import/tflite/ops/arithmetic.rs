@@ -1,0 +1,108 @@
+//! Arithmetic with broadcasting.
+
+use super::fail::{Res, bad, unsupported};
+use super::schema::options as field;
+use super::{Ctx, Values, shape};
+use crate::ir::{Act, BinaryOp, Op, ReduceKind, ValueId};
+
+/// One operation.
+pub(super) fn node(cx: &mut Ctx<'_, '_>, suffix: &str, op: BinaryOp, a: ValueId, b: ValueId) -> Res<ValueId> {
+    let dims = shape::broadcast(cx.b.graph.shape(a), cx.b.graph.shape(b))?;
+    cx.emit(suffix, Op::Binary { op, act: Act::None }, &[a, b], &dims)
+}
+
+/// With an activation.
+pub(super) fn fused(cx: &mut Ctx<'_, '_>, op: BinaryOp) -> Values {
+    let (a, b) = (cx.value(0)?, cx.value(1)?);
+    let act = cx.activation(field::ARITHMETIC_ACTIVATION)?;
+    let dims = shape::broadcast(cx.b.graph.shape(a), cx.b.graph.shape(b))?;
+    Ok(vec![cx.emit("", Op::Binary { op, act }, &[a, b], &dims)?])
+}
+
+/// Without.
+pub(super) fn plain(cx: &mut Ctx<'_, '_>, op: BinaryOp) -> Values {
+    let (a, b) = (cx.value(0)?, cx.value(1)?);
+    Ok(vec![node(cx, "", op, a, b)?])
+}
+
+pub(super) fn add_n(cx: &mut Ctx<'_, '_>) -> Values {
+    let n = cx.op.inputs.len();
+    let mut sum = cx.value(0)?;
+    for i in 1..n {
+        let x = cx.value(i)?;
+        let suffix = if i + 1 == n { String::new() } else { i.to_string() };
+        sum = node(cx, &suffix, BinaryOp::Add, sum, x)?;
+    }
+    Ok(vec![sum])
+}
+
+pub(super) fn squared_difference(cx: &mut Ctx<'_, '_>) -> Values {
+    let (a, b) = (cx.value(0)?, cx.value(1)?);
+    let d = node(cx, "difference", BinaryOp::Sub, a, b)?;
+    Ok(vec![node(cx, "", BinaryOp::Mul, d, d)?])
+}
+
+/// Powers that are products, a root or a quotient.
+pub(super) fn pow(cx: &mut Ctx<'_, '_>) -> Values {
+    let (x, e) = (cx.value(0)?, cx.value(1)?);
+    let exponents = cx.data(e, 1)?;
+    let first = exponents.first().copied().unwrap_or(f32::NAN);
+    let dims = cx.shape(x);
+    if exponents.iter().any(|&e| e != first) || shape::broadcast(&dims, &cx.shape(e))? != dims {
+        return unsupported("exponents that differ", "use one exponent");
+    }
+    Ok(vec![if first == 1.0 {
+        x
+    } else if first == 2.0 {
+        node(cx, "", BinaryOp::Mul, x, x)?
+    } else if first == 3.0 {
+        let square = node(cx, "square", BinaryOp::Mul, x, x)?;
+        node(cx, "", BinaryOp::Mul, square, x)?
+    } else if first == 0.5 {
+        cx.act("", x, Act::Sqrt)?
+    } else if first == -1.0 {
+        let one = cx.number(1.0);
+        node(cx, "", BinaryOp::Div, one, x)?
+    } else {
+        return unsupported(format!("exponent {first}"), "only -1, 0.5, 1, 2 and 3 are supported");
+    }])
+}
+
+pub(super) fn square(cx: &mut Ctx<'_, '_>) -> Values {
+    let x = cx.value(0)?;
+    Ok(vec![node(cx, "", BinaryOp::Mul, x, x)?])
+}
+
+pub(super) fn neg(cx: &mut Ctx<'_, '_>) -> Values {
+    let x = cx.value(0)?;
+    let minus = cx.number(-1.0);
+    Ok(vec![node(cx, "", BinaryOp::Mul, x, minus)?])
+}
+
+pub(super) fn abs(cx: &mut Ctx<'_, '_>) -> Values {
+    let x = cx.value(0)?;
+    let minus = cx.number(-1.0);
+    let negated = node(cx, "negated", BinaryOp::Mul, x, minus)?;
+    Ok(vec![node(cx, "", BinaryOp::Max, x, negated)?])
+}
+
+pub(super) fn rsqrt(cx: &mut Ctx<'_, '_>) -> Values {
+    let x = cx.value(0)?;
+    let root = cx.act("root", x, Act::Sqrt)?;
+    let one = cx.number(1.0);
+    Ok(vec![node(cx, "", BinaryOp::Div, one, root)?])
+}
+
+/// `x / max(sqrt(sum of squares), 1e-6)` along the last axis. The schema has an activation that nobody applies.
+pub(super) fn l2_normalisation(cx: &mut Ctx<'_, '_>) -> Values {
+    let x = cx.value(0)?;
+    let square = node(cx, "square", BinaryOp::Mul, x, x)?;
+    let mut dims = cx.shape(x);
+    let Some(axis) = dims.len().checked_sub(1) else { return bad("an input without axes") };
+    dims[axis] = 1;
+    let op = Op::Reduce { kind: ReduceKind::Sum, axes: vec![axis], keep_dims: true };
+    let sum = cx.emit("sum", op, &[square], &dims)?;
+    let root = cx.act("root", sum, Act::Sqrt)?;
+    let least = cx.act("least", root, Act::Clamp { lo: 1e-6, hi: f32::INFINITY })?;
+    Ok(vec![node(cx, "", BinaryOp::Div, x, least)?])
+}

@@ -1,0 +1,209 @@
+//! Shapes and orders of axes.
+
+use super::fail::{Res, bad, unsupported};
+use super::pieces::cut;
+use super::schema::options as field;
+use super::{Ctx, Values, shape};
+use crate::ir::{Op, ValueId};
+use std::sync::Arc;
+
+/// More repetitions than this make no sense.
+const MAX_REPEATS: usize = 64;
+
+/// What was done when the constant was read, or changes only the type.
+pub(super) fn nothing(cx: &mut Ctx<'_, '_>) -> Values {
+    Ok(vec![cx.value(0)?])
+}
+
+/// Whether what comes out is a float is seen to by whoever asked; integers are what they are, if they are constant.
+pub(super) fn cast(cx: &mut Ctx<'_, '_>) -> Values {
+    nothing(cx)
+}
+
+/// The same elements under another shape.
+fn shaped(cx: &mut Ctx<'_, '_>, x: ValueId, dims: &[usize]) -> Values {
+    let from = cx.shape(x);
+    if from == dims {
+        return Ok(vec![x]);
+    }
+    if shape::count(&from) != shape::count(dims) {
+        return bad(format!("{from:?} cannot become {dims:?}"));
+    }
+    Ok(vec![cx.emit("", Op::Reshape, &[x], dims)?])
+}
+
+/// The shape is an input, or in older files an option.
+pub(super) fn reshape(cx: &mut Ctx<'_, '_>) -> Values {
+    let x = cx.value(0)?;
+    let target = if cx.is_present(1) { cx.list(1)? } else { cx.int_list(field::RESHAPE_NEW_SHAPE)? };
+    let from = cx.shape(x);
+    // Old files write the shape of a single number so.
+    let target = if target == [0] && from.iter().all(|&d| d == 1) { vec![] } else { target };
+    let dims = shape::reshape(&from, &target, true)?;
+    shaped(cx, x, &dims)
+}
+
+pub(super) fn squeeze(cx: &mut Ctx<'_, '_>) -> Values {
+    let x = cx.value(0)?;
+    let from = cx.shape(x);
+    let named = cx.int_list(field::SQUEEZE_DIMS)?;
+    let axes =
+        if named.is_empty() { (0..from.len()).filter(|&i| from[i] == 1).collect() } else { shape::axes(&named, from.len())? };
+    if let Some(a) = axes.iter().find(|&&a| from[a] != 1) {
+        return bad(format!("axis {a} of {from:?} is not 1"));
+    }
+    let dims: Vec<usize> = (0..from.len()).filter(|i| !axes.contains(i)).map(|i| from[i]).collect();
+    shaped(cx, x, &dims)
+}
+
+pub(super) fn expand_dims(cx: &mut Ctx<'_, '_>) -> Values {
+    let x = cx.value(0)?;
+    let mut dims = cx.shape(x);
+    let axis = shape::axis(cx.scalar(1)?, dims.len() + 1)?;
+    dims.insert(axis, 1);
+    shaped(cx, x, &dims)
+}
+
+pub(super) fn transpose(cx: &mut Ctx<'_, '_>) -> Values {
+    let x = cx.value(0)?;
+    let from = cx.shape(x);
+    let perm = shape::axes(&cx.list(1)?, from.len())?;
+    if perm.len() != from.len() {
+        return bad(format!("an order of {} axes for {from:?}", perm.len()));
+    }
+    if perm.is_sorted() {
+        return Ok(vec![x]);
+    }
+    let dims: Vec<usize> = perm.iter().map(|&p| from[p]).collect();
+    Ok(vec![cx.emit("", Op::Transpose { perm }, &[x], &dims)?])
+}
+
+pub(super) fn shape_of(cx: &mut Ctx<'_, '_>) -> Values {
+    let x = cx.value(0)?;
+    let dims: Vec<f32> = cx.shape(x).iter().map(|&d| d as f32).collect();
+    if cx.shape(x).iter().any(|&d| d > 1 << f32::MANTISSA_DIGITS) {
+        return unsupported(format!("the shape {:?}", cx.shape(x)), "it is too large");
+    }
+    Ok(vec![cx.b.graph.constant("shape", &[dims.len()], Arc::new(dims))])
+}
+
+fn broadcast(cx: &mut Ctx<'_, '_>, x: ValueId, dims: &[usize]) -> Values {
+    if cx.shape(x) == dims {
+        return Ok(vec![x]);
+    }
+    Ok(vec![cx.emit("", Op::Broadcast, &[x], dims)?])
+}
+
+pub(super) fn broadcast_to(cx: &mut Ctx<'_, '_>) -> Values {
+    let x = cx.value(0)?;
+    let dims = shape::from_i64(&cx.list(1)?)?;
+    broadcast(cx, x, &dims)
+}
+
+pub(super) fn fill(cx: &mut Ctx<'_, '_>) -> Values {
+    let dims = shape::from_i64(&cx.list(0)?)?;
+    let x = cx.value(1)?;
+    broadcast(cx, x, &dims)
+}
+
+/// Extents of 1 are broadcast, longer ones are joined with themselves.
+pub(super) fn tile(cx: &mut Ctx<'_, '_>) -> Values {
+    let mut x = cx.value(0)?;
+    let mut dims = cx.shape(x);
+    let repeats = shape::from_i64(&cx.list(1)?)?;
+    if repeats.len() != dims.len() {
+        return bad(format!("{} repeats for {} axes", repeats.len(), dims.len()));
+    }
+    for axis in 0..dims.len() {
+        if dims[axis] == 1 || repeats[axis] == 1 {
+            continue;
+        }
+        if repeats[axis] > MAX_REPEATS || repeats[axis] == 0 {
+            return unsupported(format!("{} repeats", repeats[axis]), format!("repeat at most {MAX_REPEATS} times"));
+        }
+        dims[axis] = dims[axis].saturating_mul(repeats[axis]);
+        x = cx.emit(&axis.to_string(), Op::Concat { axis }, &vec![x; repeats[axis]], &dims)?;
+    }
+    for (d, r) in dims.iter_mut().zip(&repeats).filter(|(d, _)| **d == 1) {
+        *d = *r;
+    }
+    broadcast(cx, x, &dims)
+}
+
+/// A reshape, a transpose, a reshape.
+fn shuffle(cx: &mut Ctx<'_, '_>, x: ValueId, split: &[usize], perm: Vec<usize>, joined: &[usize]) -> Res<ValueId> {
+    let blocks = cx.emit("blocks", Op::Reshape, &[x], split)?;
+    let turned: Vec<usize> = perm.iter().map(|&p| split[p]).collect();
+    let moved = cx.emit("", Op::Transpose { perm }, &[blocks], &turned)?;
+    cx.emit("image", Op::Reshape, &[moved], joined)
+}
+
+fn block(cx: &Ctx<'_, '_>) -> Res<usize> {
+    let b = cx.int(field::BLOCK_SIZE, 0)?;
+    usize::try_from(b).ok().filter(|b| (1..=1 << 12).contains(b)).map_or_else(|| bad(format!("block size {b}")), Ok)
+}
+
+pub(super) fn depth_to_space(cx: &mut Ctx<'_, '_>) -> Values {
+    let x = cx.value(0)?;
+    let ([n, h, w, c], b) = (cx.image(x)?, block(cx)?);
+    if c % (b * b) != 0 {
+        return bad(format!("{c} channels do not make blocks of {b} by {b}"));
+    }
+    let o = c / (b * b);
+    Ok(vec![shuffle(cx, x, &[n, h, w, b, b, o], vec![0, 1, 3, 2, 4, 5], &[n, h * b, w * b, o])?])
+}
+
+pub(super) fn space_to_depth(cx: &mut Ctx<'_, '_>) -> Values {
+    let x = cx.value(0)?;
+    let ([n, h, w, c], b) = (cx.image(x)?, block(cx)?);
+    if h % b != 0 || w % b != 0 {
+        return bad(format!("{h} by {w} pixels do not make blocks of {b} by {b}"));
+    }
+    let joined = [n, h / b, w / b, c * b * b];
+    Ok(vec![shuffle(cx, x, &[n, h / b, b, w / b, b, c], vec![0, 1, 3, 2, 4, 5], &joined)?])
+}
+
+/// Block extents (input 1) and what is padded or cropped (input 2) of an image's rows and columns.
+fn batches(cx: &mut Ctx<'_, '_>) -> Res<([usize; 2], [(usize, usize); 2])> {
+    let blocks = shape::from_i64(&cx.list(1)?)?;
+    let (_, edges) = cx.ints(2)?;
+    let edges = if edges.len() == 4 { shape::from_i64(&edges)? } else { vec![] };
+    match (&blocks[..], &edges[..]) {
+        (&[by, bx], &[t, b, l, r]) if (1..=1 << 12).contains(&by) && (1..=1 << 12).contains(&bx) => {
+            Ok(([by, bx], [(t, b), (l, r)]))
+        }
+        _ => bad(format!("blocks of {blocks:?}, edges of {edges:?}")),
+    }
+}
+
+pub(super) fn space_to_batch(cx: &mut Ctx<'_, '_>) -> Values {
+    let x = cx.value(0)?;
+    let [n, h, w, c] = cx.image(x)?;
+    let ([by, bx], [rows, columns]) = batches(cx)?;
+    let (h, w) = (h + rows.0 + rows.1, w + columns.0 + columns.1);
+    if h % by != 0 || w % bx != 0 {
+        return bad(format!("{h} by {w} pixels do not make blocks of {by} by {bx}"));
+    }
+    let pads = vec![(0, 0), rows, columns, (0, 0)];
+    let x = cx.emit("pad", Op::Pad { pads, value: 0.0 }, &[x], &[n, h, w, c])?;
+    let joined = [n.saturating_mul(by * bx), h / by, w / bx, c];
+    Ok(vec![shuffle(cx, x, &[n, h / by, by, w / bx, bx, c], vec![2, 4, 0, 1, 3, 5], &joined)?])
+}
+
+pub(super) fn batch_to_space(cx: &mut Ctx<'_, '_>) -> Values {
+    let x = cx.value(0)?;
+    let [n, h, w, c] = cx.image(x)?;
+    let ([by, bx], [rows, columns]) = batches(cx)?;
+    if n % (by * bx) != 0 {
+        return bad(format!("{n} images do not make blocks of {by} by {bx}"));
+    }
+    let n = n / (by * bx);
+    let whole = [n, h.saturating_mul(by), w.saturating_mul(bx), c];
+    let y = shuffle(cx, x, &[by, bx, n, h, w, c], vec![2, 3, 0, 4, 1, 5], &whole)?;
+    let left = |extent: usize, (a, b): (usize, usize)| extent.checked_sub(a)?.checked_sub(b).filter(|&d| d > 0);
+    let (Some(h), Some(w)) = (left(whole[1], rows), left(whole[2], columns)) else {
+        return bad(format!("nothing is left of {whole:?}"));
+    };
+    let parts = [(0, n, 1), (rows.0 as i64, h, 1), (columns.0 as i64, w, 1), (0, c, 1)];
+    Ok(vec![cut(cx, "crop", y, &parts)?])
+}

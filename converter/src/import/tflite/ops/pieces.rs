@@ -1,0 +1,266 @@
+//! Operators that cut tensors and put them together.
+
+use super::fail::{Res, bad, unsupported};
+use super::schema::options as field;
+use super::{Ctx, Values, shape};
+use crate::ir::{Op, ValueId};
+
+/// More pieces than this make no sense.
+pub(super) const MAX_PIECES: usize = 64;
+
+/// Joins tensors of which only `axis` may differ.
+pub(super) fn join(cx: &mut Ctx<'_, '_>, suffix: &str, parts: &[ValueId], axis: usize) -> Res<ValueId> {
+    if let [only] = parts {
+        return Ok(*only);
+    }
+    let Some(&first) = parts.first() else { return bad("there is nothing to join") };
+    let mut dims = cx.shape(first);
+    let extents = parts.iter().map(|&v| cx.b.graph.shape(v).get(axis).copied().unwrap_or(0));
+    dims[axis] = extents.fold(0, usize::saturating_add);
+    cx.emit(suffix, Op::Concat { axis }, parts, &dims)
+}
+
+pub(super) fn concatenation(cx: &mut Ctx<'_, '_>) -> Values {
+    let parts = (0..cx.op.inputs.len()).map(|i| cx.value(i)).collect::<Res<Vec<ValueId>>>()?;
+    let Some(&first) = parts.first() else { return bad("there are no inputs") };
+    let axis = shape::axis(cx.int(field::axis::CONCATENATION, 0)?, cx.shape(first).len())?;
+    let act = cx.activation(field::CONCATENATION_ACTIVATION)?;
+    let y = join(cx, "", &parts, axis)?;
+    Ok(vec![cx.act("act", y, act)?])
+}
+
+/// Joins tensors along a new axis.
+pub(super) fn pack(cx: &mut Ctx<'_, '_>) -> Values {
+    let n = cx.op.inputs.len();
+    let first = cx.value(0)?;
+    let mut dims = cx.shape(first);
+    let axis = shape::axis(cx.int(field::axis::PACK, 0)?, dims.len() + 1)?;
+    dims.insert(axis, 1);
+    let mut parts = vec![];
+    for i in 0..n {
+        let x = cx.value(i)?;
+        let suffix = if n == 1 { String::new() } else { i.to_string() };
+        parts.push(cx.emit(&suffix, Op::Reshape, &[x], &dims)?);
+    }
+    Ok(vec![join(cx, "", &parts, axis)?])
+}
+
+/// Start, length and step along every axis.
+type Part = (i64, usize, i64);
+
+fn whole(dims: &[usize]) -> Vec<Part> {
+    dims.iter().map(|&d| (0, d, 1)).collect()
+}
+
+/// One Slice, or nothing where everything is taken.
+pub(super) fn cut(cx: &mut Ctx<'_, '_>, suffix: &str, x: ValueId, parts: &[Part]) -> Res<ValueId> {
+    let dims: Vec<usize> = parts.iter().map(|p| p.1).collect();
+    if cx.shape(x) == dims {
+        return Ok(x);
+    }
+    let start = parts.iter().map(|p| usize::try_from(p.0).unwrap_or(usize::MAX)).collect();
+    // The step does not matter where one element is taken.
+    let step = parts.iter().map(|p| if p.1 > 1 { p.2 as usize } else { 1 }).collect();
+    cx.emit(suffix, Op::Slice { start, step }, &[x], &dims)
+}
+
+/// One Slice per output that somebody reads.
+fn parts(cx: &mut Ctx<'_, '_>, x: ValueId, axis: usize, lens: &[usize]) -> Values {
+    let dims = cx.shape(x);
+    let total = lens.iter().try_fold(0usize, |n, &l| n.checked_add(l));
+    if total != Some(dims[axis]) || lens.len() != cx.outputs.len() {
+        return bad(format!("parts of {lens:?} of {dims:?} for {} outputs", cx.outputs.len()));
+    }
+    let (mut all, mut at) = (vec![], 0);
+    for (i, &len) in lens.iter().enumerate() {
+        let mut part = whole(&dims);
+        part[axis] = (at, len, 1);
+        at += len as i64;
+        // What nobody reads may be anything, even empty.
+        all.push(if cx.is_used(i) { cut(cx, &i.to_string(), x, &part)? } else { x });
+    }
+    Ok(all)
+}
+
+pub(super) fn split(cx: &mut Ctx<'_, '_>) -> Values {
+    let (x, n) = (cx.value(1)?, cx.outputs.len());
+    let dims = cx.shape(x);
+    let axis = shape::axis(cx.scalar(0)?, dims.len())?;
+    if !dims[axis].is_multiple_of(n.max(1)) {
+        return bad(format!("{n} equal parts of axis {axis} of {dims:?}"));
+    }
+    parts(cx, x, axis, &vec![dims[axis] / n.max(1); n])
+}
+
+pub(super) fn split_v(cx: &mut Ctx<'_, '_>) -> Values {
+    let x = cx.value(0)?;
+    let (dims, mut lens) = (cx.shape(x), cx.list(1)?);
+    let axis = shape::axis(cx.scalar(2)?, dims.len())?;
+    // One part may take what is left.
+    let known = lens.iter().filter(|&&l| l >= 0).fold(0i64, |n, &l| n.saturating_add(l));
+    if let Some(rest) = lens.iter_mut().find(|l| **l == -1) {
+        *rest = dims[axis] as i64 - known;
+    }
+    let lens = shape::from_i64(&lens).or_else(|_| bad(format!("parts of {lens:?}")));
+    parts(cx, x, axis, &lens?)
+}
+
+/// Pieces of 1 along an axis, without it.
+pub(super) fn unpack(cx: &mut Ctx<'_, '_>) -> Values {
+    let x = cx.value(0)?;
+    let dims = cx.shape(x);
+    let axis = shape::axis(cx.int(field::axis::PACK, 0)?, dims.len())?;
+    let pieces = parts(cx, x, axis, &vec![1; dims[axis].min(cx.outputs.len() + 1)])?;
+    let mut rest = dims;
+    rest.remove(axis);
+    let flat =
+        |(i, v): (usize, ValueId)| if cx.is_used(i) { cx.emit(&format!("{i}/axis"), Op::Reshape, &[v], &rest) } else { Ok(v) };
+    pieces.into_iter().enumerate().map(flat).collect()
+}
+
+/// Begin and size per axis; a size of -1 is all that is left.
+pub(super) fn slice(cx: &mut Ctx<'_, '_>) -> Values {
+    let x = cx.value(0)?;
+    let (dims, begin, size) = (cx.shape(x), cx.list(1)?, cx.list(2)?);
+    if begin.len() != dims.len() || size.len() != dims.len() {
+        return bad(format!("begin {begin:?} and size {size:?} of {dims:?}"));
+    }
+    let mut parts = vec![];
+    for (i, &d) in dims.iter().enumerate() {
+        let left = (d as i64).saturating_sub(begin[i]);
+        let len = if size[i] == -1 { left } else { size[i] };
+        if begin[i] < 0 || len <= 0 || len > left {
+            return bad(format!("begin {begin:?} and size {size:?} of {dims:?}"));
+        }
+        parts.push((begin[i], len as usize, 1));
+    }
+    Ok(vec![cut(cx, "", x, &parts)?])
+}
+
+/// Numpy's `x[begin:end:stride, ...]`. Bit `i` of a mask is about entry `i` of the lists: no begin, no end, all axes that are not
+/// named otherwise, a new axis of 1, a single element whose axis goes.
+pub(super) fn strided_slice(cx: &mut Ctx<'_, '_>) -> Values {
+    use field::strided_slice as f;
+    let x = cx.value(0)?;
+    let (dims, begin, mut end, stride) = (cx.shape(x), cx.list(1)?, cx.list(2)?, cx.list(3)?);
+    let n = begin.len();
+    if end.len() != n || stride.len() != n || n > 2 * shape::MAX_RANK {
+        return bad(format!("begin {begin:?}, end {end:?} and strides {stride:?}"));
+    }
+    if cx.flag(f::OFFSET)? {
+        end.iter_mut().zip(&begin).for_each(|(e, b)| *e = e.saturating_add(*b));
+    }
+    let mask = |field: usize| -> Res<Vec<bool>> {
+        let bits = cx.int(field, 0)?;
+        Ok((0..n).map(|i| bits >> i & 1 != 0).collect())
+    };
+    let (no_begin, no_end, new, shrink) =
+        (mask(f::BEGIN_MASK)?, mask(f::END_MASK)?, mask(f::NEW_AXIS_MASK)?, mask(f::SHRINK_AXIS_MASK)?);
+    let ellipsis = mask(f::ELLIPSIS_MASK)?.iter().position(|&e| e);
+    let named = (0..n).filter(|&i| Some(i) != ellipsis && !new[i]).count();
+    let Some(unnamed) = dims.len().checked_sub(named) else { return bad(format!("{named} ranges for {dims:?}")) };
+    let (mut parts, mut out): (Vec<Part>, Vec<usize>) = (vec![], vec![]);
+    for i in 0..n {
+        if Some(i) == ellipsis {
+            let rest = &dims[parts.len()..parts.len() + unnamed];
+            parts.extend(whole(rest));
+            out.extend(rest);
+        } else if new[i] {
+            out.push(1);
+        } else {
+            let d = dims[parts.len()];
+            let first = if begin[i] < 0 { begin[i].saturating_add(d as i64) } else { begin[i] };
+            if shrink[i] {
+                parts.push((first, 1, 1));
+                continue;
+            }
+            let begin = if no_begin[i] { if stride[i] > 0 { 0 } else { i64::MAX } } else { begin[i] };
+            let end = if no_end[i] { if stride[i] > 0 { i64::MAX } else { i64::MIN } } else { end[i] };
+            let (start, len) = shape::slice(d, begin, end, stride[i])?;
+            if stride[i] < 0 && len > 1 {
+                return unsupported(format!("a stride of {}", stride[i]), "only positive strides are supported");
+            }
+            parts.push((start, len, stride[i]));
+            out.push(len);
+        }
+    }
+    let rest = &dims[parts.len()..];
+    out.extend(rest);
+    parts.extend(whole(rest));
+    let y = cut(cx, if out.len() == parts.len() { "" } else { "range" }, x, &parts)?;
+    Ok(vec![if cx.shape(y) == out { y } else { cx.emit("", Op::Reshape, &[y], &out)? }])
+}
+
+/// Constant indices: a single one drops the axis, a list is a join of slices.
+pub(super) fn gather(cx: &mut Ctx<'_, '_>) -> Values {
+    let x = cx.value(0)?;
+    let mut dims = cx.shape(x);
+    let axis = shape::axis(cx.int(field::axis::GATHER, 0)?, dims.len())?;
+    let (list, indices) = cx.ints(1)?;
+    if cx.int(field::GATHER_BATCH_DIMS, 0)? != 0 || list.len() > 1 {
+        return unsupported(format!("indices of shape {list:?}"), "use a list of indices");
+    }
+    if let Some(i) = indices.iter().find(|&&i| !(0..dims[axis] as i64).contains(&i)) {
+        return bad(format!("index {i} of {}", dims[axis]));
+    }
+    let runs = runs(&indices);
+    if runs.len() > MAX_PIECES {
+        return unsupported(format!("{} indices in no order", indices.len()), "order the channels in the weights");
+    }
+    let mut pieces = vec![];
+    for (i, run) in runs.iter().enumerate() {
+        let mut part = whole(&dims);
+        part[axis] = *run;
+        let suffix = if runs.len() == 1 && !list.is_empty() { String::new() } else { i.to_string() };
+        pieces.push(cut(cx, &suffix, x, &part)?);
+    }
+    if !list.is_empty() {
+        return Ok(vec![join(cx, "", &pieces, axis)?]);
+    }
+    dims.remove(axis);
+    Ok(vec![cx.emit("", Op::Reshape, &pieces, &dims)?])
+}
+
+/// Start, length and step of stretches with one positive step.
+fn runs(indices: &[i64]) -> Vec<Part> {
+    let mut runs: Vec<Part> = vec![];
+    for &i in indices {
+        match runs.last_mut() {
+            Some((start, len @ 1, step)) if i > *start => (*len, *step) = (2, i - *start),
+            Some((start, len, step)) if *len > 1 && i == *start + *len as i64 * *step => *len += 1,
+            _ => runs.push((i, 1, 1)),
+        }
+    }
+    runs
+}
+
+/// `[rank, 2]` extents before and after.
+pub(super) fn edges(cx: &mut Ctx<'_, '_>, rank: usize) -> Res<Vec<(usize, usize)>> {
+    let (dims, list) = cx.ints(1)?;
+    if dims != [rank, 2] {
+        return bad(format!("paddings of shape {dims:?} for {rank} axes"));
+    }
+    // Pairs, so that no rank is too large for the list.
+    list.as_chunks::<2>().0.iter().map(|p| shape::from_i64(p).map(|p| (p[0], p[1]))).collect()
+}
+
+/// A border of zeros, or of the constant that PADV2 names.
+pub(super) fn pad(cx: &mut Ctx<'_, '_>) -> Values {
+    let x = cx.value(0)?;
+    let dims = cx.shape(x);
+    let pads = edges(cx, dims.len())?;
+    let value = if cx.is_present(2) {
+        let v = cx.value(2)?;
+        match cx.data(v, 2)?[..] {
+            [value] => value,
+            _ => return bad("the value to pad with is not one number"),
+        }
+    } else {
+        0.0
+    };
+    if pads.iter().all(|&p| p == (0, 0)) {
+        return Ok(vec![x]);
+    }
+    let dims: Vec<usize> = dims.iter().zip(&pads).map(|(d, p)| d + p.0 + p.1).collect();
+    Ok(vec![cx.emit("", Op::Pad { pads, value }, &[x], &dims)?])
+}

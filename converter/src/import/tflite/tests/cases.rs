@@ -1,0 +1,76 @@
+//! Small models, one per operator, option or encoding, against TFLite; `fixtures/python/make_tflite_cases.py` makes them.
+
+use crate::error::Error;
+use crate::import::{Options, tflite};
+
+#[test]
+fn cases_compute_what_tflite_computes() {
+    let models = super::models(&super::data());
+    assert!(models.len() > 25);
+    let failures: Vec<String> =
+        models.iter().filter_map(|p| super::compare(p, 2e-6).err().map(|e| format!("{}: {e}", p.display()))).collect();
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+fn bytes(name: &str) -> Vec<u8> {
+    std::fs::read(super::data().join(name)).unwrap()
+}
+
+#[test]
+fn everything_that_is_not_supported_is_listed() {
+    let e = tflite::import(&bytes("refused/unsupported.tflite"), &Options::default()).unwrap_err();
+    let Error::Unsupported(all) = &e else { panic!("{e}") };
+    let lines: Vec<String> = all.iter().map(ToString::to_string).collect();
+    let cut = "make the model without it, or cut the network before it with --outputs";
+    assert_eq!(
+        lines,
+        [
+            &format!("operator 0, t1 (SIN, builtin 66): the operator is not supported; {cut}"),
+            "operator 1, t2 (GELU, builtin 150): option approximate is false; use the approximation by tanh",
+            "operator 2, t4 (ARG_MAX, builtin 56): the operator is not supported; cut the network before it with --outputs and choose \
+             among its outputs in the application",
+        ]
+    );
+}
+
+#[test]
+fn a_quantised_network_is_refused_in_one_word() {
+    let e = tflite::import(&bytes("refused/quantised.tflite"), &Options::default()).unwrap_err();
+    let Error::Unsupported(all) = &e else { panic!("{e}") };
+    let [one] = &all[..] else { panic!("{e}") };
+    assert_eq!((one.node.as_str(), one.kind.as_str()), ("the network", "TFLite"));
+    assert_eq!(one.what, "the network is quantised: 2 of 2 operators give int8");
+    assert!(one.remedy.contains("float32 network"), "{one}");
+}
+
+#[test]
+fn small_files_cannot_ask_for_much() {
+    let e = tflite::import(&bytes("refused/swollen.tflite"), &Options::default()).unwrap_err();
+    assert!(matches!(&e, Error::Invalid(m) if m.contains("multiply beyond all measure")), "{e}");
+}
+
+#[test]
+fn outputs_and_shapes_may_be_chosen() {
+    let small = bytes("small_net.tflite");
+    let whole = tflite::import(&small, &Options::default()).unwrap();
+    let inner = &whole.nodes[0].name;
+    let options = Options { outputs: vec![inner.clone()], input_shapes: vec![(String::new(), vec![2, 9, 20, 3])] };
+    let g = tflite::import(&small, &options).unwrap();
+    g.verify().unwrap();
+    assert_eq!((g.nodes.len(), g.shape(g.outputs[0])), (1, &[2, 5, 10, 8][..]));
+    assert_eq!(g.output_names, [inner.as_str()]);
+    let refused = |options: Options| tflite::import(&small, &options).unwrap_err().to_string();
+    let named = |name: &str, shape: &[usize]| Options { input_shapes: vec![(name.into(), shape.into())], ..Options::default() };
+    assert!(refused(named("image", &[1, 9, 9, 3])).contains("the inputs are x0"));
+    assert!(refused(named("x0", &[1, 9, 9])).contains("4 axes"));
+    assert!(refused(named("x0", &[1, 9, 9, 4])).contains("do not fit 4"), "{}", refused(named("x0", &[1, 9, 9, 4])));
+    assert!(refused(Options { outputs: vec!["no".into()], ..Options::default() }).contains("no tensor named"));
+}
+
+#[test]
+fn parameters_count_once() {
+    let count = |name: &str| tflite::import(&bytes(name), &Options::default()).unwrap().total_parameters;
+    assert_eq!(count("fp16_weights.tflite"), 4 * 27 + 4);
+    assert_eq!(count("sparse_weights.tflite"), 24 + 4);
+    assert_eq!(count("shape_arithmetic.tflite"), 0);
+}
