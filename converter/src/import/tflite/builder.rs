@@ -54,18 +54,19 @@ pub(super) fn build(model: &Model<'_>, len: usize, options: &Options) -> Result<
     for i in live {
         operator(&mut b, i)?;
     }
+    let inputs: HashSet<ValueId> = b.graph.inputs.iter().copied().collect();
     for t in wanted {
-        output(&mut b, t);
+        output(&mut b, t, &inputs);
     }
     if !b.problems.is_empty() {
         return Err(Error::Unsupported(b.problems));
     }
-    let mut names: Vec<String> = vec![];
-    for (i, name) in b.graph.output_names.iter().enumerate() {
-        let again = name.is_empty() || names.contains(name);
-        names.push(if again { format!("{name}#{i}") } else { name.clone() });
+    let mut names = HashSet::new();
+    for (i, name) in b.graph.output_names.iter_mut().enumerate() {
+        if name.is_empty() || !names.insert(name.clone()) {
+            *name = format!("{name}#{i}");
+        }
     }
-    b.graph.output_names = names;
     b.graph.remove_dead();
     Ok(b.graph)
 }
@@ -290,7 +291,7 @@ fn evaluate<'a>(
 }
 
 /// Declares an output.
-fn output(b: &mut Builder<'_>, t: usize) {
+fn output(b: &mut Builder<'_>, t: usize, inputs: &HashSet<ValueId>) {
     let name = b.model.tensors[t].name;
     let value = match b.slots[t] {
         Some(Slot::Value(v)) if b.graph.data(v).is_none() => v,
@@ -300,7 +301,7 @@ fn output(b: &mut Builder<'_>, t: usize) {
             return;
         }
     };
-    let value = if b.graph.inputs.contains(&value) {
+    let value = if inputs.contains(&value) {
         // An output is always something that a node writes.
         let shape = b.graph.shape(value).to_vec();
         b.graph.node(format!("{name}/copy"), "IDENTITY", Op::Reshape, &[value], &shape)
@@ -368,6 +369,7 @@ impl Builder<'_> {
             let Some(data) = self.graph.data(v) else {
                 return unsupported("integers that are computed at run time", "make the model with a fixed shape");
             };
+            self.budget.pay(data.len())?;
             if data.iter().any(|v| v.fract() != 0.0 || v.is_nan()) {
                 return bad(format!("tensor {t} ({}) holds fractions", self.model.tensors[t].name));
             }

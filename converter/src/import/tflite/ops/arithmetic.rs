@@ -46,6 +46,7 @@ pub(super) fn squared_difference(cx: &mut Ctx<'_, '_>) -> Values {
 pub(super) fn pow(cx: &mut Ctx<'_, '_>) -> Values {
     let (x, e) = (cx.value(0)?, cx.value(1)?);
     let exponents = cx.data(e, 1)?;
+    cx.b.budget.pay(exponents.len())?;
     let first = exponents.first().copied().unwrap_or(f32::NAN);
     let dims = cx.shape(x);
     if exponents.iter().any(|&e| e != first) || shape::broadcast(&dims, &cx.shape(e))? != dims {
