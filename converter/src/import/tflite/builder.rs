@@ -279,8 +279,15 @@ fn evaluate<'a>(
     }
     for (&v, &t) in results.iter().zip(outputs) {
         let tensor = &model.tensors[t];
-        if b.graph.data(v).is_none() && !is_float(tensor.element) {
-            return unsupported(format!("it gives {}", type_name(tensor.element)), "only floats are computed");
+        if !is_float(tensor.element) {
+            let Some(data) = b.graph.data(v) else {
+                return unsupported(format!("it gives {}", type_name(tensor.element)), "only floats are computed");
+            };
+            b.budget.pay(data.len())?;
+            // Constant integers are held as floats, which a division or a cast of the source would round.
+            if data.iter().any(|v| v.fract() != 0.0) {
+                return unsupported("integers that are rounded", "make the model with a fixed shape");
+            }
         }
         // A value is called what the source calls it, unless it is another operator's.
         if v.0 >= before && !tensor.name.is_empty() {

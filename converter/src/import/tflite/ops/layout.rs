@@ -15,11 +15,6 @@ pub(super) fn nothing(cx: &mut Ctx<'_, '_>) -> Values {
     Ok(vec![cx.value(0)?])
 }
 
-/// Whether what comes out is a float is seen to by whoever asked; integers are what they are, if they are constant.
-pub(super) fn cast(cx: &mut Ctx<'_, '_>) -> Values {
-    nothing(cx)
-}
-
 /// The same elements under another shape.
 fn shaped(cx: &mut Ctx<'_, '_>, x: ValueId, dims: &[usize]) -> Values {
     let from = cx.shape(x);

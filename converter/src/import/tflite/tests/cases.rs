@@ -44,6 +44,13 @@ fn a_quantised_network_is_refused_in_one_word() {
 }
 
 #[test]
+fn integers_that_the_source_would_round_are_refused() {
+    let e = tflite::import(&bytes("refused/rounded.tflite"), &Options::default()).unwrap_err();
+    let Error::Unsupported(all) = &e else { panic!("{e}") };
+    assert!(matches!(&all[..], [one] if one.kind == "DIV, builtin 42" && one.what == "integers that are rounded"), "{e}");
+}
+
+#[test]
 fn small_files_cannot_ask_for_much() {
     let e = tflite::import(&bytes("refused/swollen.tflite"), &Options::default()).unwrap_err();
     assert!(matches!(&e, Error::Invalid(m) if m.contains("multiply beyond all measure")), "{e}");
