@@ -104,7 +104,7 @@ impl Figures {
         Figures { cycles, throughput, ipc: self.ipc.min(other.ipc) }
     }
 
-    /// As [`line`] rounds them.
+    /// As [`line()`] rounds them.
     fn rounded(self) -> [i64; 2] {
         [self.cycles, self.throughput].map(|x| (x * 10.0).round() as i64)
     }

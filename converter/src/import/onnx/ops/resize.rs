@@ -1,46 +1,93 @@
-//! Nearest-neighbour enlargement, and channels to pixels and back.
+//! Enlarging and reducing of images, and channels to pixels and back.
 
 use super::super::fail::{Res, bad, unsupported};
 use super::super::node::Ctx;
 use super::super::shape;
 use super::super::tensor::{Const, Data};
 use super::Values;
-use crate::ir::Op;
+use crate::ir::{Op, Places, ResizeKind};
 
 /// Output pixels that are looked at when a rounding rule is checked; beyond that it repeats.
 const CHECKED: usize = 1 << 12;
 
-/// Upsample, and Resize where it is one: every output pixel `i` takes the input pixel `i / factor`.
+/// Upsample and Resize: nearest by a whole factor repeats pixels, all else computes places.
 pub(super) fn resize(cx: &mut Ctx<'_, '_, '_>) -> Values {
     let x = cx.runtime(0)?;
     let xs = cx.shape(x);
     let upsample = cx.node.op_type == "Upsample";
     let (scales, sizes) = scales(cx, &xs)?;
-    let factors = factors(&xs, scales.as_deref(), sizes.as_deref())?;
-    // Rules that only matter for other modes, or when something is resized at all.
-    cx.ignore(&["cubic_coeff_a", "exclude_outside", "extrapolation_value", "antialias", "keep_aspect_ratio_policy"]);
+    let dims = extents(&xs, scales.as_deref(), sizes.as_deref())?;
+    // Rules that only matter for cubic interpolation, or outside of the image.
+    cx.ignore(&["cubic_coeff_a", "exclude_outside", "extrapolation_value"]);
+    let policy = cx.string("keep_aspect_ratio_policy", "stretch")?.to_string();
+    let smooth = cx.int("antialias", 0)? != 0;
     let mode = cx.string("mode", "nearest")?.to_string();
     let coordinates = cx.string("coordinate_transformation_mode", "half_pixel")?.to_string();
     let rounding = cx.string("nearest_mode", "round_prefer_floor")?.to_string();
-    if factors.iter().all(|&f| f == 1) {
+    if sizes.is_some() && policy != "stretch" {
+        return unsupported(
+            format!("keep_aspect_ratio_policy {policy:?}"),
+            "give the sizes that come out, with the policy \"stretch\"",
+        );
+    }
+    if dims == xs {
         return Ok(vec![x]);
     }
-    if mode != "nearest" {
-        return unsupported(format!("mode {mode:?}"), "only nearest by whole factors is supported");
+    if smooth {
+        return unsupported("antialias 1", "export it with antialias 0");
     }
     // Before opset 11 there was only one rule.
     let (coordinates, rounding) =
         if upsample || cx.opset() < 11 { ("asymmetric", "floor") } else { (coordinates.as_str(), rounding.as_str()) };
-    for (&extent, &factor) in xs.iter().zip(&factors) {
-        let same = |i| source(coordinates, rounding, i, extent, factor) == Some(i / factor);
-        if factor > 1 && !(0..(extent * factor).min(CHECKED)).all(same) {
-            return unsupported(
-                format!("coordinate_transformation_mode {coordinates:?} with nearest_mode {rounding:?}"),
-                "export it as asymmetric with floor",
-            );
+    let changed = || xs.iter().copied().zip(dims.iter().copied()).filter(|(n, m)| n != m);
+    let how = match mode.as_str() {
+        "nearest" => {
+            let same = |rule: &dyn Fn(usize, usize, usize) -> usize| {
+                let mut all = changed();
+                all.all(|(n, m)| (0..m.min(CHECKED)).all(|i| source(coordinates, rounding, i, n, m) == Some(rule(i, n, m))))
+            };
+            if changed().all(|(n, m)| m % n == 0) && same(&|i, n, m| i / (m / n)) {
+                Some(How::Repeat)
+            } else {
+                let rules = [Places::Edges, Places::Middles, Places::Corners];
+                rules.into_iter().find(|p| same(&|i, n, m| p.nearest(i, n, m))).map(|p| How::Resize(ResizeKind::Nearest, p))
+            }
+        }
+        "linear" => match coordinates {
+            "asymmetric" => Some(Places::Edges),
+            "half_pixel" | "half_pixel_symmetric" => Some(Places::Middles),
+            "pytorch_half_pixel" if changed().all(|(_, m)| m > 1) => Some(Places::Middles),
+            "align_corners" => Some(Places::Corners),
+            _ => None,
+        }
+        .map(|p| How::Resize(ResizeKind::Bilinear, p)),
+        _ => return unsupported(format!("mode {mode:?}"), "export it as nearest or linear"),
+    };
+    let Some(how) = how else {
+        let rule = if mode == "nearest" { format!(" with nearest_mode {rounding:?}") } else { String::new() };
+        return unsupported(
+            format!("coordinate_transformation_mode {coordinates:?}{rule} from {xs:?} to {dims:?}"),
+            if mode == "nearest" { "export it as asymmetric with floor" } else { "export it as half_pixel" },
+        );
+    };
+    with_spatial_axes_in_the_middle(cx, x, &xs, &dims, how)
+}
+
+/// What becomes of the two spatial axes.
+#[derive(Clone, Copy)]
+enum How {
+    /// Every pixel several times.
+    Repeat,
+    Resize(ResizeKind, Places),
+}
+
+impl How {
+    fn op(self, from: [usize; 2], to: [usize; 2]) -> Op {
+        match self {
+            How::Repeat => Op::Upsample { factor: [to[0] / from[0], to[1] / from[1]] },
+            How::Resize(kind, places) => Op::Resize { kind, places },
         }
     }
-    enlarge(cx, x, &xs, &factors)
 }
 
 /// The constant scales or sizes, one per axis.
@@ -80,35 +127,41 @@ fn scales(cx: &mut Ctx<'_, '_, '_>, xs: &[usize]) -> Res<Target> {
     Ok((scales.map(|_| all_scales), sizes.map(|_| all_sizes)))
 }
 
-fn factors(xs: &[usize], scales: Option<&[f32]>, sizes: Option<&[i64]>) -> Res<Vec<usize>> {
-    let remedy = "only nearest by whole factors is supported";
+/// The output's shape.
+fn extents(xs: &[usize], scales: Option<&[f32]>, sizes: Option<&[i64]>) -> Res<Vec<usize>> {
     match (scales, sizes) {
         (Some(s), _) if s.len() == xs.len() => {
-            if s.iter().any(|&f| f < 1.0 || f.fract() != 0.0 || f > 65536.0 || f.is_nan()) {
-                return unsupported(format!("scales {s:?}"), remedy);
+            let extent = |(&x, &f): (&usize, &f32)| {
+                let m = x as f64 * f64::from(f);
+                // The places follow from the extents alone; with a remainder they would follow from the scale.
+                let whole = (m.round() - m).abs() <= m * f64::from(f32::EPSILON);
+                ((1.0..=1e9).contains(&m) && whole).then_some(m.round() as usize)
+            };
+            match xs.iter().zip(s).map(extent).collect() {
+                Some(dims) => Ok(dims),
+                None => {
+                    unsupported(format!("scales {s:?} of {xs:?}"), "only scales that give whole extents are supported; give sizes")
+                }
             }
-            Ok(s.iter().map(|&f| f as usize).collect())
         }
         (_, Some(s)) if s.len() == xs.len() => {
             let s = shape::from_i64(s)?;
-            if xs.iter().zip(&s).any(|(&x, &s)| s == 0 || s % x != 0) {
-                return unsupported(format!("sizes {s:?} of {xs:?}"), remedy);
-            }
-            Ok(xs.iter().zip(&s).map(|(&x, &s)| s / x).collect())
+            if s.contains(&0) { bad(format!("sizes {s:?}")) } else { Ok(s) }
         }
         _ => bad("scales or sizes are missing or do not fit"),
     }
 }
 
-/// The input pixel that an output pixel takes; `None` for a rule that we do not know.
-fn source(coordinates: &str, rounding: &str, i: usize, extent: usize, factor: usize) -> Option<usize> {
-    let (i, f, n) = (i as f64, factor as f64, extent as f64);
+/// The input pixel among `n` that output pixel `i` of `m` takes; `None` for a rule that we do not know.
+fn source(coordinates: &str, rounding: &str, i: usize, n: usize, m: usize) -> Option<usize> {
+    let (i, n, m) = (i as f64, n as f64, m as f64);
+    let f = m / n;
     let at = match coordinates {
         "asymmetric" => i / f,
-        "half_pixel" => (i + 0.5) / f - 0.5,
-        "pytorch_half_pixel" if n * f > 1.0 => (i + 0.5) / f - 0.5,
+        "half_pixel" | "half_pixel_symmetric" => (i + 0.5) / f - 0.5,
+        "pytorch_half_pixel" if m > 1.0 => (i + 0.5) / f - 0.5,
         "tf_half_pixel_for_nn" => (i + 0.5) / f,
-        "align_corners" if n * f > 1.0 => i * (n - 1.0) / (n * f - 1.0),
+        "align_corners" if m > 1.0 => i * (n - 1.0) / (m - 1.0),
         _ => return None,
     };
     let rounded = match rounding {
@@ -121,23 +174,22 @@ fn source(coordinates: &str, rounding: &str, i: usize, extent: usize, factor: us
     Some(rounded.clamp(0.0, n - 1.0) as usize)
 }
 
-/// Writes Upsample, with transposes that bring the enlarged axes to the middle of four.
-fn enlarge(cx: &mut Ctx<'_, '_, '_>, x: super::ValueId, xs: &[usize], factors: &[usize]) -> Values {
-    let dims: Vec<usize> = xs.iter().zip(factors).map(|(d, f)| d.saturating_mul(*f)).collect();
-    let grown: Vec<usize> = (0..xs.len()).filter(|&i| factors[i] > 1).collect();
-    if xs.len() > 4 || xs.len() < 2 || grown.len() > 2 {
+/// Writes the operator, with transposes that bring the axes that change to the middle of four.
+fn with_spatial_axes_in_the_middle(cx: &mut Ctx<'_, '_, '_>, x: super::ValueId, xs: &[usize], dims: &[usize], how: How) -> Values {
+    let changed: Vec<usize> = (0..xs.len()).filter(|&i| xs[i] != dims[i]).collect();
+    if xs.len() > 4 || xs.len() < 2 || changed.len() > 2 {
         return unsupported(format!("scales of {xs:?} to {dims:?}"), "only two spatial axes can be resized");
     }
-    if grown.iter().all(|g| [1, 2].contains(g)) && xs.len() == 4 {
-        return Ok(vec![cx.emit("", Op::Upsample { factor: [factors[1], factors[2]] }, &[x], &dims)?]);
+    if changed.iter().all(|g| [1, 2].contains(g)) && xs.len() == 4 {
+        return Ok(vec![cx.emit("", how.op([xs[1], xs[2]], [dims[1], dims[2]]), &[x], dims)?]);
     }
-    // NCHW, or fewer axes: as four, then the last two (or those that grow) in the middle.
+    // NCHW, or fewer axes: as four, then the last two (or those that change) in the middle.
     let lead = 4 - xs.len();
     let pad = |v: &[usize]| [&vec![1; lead][..], v].concat();
-    let (four, f) = (pad(xs), pad(factors));
-    let (a, b) = match grown[..] {
+    let (from, to) = (pad(xs), pad(dims));
+    let (a, b) = match changed[..] {
         [a, b] => (a + lead, b + lead),
-        _ if f[0] == 1 && f[1] == 1 => (2, 3),
+        _ if from[..2] == to[..2] => (2, 3),
         [a] => {
             if a + lead == 0 {
                 (0, 1)
@@ -152,12 +204,11 @@ fn enlarge(cx: &mut Ctx<'_, '_, '_>, x: super::ValueId, xs: &[usize], factors: &
     let mut back = vec![0; 4];
     perm.iter().enumerate().for_each(|(i, &p)| back[p] = i);
     let at = |v: &[usize]| perm.iter().map(|&p| v[p]).collect::<Vec<usize>>();
-    let x = if lead > 0 { cx.emit("four", Op::Reshape, &[x], &four)? } else { x };
-    let x = cx.emit("nhwc", Op::Transpose { perm: perm.clone() }, &[x], &at(&four))?;
-    let grown: Vec<usize> = four.iter().zip(&f).map(|(d, f)| d.saturating_mul(*f)).collect();
-    let y = cx.emit("", Op::Upsample { factor: [f[a], f[b]] }, &[x], &at(&grown))?;
-    let y = cx.emit("nchw", Op::Transpose { perm: back }, &[y], &grown)?;
-    Ok(vec![if lead > 0 { cx.emit("axes", Op::Reshape, &[y], &dims)? } else { y }])
+    let x = if lead > 0 { cx.emit("four", Op::Reshape, &[x], &from)? } else { x };
+    let x = cx.emit("nhwc", Op::Transpose { perm: perm.clone() }, &[x], &at(&from))?;
+    let y = cx.emit("", how.op([from[a], from[b]], [to[a], to[b]]), &[x], &at(&to))?;
+    let y = cx.emit("nchw", Op::Transpose { perm: back }, &[y], &to)?;
+    Ok(vec![if lead > 0 { cx.emit("axes", Op::Reshape, &[y], dims)? } else { y }])
 }
 
 fn block(cx: &Ctx<'_, '_, '_>) -> Res<usize> {
