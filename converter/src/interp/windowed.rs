@@ -190,6 +190,13 @@ pub(super) fn conv_transpose(op: &Op, args: &[Arg], out: &[usize]) -> Vec<f64> {
     y
 }
 
+/// The taps of output `o` along an axis that lie at `first..end`, counted from where the first window begins.
+fn taps(w: &Window, axis: usize, o: usize, first: usize, end: usize) -> std::ops::Range<usize> {
+    let at = o * w.stride[axis];
+    let tap = |edge: usize| edge.saturating_sub(at).div_ceil(w.dilation[axis]).min(w.kernel[axis]);
+    tap(first)..tap(end)
+}
+
 /// [`Op::Pool`] without its residual.
 pub(super) fn pool(kind: PoolKind, w: &Window, x: Arg, out: &[usize]) -> Vec<f64> {
     let (data, shape, out) = (x.wide(), x.shape4(), four(out));
@@ -198,8 +205,14 @@ pub(super) fn pool(kind: PoolKind, w: &Window, x: Arg, out: &[usize]) -> Vec<f64
     let mut y = vec![empty; out.iter().product()];
     for (p, y) in y.chunks_exact_mut(c).enumerate() {
         let mut inside = 0;
-        for t in 0..w.kernel[0] * w.kernel[1] {
-            let Some(i) = pixel(p, [t / w.kernel[1], t % w.kernel[1]], w, shape, out) else { continue };
+        // Only taps inside the image: a window may be far larger.
+        let at = [p / out[2] % out[1], p % out[2]];
+        let [down, across] = [0, 1].map(|i| {
+            let before = [w.pads.top, w.pads.left][i];
+            taps(w, i, at[i], before, before + shape[1 + i])
+        });
+        for (ky, kx) in down.flat_map(|ky| across.clone().map(move |kx| (ky, kx))) {
+            let Some(i) = pixel(p, [ky, kx], w, shape, out) else { continue };
             inside += 1;
             for (y, &x) in y.iter_mut().zip(&data[i * c..]) {
                 *y = if kind == PoolKind::Max { y.max(x) } else { *y + x };
@@ -209,18 +222,12 @@ pub(super) fn pool(kind: PoolKind, w: &Window, x: Arg, out: &[usize]) -> Vec<f64
             PoolKind::Max => continue,
             PoolKind::Average => inside,
             PoolKind::AverageWithPad { counted } => {
-                let (oy, ox) = (p / out[2] % out[1], p % out[2]);
                 let pads = [(w.pads.top, counted.top, counted.bottom), (w.pads.left, counted.left, counted.right)];
                 let along = |i: usize, o: usize| {
                     let (before, counted, after) = pads[i];
-                    let first = before - counted;
-                    let counts = |k: &usize| {
-                        let at = o * w.stride[i] + k * w.dilation[i];
-                        at >= first && at < before + shape[1 + i] + after
-                    };
-                    (0..w.kernel[i]).filter(counts).count()
+                    taps(w, i, o, before - counted, before + shape[1 + i] + after).len()
                 };
-                along(0, oy) * along(1, ox)
+                along(0, at[0]) * along(1, at[1])
             }
         };
         y.iter_mut().for_each(|y| *y /= count as f64);

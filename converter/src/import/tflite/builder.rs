@@ -2,7 +2,7 @@
 
 use super::op::Ctx;
 use super::schema::{Budget, Model, Operator, Tensor};
-use super::tensor::{Data, FLOAT32, decode, is_float, is_quantised, type_name};
+use super::tensor::{BOOL, Data, FLOAT32, decode, is_float, is_quantised, type_name};
 use super::{builtin, ops, shape};
 use crate::error::{Error, Result, Unsupported, invalid};
 use crate::import::Options;
@@ -38,6 +38,10 @@ pub(super) struct Builder<'a> {
 /// Turns the network of a file of `len` bytes into the IR.
 pub(super) fn build(model: &Model<'_>, len: usize, options: &Options) -> Result<Graph> {
     let wanted = outputs(model, options)?;
+    // A tensor may be given out any number of times.
+    if wanted.iter().map(|&t| model.tensors[t].name.len()).sum::<usize>() > len.saturating_add(1 << 16) {
+        return Err(invalid("the names of the outputs are longer than the file"));
+    }
     let (live, used) = live(model, &wanted);
     let mut b = Builder {
         graph: Graph { name: model.name.to_string(), ..Graph::default() },
@@ -284,9 +288,13 @@ fn evaluate<'a>(
                 return unsupported(format!("it gives {}", type_name(tensor.element)), "only floats are computed");
             };
             b.budget.pay(data.len())?;
-            // Constant integers are held as floats, which a division or a cast of the source would round.
-            if data.iter().any(|v| v.fract() != 0.0) {
+            // Constant integers are held as floats, which a division or a cast of the source would round, and large ones are.
+            let exact = |v: &f32| v.fract() == 0.0 && v.abs() <= (1u32 << f32::MANTISSA_DIGITS) as f32;
+            if !data.iter().all(exact) {
                 return unsupported("integers that are rounded", "make the model with a fixed shape");
+            }
+            if tensor.element == BOOL && data.iter().any(|&v| v != 0.0 && v != 1.0) {
+                return unsupported("numbers that become booleans", "compare them with 0 instead");
             }
         }
         // A value is called what the source calls it, unless it is another operator's.
@@ -321,7 +329,7 @@ fn output(b: &mut Builder<'_>, t: usize, inputs: &HashSet<ValueId>) {
 
 impl Builder<'_> {
     fn problem(&mut self, node: &str, kind: &str, what: impl Into<String>, remedy: impl Into<String>) {
-        self.problems.push(Unsupported { node: node.into(), kind: kind.into(), what: what.into(), remedy: remedy.into() });
+        self.problems.push(Unsupported { node: short(node), kind: short(kind), what: what.into(), remedy: remedy.into() });
     }
 
     /// The bytes of a stored tensor. One without elements needs none.
@@ -392,5 +400,14 @@ impl Builder<'_> {
     /// Whether something that matters reads a tensor.
     pub(super) fn is_used(&self, t: usize) -> bool {
         self.used[t]
+    }
+}
+
+/// A name as a line can show it; many operators may share a long one.
+fn short(name: &str) -> String {
+    const MOST: usize = 300;
+    match name.char_indices().nth(MOST) {
+        Some((at, _)) => format!("{}...", &name[..at]),
+        None => name.into(),
     }
 }

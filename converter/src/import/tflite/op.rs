@@ -108,10 +108,12 @@ impl<'c, 'a> Ctx<'c, 'a> {
         self.b.graph.shape(v).to_vec()
     }
 
-    /// `[N, H, W, C]`.
+    /// `[N, H, W, C]`, none of them 0.
     pub(super) fn image(&self, v: ValueId) -> Res<[usize; 4]> {
-        let s = self.b.graph.shape(v);
-        s.try_into().or_else(|_| bad(format!("an image of shape {s:?}")))
+        match self.b.graph.shape(v) {
+            &[n, h, w, c] if ![n, h, w, c].contains(&0) => Ok([n, h, w, c]),
+            s => bad(format!("an image of shape {s:?}")),
+        }
     }
 
     /// The data of a constant.
@@ -150,6 +152,8 @@ impl<'c, 'a> Ctx<'c, 'a> {
             _ => return unsupported(format!("a tensor of shape {dims:?}"), "it is empty or too large"),
         }
         let name = if suffix.is_empty() { self.name.to_string() } else { format!("{}/{suffix}", self.name) };
+        // One name may serve any number of nodes.
+        self.b.budget.pay(2 * name.len())?;
         let output = self.b.graph.value(name.clone(), dims);
         let node = Node { name, kind: self.kind.into(), op, inputs: inputs.to_vec(), output };
         if let Err(e) = self.b.graph.verify_node(&node) {

@@ -1,7 +1,7 @@
 //! The tables of TFLite's schema that we read, borrowed from the file, and the numbers of their fields. Fields count in the order
 //! of `schema.fbs`; a union takes two numbers, its type and its value; deprecated fields keep theirs.
 
-use super::flatbuffer::{Table, WireError};
+use super::flatbuffer::Table;
 use crate::import::fail::{Fail, Res, bad};
 
 /// Field numbers of the tables of options, and the type of each in the union `BuiltinOptions`.
@@ -191,7 +191,7 @@ impl<'a> Model<'a> {
         if version != 3 {
             return bad(format!("schema version {version}, not 3"));
         }
-        let codes = root.tables(1)?.iter().map(Code::parse).collect::<Result<_, _>>()?;
+        let codes = root.tables(1)?.iter().map(|t| Code::parse(t, budget)).collect::<Res<_>>()?;
         // The first network is the main one; the others are bodies of loops and branches.
         let Some(network) = root.tables(2)?.into_iter().next() else { return bad("there is no network in the file") };
         let buffers = root.tables(4)?.iter().map(|t| buffer(t, bytes)).collect::<Res<_>>()?;
@@ -214,10 +214,12 @@ fn buffer<'a>(t: &Table<'a>, file: &'a [u8]) -> Res<&'a [u8]> {
 }
 
 impl<'a> Code<'a> {
-    fn parse(t: &Table<'a>) -> Result<Self, WireError> {
+    fn parse(t: &Table<'a>, budget: &mut Budget) -> Res<Self> {
         // Codes beyond 126 did not fit the first field; files from before the second have only that.
         let builtin = i32::from(t.get(0, 0i8)?).max(t.get(3, 0i32)?);
-        Ok(Self { builtin, custom: t.str(1)? })
+        let custom = t.str(1)?;
+        budget.pay(custom.len())?;
+        Ok(Self { builtin, custom })
     }
 }
 
@@ -264,7 +266,9 @@ impl Quantization {
 
 impl Sparsity {
     pub(super) fn parse(t: &Table<'_>, budget: &mut Budget) -> Res<Self> {
-        let levels = t.tables(2)?.iter().map(|t| Level::parse(t, budget)).collect::<Res<_>>()?;
+        let levels = t.tables(2)?;
+        budget.pay(levels.len())?;
+        let levels = levels.iter().map(|t| Level::parse(t, budget)).collect::<Res<_>>()?;
         Ok(Self { order: budget.list(t.list(0)?)?, blocks: budget.list(t.list(1)?)?, levels })
     }
 }

@@ -8,8 +8,13 @@ use half::{bf16, f16};
 
 /// What `TensorType` calls a float.
 pub(super) const FLOAT32: i8 = 0;
+/// And a boolean.
+pub(super) const BOOL: i8 = 6;
 /// And a half.
 const FLOAT16: i8 = 1;
+
+/// Bytes of the largest element.
+const LARGEST: usize = 8;
 
 /// Elements in C order.
 #[derive(Debug)]
@@ -66,8 +71,13 @@ pub(super) fn decode(t: &Tensor<'_>, bytes: &[u8], budget: &mut Budget) -> Res<(
         None => None,
     };
     let mut data = match &t.sparsity {
+        // Before anything is decoded: what was paid for is the shape.
+        None if bytes.len() > n.saturating_mul(LARGEST) => {
+            return bad(format!("a constant of shape {dims:?} has {} bytes of data", bytes.len()));
+        }
         None => elements(t.element, bytes, Some(n))?,
         Some(s) => {
+            budget.pay(bytes.len())?;
             let s = Sparsity::parse(s, budget)?;
             match elements(t.element, bytes, None)? {
                 Data::Float(v) => Data::Float(sparse::densify(&s, &dims, &v)?),
@@ -100,7 +110,7 @@ fn elements(element: i8, bytes: &[u8], n: Option<usize>) -> Res<Data> {
         18 => Data::Float(each(bytes, |b| bf16::from_le_bytes(b).to_f32())?),
         10 => Data::Float(each(bytes, |b| f64::from_le_bytes(b) as f32)?),
         2 => Data::Int(each(bytes, |b| i64::from(i32::from_le_bytes(b)))?),
-        3 | 6 => Data::Int(bytes.iter().map(|&b| i64::from(b)).collect()),
+        3 | BOOL => Data::Int(bytes.iter().map(|&b| i64::from(b)).collect()),
         // Beyond 2^63 there is nothing that we could use.
         4 | 12 => Data::Int(each(bytes, i64::from_le_bytes)?),
         7 => Data::Int(each(bytes, |b| i64::from(i16::from_le_bytes(b)))?),
@@ -108,6 +118,9 @@ fn elements(element: i8, bytes: &[u8], n: Option<usize>) -> Res<Data> {
         15 => Data::Int(each(bytes, |b| i64::from(u32::from_le_bytes(b)))?),
         16 => Data::Int(each(bytes, |b| i64::from(u16::from_le_bytes(b)))?),
         // Two to a byte, the lower half first.
+        17 if n.is_some_and(|n| bytes.len() != n.div_ceil(2)) => {
+            return bad(format!("a constant has {} bytes of halves", bytes.len()));
+        }
         17 => {
             let mut v: Vec<i64> = bytes.iter().flat_map(|&b| [b << 4, b]).map(|b| i64::from(b as i8 >> 4)).collect();
             v.truncate(n.unwrap_or(v.len()));

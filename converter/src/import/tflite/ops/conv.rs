@@ -1,6 +1,6 @@
 //! Convolutions.
 
-use super::fail::{Res, bad};
+use super::fail::{Res, bad, unsupported};
 use super::schema::options as field;
 use super::window::{Padding, along, padding, pair, span, window};
 use super::{Ctx, Values};
@@ -72,7 +72,8 @@ pub(super) fn transposed(cx: &mut Ctx<'_, '_>) -> Values {
 fn cut(padding: Padding, output: usize, input: usize, kernel: usize, stride: usize) -> Res<(usize, usize)> {
     let (back, before, _) = along(padding, output, span(kernel, 1), stride)?;
     if back != input {
-        return bad(format!("{output} pixels with a stride of {stride} come from {back} pixels, not {input}"));
+        let what = format!("{output} pixels with a stride of {stride} from {input} pixels, where a convolution makes {back}");
+        return unsupported(what, "make the output as large as the input of the convolution that goes the other way");
     }
     let full = (input - 1) * stride + kernel;
     Ok((before, full.saturating_sub(before + output)))

@@ -160,6 +160,10 @@ pub(super) fn space_to_depth(cx: &mut Ctx<'_, '_>) -> Values {
 
 /// Block extents (input 1) and what is padded or cropped (input 2) of an image's rows and columns.
 fn batches(cx: &mut Ctx<'_, '_>) -> Res<([usize; 2], [(usize, usize); 2])> {
+    let x = cx.value(0)?;
+    if cx.shape(x).len() != 4 {
+        return unsupported(format!("blocks of shape {:?}", cx.shape(x)), "only images of four axes are supported");
+    }
     let blocks = shape::from_i64(&cx.list(1)?)?;
     let (_, edges) = cx.ints(2)?;
     let edges = if edges.len() == 4 { shape::from_i64(&edges)? } else { vec![] };
@@ -173,8 +177,8 @@ fn batches(cx: &mut Ctx<'_, '_>) -> Res<([usize; 2], [(usize, usize); 2])> {
 
 pub(super) fn space_to_batch(cx: &mut Ctx<'_, '_>) -> Values {
     let x = cx.value(0)?;
-    let [n, h, w, c] = cx.image(x)?;
     let ([by, bx], [rows, columns]) = batches(cx)?;
+    let [n, h, w, c] = cx.image(x)?;
     let (h, w) = (h + rows.0 + rows.1, w + columns.0 + columns.1);
     if h % by != 0 || w % bx != 0 {
         return bad(format!("{h} by {w} pixels do not make blocks of {by} by {bx}"));
@@ -187,8 +191,8 @@ pub(super) fn space_to_batch(cx: &mut Ctx<'_, '_>) -> Values {
 
 pub(super) fn batch_to_space(cx: &mut Ctx<'_, '_>) -> Values {
     let x = cx.value(0)?;
-    let [n, h, w, c] = cx.image(x)?;
     let ([by, bx], [rows, columns]) = batches(cx)?;
+    let [n, h, w, c] = cx.image(x)?;
     if n % (by * bx) != 0 {
         return bad(format!("{n} images do not make blocks of {by} by {bx}"));
     }

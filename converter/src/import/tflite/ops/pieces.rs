@@ -170,6 +170,9 @@ pub(super) fn strided_slice(cx: &mut Ctx<'_, '_>) -> Values {
         } else {
             let d = dims[parts.len()];
             let first = if begin[i] < 0 { begin[i].saturating_add(d as i64) } else { begin[i] };
+            if shrink[i] && no_begin[i] {
+                return unsupported("begin_mask and shrink_axis_mask for one axis", "give the index that stays");
+            }
             if shrink[i] {
                 parts.push((first, 1, 1));
                 continue;

@@ -1,6 +1,6 @@
 //! Resizing of images to constant extents.
 
-use super::fail::bad;
+use super::fail::{bad, unsupported};
 use super::schema::options::{resize_bilinear, resize_nearest};
 use super::{Ctx, Values, shape};
 use crate::ir::{Op, Places, ResizeKind};
@@ -20,7 +20,7 @@ fn resize(cx: &mut Ctx<'_, '_>, kind: ResizeKind, corners: bool, middles: bool) 
         (false, false) => Places::Edges,
         (false, true) => Places::Middles,
         (true, false) => Places::Corners,
-        (true, true) => return bad("align_corners and half_pixel_centers exclude each other"),
+        (true, true) => return unsupported("align_corners with half_pixel_centers", "choose one of them"),
     };
     let x = cx.value(0)?;
     let [n, _, _, c] = cx.image(x)?;

@@ -50,6 +50,31 @@ fn integers_that_the_source_would_round_are_refused() {
     assert!(matches!(&all[..], [one] if one.kind == "DIV, builtin 42" && one.what == "integers that are rounded"), "{e}");
 }
 
+/// Files that once brought a panic, a wrong number or a wrong word; kept as they were found.
+#[test]
+fn what_was_found_stays_mended() {
+    let refuse = |name: &str| {
+        let path = super::data().join("../tflite_found").join(name).with_extension("tflite");
+        tflite::import(&std::fs::read(&path).unwrap(), &Options::default()).unwrap_err()
+    };
+    for (name, word) in [("empty_conv", "an image of shape [1, 4, 4, 0]"), ("empty_dw", "an image of shape [1, 4, 4, 0]")] {
+        let e = refuse(name);
+        assert!(matches!(&e, Error::Invalid(m) if m.contains(word)), "{name}: {e}");
+    }
+    for (name, word) in [
+        ("bigint", "integers that are rounded"),
+        ("castbool", "numbers that become booleans"),
+        ("ss_shrinkmask", "begin_mask and shrink_axis_mask for one axis"),
+        ("tc_odd", "7 pixels with a stride of 2 from 2 pixels"),
+        ("tc_short", "4 pixels with a stride of 1 from 4 pixels"),
+        ("near_both", "align_corners with half_pixel_centers"),
+        ("s2b3d", "blocks of shape"),
+    ] {
+        let e = refuse(name);
+        assert!(matches!(&e, Error::Unsupported(all) if all[0].what.contains(word)), "{name}: {e}");
+    }
+}
+
 #[test]
 fn small_files_cannot_ask_for_much() {
     let e = tflite::import(&bytes("refused/swollen.tflite"), &Options::default()).unwrap_err();
