@@ -145,7 +145,7 @@ impl<const MR: usize, const NB: usize, const NV: usize> Kernel for Tiles<'_, MR,
             let out = &mut out[i * MR * tile.out_pixel..];
             for pass in 0..passes {
                 let block = self.block + pass * NB;
-                tile.run::<S, MR, NB, NV>(s, offsets, block, m + i * MR, out, sums);
+                tile.run::<S, MR, NB, NV>(s, offsets, block, passes * NB * tile.k, m + i * MR, out, sums);
             }
         }
     }
@@ -178,6 +178,7 @@ impl<const MR: usize, const NB: usize, const NV: usize> Kernel for Plain<'_, MR,
     fn run<S: Simd>(self, s: S) {
         let Plain { a, offsets, k, panels, bias, residual, lo, hi, out, out_pixel } = self;
         let (biases, _) = bias.as_chunks::<NB>();
+        let ahead = panels.len();
         let mut pixels = out.chunks_mut(out_pixel);
         for (i, offsets) in offsets.as_chunks::<MR>().0.iter().enumerate() {
             let rows: [&[f32]; MR] = core::array::from_fn(|i| &a[offsets[i]..][..k]);
@@ -196,7 +197,7 @@ impl<const MR: usize, const NB: usize, const NV: usize> Kernel for Plain<'_, MR,
                     left = rest;
                     panel
                 });
-                s.multiply::<MR, NB, NV>(k, rows, panels, &mut acc);
+                s.multiply::<MR, NB, NV>(k, ahead, rows, panels, &mut acc);
                 let at = pass * NB * BLOCK;
                 if let Some((r, pixel)) = residual {
                     // Not `zip`, which would divide by the length of a chunk.
@@ -249,13 +250,14 @@ struct Tile<'a> {
 
 impl Tile<'_> {
     /// Computes `MR` pixels x `NV` vectors at `out`; pixel i is `offsets[i]` into A and number `m + i` of the residual, `block`
-    /// the tile's first panel.
+    /// the tile's first panel, `ahead` blocks before those that come next.
     #[inline(always)]
     fn run<S: Simd, const MR: usize, const NB: usize, const NV: usize>(
         &self,
         s: S,
         offsets: &[usize; MR],
         block: usize,
+        ahead: usize,
         m: usize,
         out: &mut [f32],
         sums: &mut Sums,
@@ -290,7 +292,7 @@ impl Tile<'_> {
                     let run = left.min(chunk_end - k);
                     let rows: [&[f32]; MR] = core::array::from_fn(|i| &a[offsets[i] + at..][..run]);
                     let parts: [&[Block]; NB] = core::array::from_fn(|j| &panels[j][k..][..run]);
-                    s.multiply::<MR, NB, NV>(run, rows, parts, &mut acc);
+                    s.multiply::<MR, NB, NV>(run, ahead, rows, parts, &mut acc);
                     k += run;
                     at += run;
                     left -= run;

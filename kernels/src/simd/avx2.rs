@@ -131,6 +131,11 @@ impl Simd for Avx2 {
         unsafe { _mm256_round_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(a) }
     }
     #[inline(always)]
+    fn prefetch(self, near: &Block, ahead: usize) {
+        // SAFETY: a hint, without effect whatever the address is.
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(core::ptr::from_ref(near).wrapping_add(ahead).cast()) }
+    }
+    #[inline(always)]
     fn pow2(self, n: __m256) -> __m256 {
         // SAFETY: the token proves the features; the intrinsic touches no memory.
         unsafe { _mm256_castsi256_ps(_mm256_slli_epi32::<23>(_mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127)))) }

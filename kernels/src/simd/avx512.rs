@@ -137,6 +137,11 @@ impl Simd for Avx512 {
         unsafe { _mm512_roundscale_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(a) }
     }
     #[inline(always)]
+    fn prefetch(self, near: &Block, ahead: usize) {
+        // SAFETY: a hint, without effect whatever the address is.
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(core::ptr::from_ref(near).wrapping_add(ahead).cast()) }
+    }
+    #[inline(always)]
     fn pow2(self, n: __m512) -> __m512 {
         // SAFETY: the token proves the features; the intrinsic touches no memory.
         unsafe { _mm512_castsi512_ps(_mm512_slli_epi32::<23>(_mm512_add_epi32(_mm512_cvtps_epi32(n), _mm512_set1_epi32(127)))) }

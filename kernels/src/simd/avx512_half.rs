@@ -69,6 +69,10 @@ impl Simd for Avx512Half {
     fn store(self, v: __m256, b: &mut Block, j: usize) {
         self.lanes.store(v, b, j);
     }
+    #[inline(always)]
+    fn prefetch(self, near: &Block, ahead: usize) {
+        self.lanes.prefetch(near, ahead);
+    }
     same! {
         add(a, b);
         sub(a, b);

@@ -99,12 +99,17 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// 2^n for integral n in -126..=127.
     fn pow2(self, n: Self::V) -> Self::V;
 
+    /// Asks for the block `ahead` blocks after `near` to be brought to L2, wherever that may be.
+    #[inline(always)]
+    fn prefetch(self, _near: &Block, _ahead: usize) {}
+
     /// The inner loop of the GEMM: `acc[i][j] += a[i][k] * b[.., k]` for k in order, where vector j lies in panel `j / PARTS`.
-    /// All slices are `len` long.
+    /// All slices are `len` long; the panels that are needed next lie `ahead` blocks after these.
     #[inline(always)]
     fn multiply<const MR: usize, const NB: usize, const NV: usize>(
         self,
         len: usize,
+        ahead: usize,
         a: [&[f32]; MR],
         b: [&[Block]; NB],
         acc: &mut [[Self::V; NV]; MR],
@@ -114,6 +119,9 @@ pub trait Simd: Copy + Send + Sync + 'static {
         let mut sums = *acc;
         for k in 0..len {
             let w: [Self::V; NV] = core::array::from_fn(|j| self.load(&b[j / Self::PARTS][k], j % Self::PARTS));
+            for panel in b {
+                self.prefetch(&panel[k], ahead);
+            }
             for i in 0..MR {
                 let x = self.splat(a[i][k]);
                 for j in 0..NV {

@@ -123,6 +123,7 @@ impl Simd for Neon {
     fn multiply<const MR: usize, const NB: usize, const NV: usize>(
         self,
         len: usize,
+        _ahead: usize,
         a: [&[f32]; MR],
         b: [&[Block]; NB],
         acc: &mut [[float32x4_t; NV]; MR],
