@@ -4,7 +4,7 @@
 //! Where every window lies inside the input, the input's own memory is what the multiplication reads. Otherwise the rows that a
 //! block of output rows needs are copied to scratch with a border of zeros first.
 
-use super::gemm::{A_BLOCK, Gemm, Pixels, Segments};
+use super::gemm::{A_BLOCK, Gemm, MAX_TAPS, Pixels, Segments};
 use super::panels::{Panels, multiply, widened};
 use crate::par::{Parallel, split};
 use crate::{Act, Isa, Shape, View, ViewMut};
@@ -172,12 +172,15 @@ fn groups(
     } else {
         Segments { ny: w.kernel[0], dy: row, nx: w.kernel[1], dx: w.dilation[1] * input.pixel, len: c }
     };
+    let mut list = [0; MAX_TAPS];
+    let taps = segments.list(&mut list);
     let (panels, biases) = (args.weights.weights() / args.groups, args.bias.len() / args.groups);
     for g in 0..args.groups {
         let gemm = Gemm {
             a: &input.data[g * c..],
             pixels: base,
             segments,
+            taps,
             first,
             m,
             panels: &[],
@@ -237,6 +240,7 @@ pub(crate) fn pointwise(
         a: input.data,
         pixels,
         segments,
+        taps: &[],
         first: 0,
         m: input.shape.pixels(),
         panels: &[],

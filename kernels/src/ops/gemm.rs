@@ -26,6 +26,8 @@ use sepal_format::layout::BLOCK;
 const MAX_PIXELS: usize = 512;
 /// Terms that are summed up in one chain; a part of the meaning of every convolution, see [`mod@crate::reference`].
 pub(crate) const CHUNK: usize = 512;
+/// Most terms of a sum whose places are listed one by one; less than [`CHUNK`].
+pub(crate) const MAX_TAPS: usize = 256;
 /// Floats of A that a block of pixels should not exceed: 384 KB, a good part of L2.
 pub(crate) const A_BLOCK: usize = 96 * 1024;
 
@@ -80,12 +82,34 @@ pub(crate) struct Segments {
     pub len: usize,
 }
 
+/// Runs shorter than this are taken term by term: what it costs to begin one would be a good part of its time.
+const SHORT: usize = 32;
+
+impl Segments {
+    /// The terms one by one, where there are several short runs of few terms in all; otherwise none.
+    pub(crate) fn list<'t>(&self, to: &'t mut [u32; MAX_TAPS]) -> &'t [u32] {
+        let Segments { ny, dy, nx, dx, len } = *self;
+        let terms = ny * nx * len;
+        let far = (ny.max(1) - 1) * dy + (nx.max(1) - 1) * dx + len;
+        if ny * nx == 1 || len >= SHORT || terms > MAX_TAPS || far > u32::MAX as usize {
+            return &[];
+        }
+        for (i, to) in to[..terms].iter_mut().enumerate() {
+            let (run, x) = (i / len, i % len);
+            *to = (run / nx * dy + run % nx * dx + x) as u32;
+        }
+        &to[..terms]
+    }
+}
+
 /// One multiplication. Pixel `m` of the output, counted from `first`, is at `out[m * out_pixel]`.
 pub(crate) struct Gemm<'a> {
     /// The input, from the first channel that is read of the first window's first tap.
     pub a: &'a [f32],
     pub pixels: Pixels,
     pub segments: Segments,
+    /// Where each term lies in a window, in the order of the sum; empty where `segments` says it. At most [`MAX_TAPS`].
+    pub taps: &'a [u32],
     /// Index of the first output pixel among `pixels`.
     pub first: usize,
     /// Output pixels.
@@ -232,6 +256,9 @@ impl<const MR: usize, const NB: usize, const NV: usize> Kernel for Plain<'_, MR,
 struct Tile<'a> {
     a: &'a [f32],
     segments: Segments,
+    /// Where the terms lie in a window, if they are few, and the floats that the window spans.
+    taps: &'a [u32],
+    span: usize,
     /// Terms of a sum.
     k: usize,
     /// Whether they are one run of A and one chunk.
@@ -272,6 +299,11 @@ impl Tile<'_> {
             }
         }
         let panels: [&[Block]; NB] = core::array::from_fn(|j| &self.panels[(block + j) * self.k..][..self.k]);
+        if !self.taps.is_empty() {
+            let rows: [&[f32]; MR] = core::array::from_fn(|i| &a[offsets[i]..][..self.span]);
+            s.multiply_taps::<MR, NB, NV>(self.taps, self.span, rows, panels, &mut acc);
+            return self.finish::<S, MR, NB, NV>(s, acc, block * BLOCK, m, out);
+        }
         let (mut k, mut chunk_end) = (0, CHUNK);
         for sy in 0..segments.ny {
             for sx in 0..segments.nx {
@@ -377,7 +409,7 @@ impl Kernel for Gemm<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let Gemm { a, pixels, segments, first, m, n, out, out_pixel, residual, act, .. } = self;
+        let Gemm { a, pixels, segments, taps, first, m, n, out, out_pixel, residual, act, .. } = self;
         let k = segments.ny * segments.nx * segments.len;
         let (panels, _) = self.panels.as_chunks::<BLOCK>();
         let (bias, _) = self.bias.as_chunks::<BLOCK>();
@@ -386,7 +418,8 @@ impl Kernel for Gemm<'_> {
         let clamps = lo > f32::NEG_INFINITY || hi < f32::INFINITY;
         let channels = if self.whole_blocks { blocks * BLOCK } else { n };
         let simple = segments.ny * segments.nx == 1 && k <= CHUNK;
-        let tile = Tile { a, segments, k, simple, panels, bias, clamps, lo, hi, residual, out_pixel, channels };
+        let span = taps.iter().max().map_or(0, |&t| t as usize + 1);
+        let tile = Tile { a, segments, taps, span, k, simple, panels, bias, clamps, lo, hi, residual, out_pixel, channels };
         // Blocks of pixels: their part of A stays in L2 while all panels go by.
         let per_pixel = (segments.len * segments.nx).max(1);
         let group = if S::PARTS == 1 { S::NB } else { 4 };

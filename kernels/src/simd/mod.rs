@@ -131,4 +131,32 @@ pub trait Simd: Copy + Send + Sync + 'static {
         }
         *acc = sums;
     }
+
+    /// [`multiply`](Simd::multiply) by terms that lie anywhere: `acc[i][j] += a[i][taps[k]] * b[.., k]` for k in order. All taps are
+    /// less than `span`, the length of each row of A; the panels are as long as `taps`.
+    #[inline(always)]
+    fn multiply_taps<const MR: usize, const NB: usize, const NV: usize>(
+        self,
+        taps: &[u32],
+        span: usize,
+        a: [&[f32]; MR],
+        b: [&[Block]; NB],
+        acc: &mut [[Self::V; NV]; MR],
+    ) {
+        let a: [&[f32]; MR] = core::array::from_fn(|i| &a[i][..span]);
+        let b: [&[Block]; NB] = core::array::from_fn(|j| &b[j][..taps.len()]);
+        let mut sums = *acc;
+        for (k, &tap) in taps.iter().enumerate() {
+            let tap = tap as usize;
+            assert!(tap < span, "a tap lies outside of its window");
+            let w: [Self::V; NV] = core::array::from_fn(|j| self.load(&b[j / Self::PARTS][k], j % Self::PARTS));
+            for i in 0..MR {
+                let x = self.splat(a[i][tap]);
+                for j in 0..NV {
+                    sums[i][j] = self.fma(x, w[j], sums[i][j]);
+                }
+            }
+        }
+        *acc = sums;
+    }
 }
