@@ -37,6 +37,9 @@ pub type Block = [f32; BLOCK];
 /// As many IEEE halves, by their bits.
 pub type HalfBlock = [u16; BLOCK];
 
+/// Blocks ahead of a stream of weights that are each used once: 4 KB, a page, which is as far as CPUs look by themselves.
+const NEAR: usize = 64;
+
 /// Work that is generic over the instruction set. `run` must be `#[inline(always)]`.
 pub trait Kernel {
     /// What `run` returns.
@@ -120,7 +123,8 @@ pub trait Simd: Copy + Send + Sync + 'static {
         for k in 0..len {
             let w: [Self::V; NV] = core::array::from_fn(|j| self.load(&b[j / Self::PARTS][k], j % Self::PARTS));
             for panel in b {
-                self.prefetch(&panel[k], ahead);
+                // One row of A uses its panels once: it waits for these, not for the next ones.
+                self.prefetch(&panel[k], if MR == 1 { NEAR } else { ahead });
             }
             for i in 0..MR {
                 let x = self.splat(a[i][k]);
