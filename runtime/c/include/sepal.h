@@ -7,6 +7,16 @@
 #include <stdint.h>
 
 /*
+ What a caller keeps:
+
+ - A handle (sepal_model, sepal_session) is null, or was made by this library and not freed. Null is refused or ignored, never followed.
+ - Any other pointer is null, or points to as much memory as its type or the length beside it says, which this library may read, or
+   write where it is not const, during the call. What must stay for longer is said at the function.
+ - Texts end with NUL. Texts from this library belong to it.
+ - Any thread may call any function at any time, but a session is used by one thread at a time, and nothing is freed while in use.
+ */
+
+/*
  The version of this interface. It changes only when a program that was compiled against an older one would no longer
  run right; functions and numbers may be added without.
  */

@@ -1,5 +1,6 @@
 //! Handles of models.
 #![expect(unsafe_code, reason = "exported functions, and pointers from C")]
+#![expect(clippy::missing_safety_doc, reason = "the header says at its top what all callers keep")]
 
 use crate::handle;
 use crate::status::{Failure, Result, Status, guard};

@@ -15,6 +15,18 @@
         }                                                                                                                          \
     } while (0)
 
+/* What programs that are already compiled rely on, for ABI version 1. */
+#define FIXED(name, what) typedef char fixed_##name[(what) ? 1 : -1]
+FIXED(version, SEPAL_ABI_VERSION == 1);
+FIXED(status, sizeof(sepal_status) == 4 && SEPAL_STATUS_OK == 0 && SEPAL_STATUS_ARGUMENT == 1 && SEPAL_STATUS_IO == 2);
+FIXED(format, SEPAL_STATUS_FORMAT == 3 && SEPAL_STATUS_VERSION == 4 && SEPAL_STATUS_DAMAGED == 5 && SEPAL_STATUS_ALIGNMENT == 6);
+FIXED(build, SEPAL_STATUS_FEATURE == 7 && SEPAL_STATUS_CPU == 8 && SEPAL_STATUS_MEMORY == 9 && SEPAL_STATUS_ARENA == 10);
+FIXED(last, SEPAL_STATUS_THREADS == 11 && SEPAL_STATUS_INTERNAL == 12);
+FIXED(layout, SEPAL_LAYOUT_UNKNOWN == 0 && SEPAL_LAYOUT_NHWC == 1 && SEPAL_LAYOUT_NCHW == 2);
+FIXED(port, offsetof(sepal_port, name) == 0 && offsetof(sepal_port, elements) == sizeof(void *));
+FIXED(rank, offsetof(sepal_port, rank) == 2 * sizeof(void *) && offsetof(sepal_port, layout) == 2 * sizeof(void *) + 4);
+FIXED(dims, offsetof(sepal_port, dims) == 2 * sizeof(void *) + 8 && sizeof(sepal_port) == 2 * sizeof(void *) + 40);
+
 typedef struct bytes {
     unsigned char *data; /* aligned to 64, with room for 64 more */
     void *memory;
@@ -84,7 +96,7 @@ static void ports(const sepal_model *model) {
     CHECK(port.elements * sizeof(float) == input.len && strlen(port.name) > 0);
     CHECK(port.rank == 4 && port.dims[0] == 1 && port.dims[4] == 0);
     CHECK((size_t)port.dims[1] * port.dims[2] * port.dims[3] == port.elements);
-    CHECK(port.layout == (port.dims[3] == 1 ? SEPAL_LAYOUT_NHWC : SEPAL_LAYOUT_NCHW));
+    CHECK(port.layout >= SEPAL_LAYOUT_UNKNOWN && port.layout <= SEPAL_LAYOUT_NCHW);
     CHECK(sepal_model_output(model, 0, &port) == SEPAL_STATUS_OK);
     CHECK(port.elements * sizeof(float) == want.len && port.rank == 2);
     CHECK(sepal_model_input(model, 1, &port) == SEPAL_STATUS_ARGUMENT);
