@@ -39,7 +39,9 @@ limit() {
 }
 
 head -c 4096 /dev/zero > "$to/input.f32"
-features="$(cargo run -q --release -- features "$model")"
+# SEPAL may name the command, if it is there already.
+read -ra sepal <<< "${SEPAL:-cargo run -q --release --}"
+features="$("${sepal[@]}" features "$model")"
 own="std,avx2,$features"
 if ! grep -qw avx2 /proc/cpuinfo; then own="std,scalar,$features"; fi
 
