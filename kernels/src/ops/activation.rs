@@ -213,7 +213,9 @@ pub(crate) fn act_row<S: Simd>(s: S, act: Act, row: &mut [Block]) {
     }
     macro_rules! long {
         ($act:expr) => {{
-            assert!(cfg!(feature = "exp"), "this build has no exponential");
+            if !cfg!(feature = "exp") {
+                panic!("this build has no exponential");
+            }
             let (wide, rest) = row.as_chunks_mut::<SIDE>();
             for blocks in wide {
                 for j in 0..S::PARTS {

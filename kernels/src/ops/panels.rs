@@ -72,7 +72,9 @@ pub(crate) fn multiply(isa: Isa, panels: Panels, gemm: Gemm, scratch: &mut [f32]
     let halves = match panels {
         Panels::F32(panels) => return isa.run(Gemm { panels, ..gemm }),
         Panels::F16(halves) => {
-            assert!(cfg!(feature = "f16"), "this build has no weights in halves");
+            if !cfg!(feature = "f16") {
+                panic!("this build has no weights in halves");
+            }
             halves
         }
     };
