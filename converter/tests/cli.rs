@@ -400,6 +400,16 @@ fn demo_reads_the_pictures() {
 }
 
 #[test]
+fn features_lists_what_a_build_needs() {
+    let folder = Folder::new("features");
+    let model = folder.model();
+    let list = ok(&["features", &model]);
+    let list: Vec<&str> = list.trim_end().split(',').collect();
+    assert!(list.contains(&"separable") && list.contains(&"softmax") && !list.contains(&"resize"), "{list:?}");
+    assert_eq!(ok(&["features", &model, &model]).trim_end().split(',').count(), list.len());
+}
+
+#[test]
 fn a_reader_that_goes_away_is_no_error() {
     let folder = Folder::new("pipe");
     let model = folder.model();

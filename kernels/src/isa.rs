@@ -1,24 +1,29 @@
 //! Which instruction sets this CPU has, and the one branch that picks among them.
 
-#[cfg(target_arch = "aarch64")]
+#[cfg(all(target_arch = "x86_64", feature = "avx2"))]
+use crate::simd::Avx2;
+#[cfg(all(target_arch = "x86_64", feature = "avx512"))]
+use crate::simd::Avx512;
+#[cfg(all(target_arch = "aarch64", feature = "neon"))]
 use crate::simd::Neon;
-#[cfg(target_arch = "x86_64")]
-use crate::simd::{Avx2, Avx512};
-use crate::simd::{Kernel, Scalar, Simd};
+#[cfg(feature = "scalar")]
+use crate::simd::Scalar;
+use crate::simd::{Kernel, Simd};
 
-/// An instruction set that this CPU has. Results are equal to the bit whichever is chosen.
+/// An instruction set that this CPU has, among those of the crate's features. Results are equal to the bit whichever is chosen.
 #[derive(Clone, Copy, Debug)]
 pub enum Isa {
     /// Plain f32, everywhere.
+    #[cfg(feature = "scalar")]
     Scalar(Scalar),
     /// AVX2 with FMA and F16C.
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(all(target_arch = "x86_64", feature = "avx2"))]
     Avx2(Avx2),
     /// AVX-512 F, VL, BW, DQ.
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(all(target_arch = "x86_64", feature = "avx512"))]
     Avx512(Avx512),
     /// AArch64 NEON.
-    #[cfg(target_arch = "aarch64")]
+    #[cfg(all(target_arch = "aarch64", feature = "neon"))]
     Neon(Neon),
 }
 
@@ -26,33 +31,27 @@ impl Isa {
     /// Names that [`by_name`](Isa::by_name) knows, on any host.
     pub const NAMES: [&'static str; 4] = ["scalar", "avx2", "avx512", "neon"];
 
+    /// The widest set of this CPU. `None` if it has none of this build, which never happens where the feature `scalar` is one.
+    pub fn widest() -> Option<Isa> {
+        ["avx512", "avx2", "neon", "scalar"].into_iter().find_map(Self::by_name)
+    }
+
     /// The widest set of this CPU.
+    #[cfg(feature = "scalar")]
     pub fn detect() -> Isa {
-        #[cfg(target_arch = "x86_64")]
-        {
-            if let Some(s) = Avx512::new() {
-                return Isa::Avx512(s);
-            }
-            if let Some(s) = Avx2::new() {
-                return Isa::Avx2(s);
-            }
-        }
-        #[cfg(target_arch = "aarch64")]
-        if let Some(s) = Neon::new() {
-            return Isa::Neon(s);
-        }
-        Isa::Scalar(Scalar)
+        Self::widest().unwrap_or(Isa::Scalar(Scalar))
     }
 
     /// The named set, if this CPU has it.
     pub fn by_name(name: &str) -> Option<Isa> {
         match name {
+            #[cfg(feature = "scalar")]
             "scalar" => Some(Isa::Scalar(Scalar)),
-            #[cfg(target_arch = "x86_64")]
+            #[cfg(all(target_arch = "x86_64", feature = "avx2"))]
             "avx2" => Avx2::new().map(Isa::Avx2),
-            #[cfg(target_arch = "x86_64")]
+            #[cfg(all(target_arch = "x86_64", feature = "avx512"))]
             "avx512" => Avx512::new().map(Isa::Avx512),
-            #[cfg(target_arch = "aarch64")]
+            #[cfg(all(target_arch = "aarch64", feature = "neon"))]
             "neon" => Neon::new().map(Isa::Neon),
             _ => None,
         }
@@ -66,12 +65,13 @@ impl Isa {
     /// The name of this set.
     pub fn name(self) -> &'static str {
         match self {
+            #[cfg(feature = "scalar")]
             Isa::Scalar(_) => "scalar",
-            #[cfg(target_arch = "x86_64")]
+            #[cfg(all(target_arch = "x86_64", feature = "avx2"))]
             Isa::Avx2(_) => "avx2",
-            #[cfg(target_arch = "x86_64")]
+            #[cfg(all(target_arch = "x86_64", feature = "avx512"))]
             Isa::Avx512(_) => "avx512",
-            #[cfg(target_arch = "aarch64")]
+            #[cfg(all(target_arch = "aarch64", feature = "neon"))]
             Isa::Neon(_) => "neon",
         }
     }
@@ -80,12 +80,13 @@ impl Isa {
     #[inline]
     pub fn run<K: Kernel>(self, k: K) -> K::Out {
         match self {
+            #[cfg(feature = "scalar")]
             Isa::Scalar(s) => s.vectorize(k),
-            #[cfg(target_arch = "x86_64")]
+            #[cfg(all(target_arch = "x86_64", feature = "avx2"))]
             Isa::Avx2(s) => s.vectorize(k),
-            #[cfg(target_arch = "x86_64")]
+            #[cfg(all(target_arch = "x86_64", feature = "avx512"))]
             Isa::Avx512(s) => s.vectorize(k),
-            #[cfg(target_arch = "aarch64")]
+            #[cfg(all(target_arch = "aarch64", feature = "neon"))]
             Isa::Neon(s) => s.vectorize(k),
         }
     }

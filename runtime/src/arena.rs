@@ -39,7 +39,7 @@ impl AlignedBytes {
     /// What reading it gives; [`OutOfMemory`](std::io::ErrorKind::OutOfMemory) if it does not fit.
     pub fn read(path: impl AsRef<std::path::Path>) -> std::io::Result<Self> {
         use std::io::{Error, ErrorKind, Read};
-        let mut file = crate::map::open_regular(path.as_ref())?;
+        let mut file = crate::file::open_regular(path.as_ref())?;
         let len = usize::try_from(file.metadata()?.len()).map_err(|_| Error::from(ErrorKind::OutOfMemory))?;
         let mut all = Self::zeroed(len).ok_or(Error::from(ErrorKind::OutOfMemory))?;
         file.read_exact(&mut all)?;

@@ -13,6 +13,15 @@ pub enum LoadError {
     Io(std::io::Error),
     /// The bytes are not a sound model.
     Format(FormatError),
+    /// The model needs a part of this library that was left out when it was built.
+    Feature {
+        /// The Cargo feature that has it.
+        feature: &'static str,
+        /// The first step that needs it.
+        step: usize,
+    },
+    /// This CPU has none of the instruction sets that this library was built with, and `scalar` is not among them.
+    NoIsa,
     /// The environment variable `SEPAL_ISA` names an instruction set that is unknown or that this CPU does not have.
     Isa,
 }
@@ -29,6 +38,12 @@ impl fmt::Display for LoadError {
             #[cfg(feature = "std")]
             LoadError::Io(e) => write!(f, "{e}"),
             LoadError::Format(e) => write!(f, "{e}"),
+            LoadError::Feature { feature, step } => {
+                write!(f, "step {step} needs `{feature}`, which this build leaves out: build with the feature `{feature}`")
+            }
+            LoadError::NoIsa => {
+                f.write_str("this CPU has none of the instruction sets of this build: build with the feature `scalar`")
+            }
             LoadError::Isa => {
                 f.write_str("SEPAL_ISA names an instruction set that this CPU does not have; unset it or choose among:")?;
                 Isa::available().try_for_each(|isa| write!(f, " {}", isa.name()))
@@ -43,7 +58,7 @@ impl core::error::Error for LoadError {
             #[cfg(feature = "std")]
             LoadError::Io(e) => Some(e),
             LoadError::Format(e) => Some(e),
-            LoadError::Isa => None,
+            LoadError::Feature { .. } | LoadError::NoIsa | LoadError::Isa => None,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! One step: its record bound to memory and handed to a kernel.
 
 use crate::arena::{Readable, cut};
-use crate::{panels, pipeline};
+use crate::{features as has, panels, pipeline};
 use core::ops::Range;
 use sepal_format::op::OpRef;
 use sepal_format::record::*;
@@ -106,12 +106,22 @@ pub(crate) struct Operands<'a> {
 /// An operator that changes its input.
 fn in_place(view: &ModelView, isa: Isa, par: &dyn Parallel, op: &OpRef, second: Option<View>, x: ViewMut) -> Option<()> {
     match op {
-        OpRef::Binary(p) => binary_in_place(isa, par, binary_op(p.op)?, p.act.act()?, p.swapped != 0, x, second?),
+        OpRef::Binary(p) => {
+            has::BINARY?;
+            binary_in_place(isa, par, binary_op(p.op)?, p.act.act()?, p.swapped != 0, x, second?);
+        }
         OpRef::ScaleShift(p) => {
+            has::SCALE_SHIFT?;
             scale_shift_in_place(isa, par, view.floats(p.scale), view.floats(p.shift), p.act.act()?, x);
         }
-        OpRef::Activation(p) => activation_in_place(isa, par, p.act.act()?, x),
-        OpRef::Prelu(p) => prelu_in_place(isa, par, view.floats(p.slope), x),
+        OpRef::Activation(p) => {
+            has::ACTIVATION?;
+            activation_in_place(isa, par, p.act.act()?, x);
+        }
+        OpRef::Prelu(p) => {
+            has::PRELU?;
+            prelu_in_place(isa, par, view.floats(p.slope), x);
+        }
         _ => return None,
     }
     Some(())
@@ -143,12 +153,22 @@ pub(crate) fn apply(view: &ModelView, isa: Isa, par: &dyn Parallel, op: &OpRef, 
                 act: p.act.act()?,
             };
             match p.algorithm {
-                0 => conv(isa, par, &args, x, second, out, scratch),
-                code => winograd(isa, par, &args, tile(code), x, second, out, scratch),
+                0 => {
+                    has::CONV?;
+                    conv(isa, par, &args, x, second, out, scratch);
+                }
+                code => {
+                    has::WINOGRAD?;
+                    winograd(isa, par, &args, tile(code), x, second, out, scratch);
+                }
             }
         }
-        OpRef::Depthwise(p) => depthwise(isa, par, &depthwise_args(p)?, x, out),
+        OpRef::Depthwise(p) => {
+            has::DEPTHWISE?;
+            depthwise(isa, par, &depthwise_args(p)?, x, out);
+        }
         OpRef::Separable(p) => {
+            has::SEPARABLE?;
             let args = Conv {
                 window: Window::ONE,
                 groups: 1,
@@ -159,6 +179,7 @@ pub(crate) fn apply(view: &ModelView, isa: Isa, par: &dyn Parallel, op: &OpRef, 
             separable(isa, par, &depthwise_args(&p.depthwise)?, &args, x, second, out, scratch);
         }
         OpRef::Pool(p) => {
+            has::POOL?;
             let kind = match p.kind {
                 0 => PoolKind::Max,
                 1 => PoolKind::Average,
@@ -168,6 +189,7 @@ pub(crate) fn apply(view: &ModelView, isa: Isa, par: &dyn Parallel, op: &OpRef, 
             pool(isa, par, kind, window(&p.window), x, second, out);
         }
         OpRef::Reduce(p) => {
+            has::REDUCE?;
             let kind = match p.kind {
                 0 => ReduceKind::Mean,
                 1 => ReduceKind::Sum,
@@ -177,16 +199,28 @@ pub(crate) fn apply(view: &ModelView, isa: Isa, par: &dyn Parallel, op: &OpRef, 
             reduce_hw(isa, par, kind, x, out);
         }
         OpRef::Binary(p) => {
+            has::BINARY?;
             let (a, b) = if p.swapped != 0 { (second?, x) } else { (x, second?) };
             binary(isa, par, binary_op(p.op)?, p.act.act()?, a, b, out);
         }
         OpRef::ScaleShift(p) => {
+            has::SCALE_SHIFT?;
             scale_shift(isa, par, view.floats(p.scale), view.floats(p.shift), p.act.act()?, x, out);
         }
-        OpRef::Activation(p) => activation(isa, par, p.act.act()?, x, out),
-        OpRef::Prelu(p) => prelu(isa, par, view.floats(p.slope), x, out),
-        OpRef::Softmax(p) => softmax(isa, par, p.log != 0, x, out),
+        OpRef::Activation(p) => {
+            has::ACTIVATION?;
+            activation(isa, par, p.act.act()?, x, out);
+        }
+        OpRef::Prelu(p) => {
+            has::PRELU?;
+            prelu(isa, par, view.floats(p.slope), x, out);
+        }
+        OpRef::Softmax(p) => {
+            has::SOFTMAX?;
+            softmax(isa, par, p.log != 0, x, out);
+        }
         OpRef::Resize(p) => {
+            has::RESIZE?;
             let kind = match p.kind {
                 0 => ResizeKind::Nearest,
                 1 => ResizeKind::Bilinear,
@@ -206,6 +240,7 @@ pub(crate) fn apply(view: &ModelView, isa: Isa, par: &dyn Parallel, op: &OpRef, 
 }
 
 fn copy_step(par: &dyn Parallel, p: &CopyParams, input: View, out: ViewMut) -> Option<()> {
+    has::COPY?;
     let mut fill = (p.filled != 0).then_some(p.fill);
     let from = input.data.get(p.in_offset as usize..)?;
     if let Some(value) = fill {

@@ -16,14 +16,20 @@
 //! # }
 //! ```
 //!
+//! # Features
+//! All are on by default. `threads`, `mmap` and, below both, `std` are what the operating system gives; `scalar`, `avx2`, `avx512` and
+//! `neon` the instruction sets among which a model chooses when it is loaded; all others what networks are made of. A small program
+//! has those of its network, which [`Model::features`] lists; a model that needs another is refused.
+//!
 //! Without the feature `std` the crate needs neither an allocator nor an operating system: give [`Model::from_bytes`] a `static`
 //! file and [`Session::in_arena`] a `static` arena.
 //!
 //! | module | what |
 //! |---|---|
-//! | `model`, `map` | the verified file; `map` holds the one unsafe call that maps it |
+//! | `model`, `map`, `file` | the verified file; `map` holds the one unsafe call that maps it |
 //! | `session`, `arena` | an inference's memory, cut into disjoint tensors without unsafe |
 //! | `exec` | one step: its record to a kernel call, the one `match` over the operators |
+//! | `features` | what a build has of all this |
 //! | `panels` | weights in the types that a file may store them in |
 //! | `pool` | threads, if asked for |
 //!
@@ -39,12 +45,15 @@ extern crate std;
 mod arena;
 mod error;
 mod exec;
+mod features;
 #[cfg(feature = "std")]
+mod file;
+#[cfg(feature = "mmap")]
 mod map;
 mod model;
 mod panels;
 mod pipeline;
-#[cfg(feature = "std")]
+#[cfg(feature = "threads")]
 mod pool;
 mod session;
 
@@ -57,7 +66,7 @@ pub mod plan {
 pub use arena::AlignedBytes;
 pub use error::{LoadError, SessionError};
 pub use model::{Layout, Model, Port};
-#[cfg(feature = "std")]
+#[cfg(feature = "threads")]
 pub use pool::Pool;
 pub use sepal_format::{FormatError, FormatErrorKind, ModelView};
 pub use sepal_kernels::Isa;

@@ -1,18 +1,8 @@
 //! Mapping a file.
 #![expect(unsafe_code, reason = "mapping a file is a promise that it stays as it is")]
 
-use std::fs::File;
 use std::io;
 use std::path::Path;
-
-/// Opens a file to be read, if it is one.
-pub(crate) fn open_regular(path: &Path) -> io::Result<File> {
-    // Before it is opened: to open a pipe would wait for somebody to write into it.
-    if !path.metadata()?.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "is not a regular file"));
-    }
-    File::open(path)
-}
 
 /// A file in memory, read as it is used.
 #[derive(Debug)]
@@ -21,7 +11,7 @@ pub(crate) struct Map(memmap2::Mmap);
 impl Map {
     /// Maps a file to be read.
     pub fn open(path: &Path) -> io::Result<Map> {
-        let file = open_regular(path)?;
+        let file = crate::file::open_regular(path)?;
         // SAFETY: the bytes must not change while they are mapped. The map is private and read-only, so this process cannot change
         // them through it; that nobody truncates or rewrites the file in place is what the documentation of `Model::open` asks of
         // its caller, as of any program that maps its code or data (replacing the file by a rename leaves the map alone). Where

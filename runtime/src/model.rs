@@ -1,8 +1,10 @@
 //! A verified file.
 
-use crate::LoadError;
 #[cfg(feature = "std")]
-use crate::{AlignedBytes, map::Map};
+use crate::AlignedBytes;
+#[cfg(feature = "mmap")]
+use crate::map::Map;
+use crate::{LoadError, features};
 use sepal_format::limits::THREADS;
 use sepal_format::record::Io;
 use sepal_format::{ModelView, Proof};
@@ -33,7 +35,7 @@ enum Bytes<'a> {
     Borrowed(&'a [u8]),
     #[cfg(feature = "std")]
     Owned(Arc<AlignedBytes>),
-    #[cfg(feature = "std")]
+    #[cfg(feature = "mmap")]
     Mapped(Arc<Map>),
 }
 
@@ -43,7 +45,7 @@ impl Bytes<'_> {
             Bytes::Borrowed(b) => b,
             #[cfg(feature = "std")]
             Bytes::Owned(b) => b,
-            #[cfg(feature = "std")]
+            #[cfg(feature = "mmap")]
             Bytes::Mapped(m) => m.bytes(),
         }
     }
@@ -73,7 +75,8 @@ pub struct Port<'a> {
 
 #[cfg(feature = "std")]
 impl Model<'static> {
-    /// Maps a file and verifies its structure, in a time that does not grow with its weights.
+    /// Maps a file and verifies its structure, in a time that does not grow with its weights. (Without the feature `mmap` it is
+    /// read instead.)
     ///
     /// The file must not be changed in place while it is open: the model reads it as it runs, and a change would go unnoticed or,
     /// if it becomes shorter, end the program. Replacing it by renaming another is fine. Where that cannot be promised, use
@@ -82,7 +85,12 @@ impl Model<'static> {
     /// # Errors
     /// See [`LoadError`].
     pub fn open(path: impl AsRef<Path>) -> Result<Self, LoadError> {
-        Self::of(Bytes::Mapped(Arc::new(Map::open(path.as_ref()).map_err(LoadError::Io)?)))
+        let path = path.as_ref();
+        #[cfg(feature = "mmap")]
+        let bytes = Bytes::Mapped(Arc::new(Map::open(path).map_err(LoadError::Io)?));
+        #[cfg(not(feature = "mmap"))]
+        let bytes = Bytes::Owned(Arc::new(AlignedBytes::read(path).map_err(LoadError::Io)?));
+        Self::of(bytes)
     }
 
     /// As [`open`](Model::open), and reads all weights to compare them with their hash.
@@ -124,7 +132,9 @@ impl<'a> Model<'a> {
 
     fn of(bytes: Bytes<'a>) -> Result<Self, LoadError> {
         let proof = Proof::new(bytes.get())?;
-        crate::exec::check_scratch(&proof.view(bytes.get())?)?;
+        let view = proof.view(bytes.get())?;
+        features::check(&view)?;
+        crate::exec::check_scratch(&view)?;
         Ok(Model { bytes, proof, isa: isa()? })
     }
 
@@ -144,6 +154,12 @@ impl<'a> Model<'a> {
     pub fn view(&self) -> ModelView<'_> {
         // Cannot fail on the bytes that were verified.
         self.proof.view(self.bytes.get()).unwrap_or_default()
+    }
+
+    /// The crate's Cargo features that the model needs, besides an instruction set.
+    pub fn features(&self) -> impl Iterator<Item = &'static str> {
+        let view = self.view();
+        features::ALL.iter().copied().filter(move |name| features::needs(&view, name))
     }
 
     /// What the network takes, in the source's order.
@@ -185,5 +201,5 @@ fn isa() -> Result<Isa, LoadError> {
     if let Some(name) = std::env::var_os("SEPAL_ISA").filter(|name| !name.is_empty()) {
         return name.to_str().and_then(Isa::by_name).ok_or(LoadError::Isa);
     }
-    Ok(Isa::detect())
+    Isa::widest().ok_or(LoadError::NoIsa)
 }

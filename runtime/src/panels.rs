@@ -1,6 +1,7 @@
 //! The weights of convolutions in the types that a file may store them in.
 
 use crate::exec::window;
+use crate::features;
 use sepal_format::op::OpRef;
 use sepal_format::record::{Range, dtype};
 use sepal_format::{ModelView, winograd};
@@ -12,7 +13,10 @@ use sepal_kernels::ops::panels::{Panels, widened};
 pub(crate) fn bind<'m>(view: &ModelView<'m>, range: Range, weight_dtype: u32) -> Option<Panels<'m>> {
     match weight_dtype {
         dtype::F32 => Some(Panels::F32(view.floats(range))),
-        dtype::F16 => Some(Panels::F16(view.halves(range))),
+        dtype::F16 => {
+            features::F16?;
+            Some(Panels::F16(view.halves(range)))
+        }
         _ => None,
     }
 }

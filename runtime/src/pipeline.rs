@@ -15,6 +15,7 @@
 
 use crate::arena::{Readable, cut};
 use crate::exec::{self, Operands, apply};
+use crate::features;
 use core::ops::Range;
 use core::sync::atomic::{AtomicBool, Ordering};
 use sepal_format::ModelView;
@@ -61,6 +62,7 @@ pub(crate) fn run(
     arena: &mut [f32],
     after: &mut dyn FnMut(usize),
 ) -> Option<()> {
+    features::PIPELINES?;
     let steps = view.steps().get(p.range())?;
     let target = exec::tensor(view, steps.last()?.output)?;
     let tensors = (view.plan().tensor_bytes / 4) as usize;

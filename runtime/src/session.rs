@@ -1,22 +1,28 @@
 //! The memory of an inference, and its run.
 
-use crate::model::arena_bytes;
 #[cfg(feature = "std")]
-use crate::{AlignedBytes, Pool};
+use crate::AlignedBytes;
+#[cfg(feature = "threads")]
+use crate::Pool;
+use crate::model::arena_bytes;
 use crate::{Model, SessionError, exec, pipeline};
 use sepal_format::ModelView;
 use sepal_format::layout::ALIGN;
-#[cfg(feature = "std")]
-use sepal_format::limits::THREADS;
 use sepal_format::record::Io;
 use sepal_kernels::Isa;
 use sepal_kernels::par::{Parallel, Serial};
+
+/// Most threads of a session.
+#[cfg(feature = "threads")]
+const MOST_THREADS: usize = sepal_format::limits::THREADS;
+#[cfg(all(feature = "std", not(feature = "threads")))]
+const MOST_THREADS: usize = 1;
 
 /// How a session runs.
 #[cfg(feature = "std")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
-    /// Threads, the caller's one among them: 1 to 64. The results are the same with any number.
+    /// Threads, the caller's one among them: 1 to 64, without the feature `threads` 1. The results are the same with any number.
     pub threads: usize,
 }
 
@@ -50,7 +56,7 @@ pub struct Session<'m> {
     view: ModelView<'m>,
     isa: Isa,
     arena: Arena<'m>,
-    #[cfg(feature = "std")]
+    #[cfg(feature = "threads")]
     pool: Option<Pool>,
 }
 
@@ -86,14 +92,21 @@ impl<'m> Session<'m> {
     #[cfg(feature = "std")]
     pub fn new(model: &'m Model<'_>, options: Options) -> Result<Self, SessionError> {
         let Options { threads } = options;
-        if !(1..=THREADS).contains(&threads) {
-            return Err(SessionError::Threads { threads, most: THREADS });
+        if !(1..=MOST_THREADS).contains(&threads) {
+            return Err(SessionError::Threads { threads, most: MOST_THREADS });
         }
         let view = model.view();
         let bytes = arena_bytes(&view, threads);
         let arena = AlignedBytes::zeroed(bytes).ok_or(SessionError::Memory { bytes })?;
+        #[cfg(feature = "threads")]
         let pool = if threads > 1 { Some(Pool::new(threads).map_err(SessionError::Spawn)?) } else { None };
-        Ok(Session { view, isa: model.isa(), arena: Arena::Owned(arena), pool })
+        Ok(Session {
+            view,
+            isa: model.isa(),
+            arena: Arena::Owned(arena),
+            #[cfg(feature = "threads")]
+            pool,
+        })
     }
 
     /// A session of one thread in the caller's memory, which must have exactly
@@ -101,6 +114,7 @@ impl<'m> Session<'m> {
     ///
     /// # Errors
     /// [`SessionError::ArenaLength`] or [`SessionError::ArenaAlignment`].
+    #[cfg_attr(not(feature = "scalar"), allow(unreachable_code, unused_variables, reason = "without a set there is no model"))]
     pub fn in_arena(model: &'m Model<'_>, arena: &'m mut [u8]) -> Result<Self, SessionError> {
         let view = model.view();
         let (need, got) = (arena_bytes(&view, 1), arena.len());
@@ -116,7 +130,7 @@ impl<'m> Session<'m> {
             view,
             isa: model.isa(),
             arena: Arena::Borrowed(floats),
-            #[cfg(feature = "std")]
+            #[cfg(feature = "threads")]
             pool: None,
         })
     }
@@ -142,12 +156,12 @@ impl<'m> Session<'m> {
     /// step of a pipeline is called for each time that it has made some rows; with several threads only the last one of it, when
     /// all is done.
     pub fn run_profiled(&mut self, after: &mut dyn FnMut(usize)) {
-        #[cfg(feature = "std")]
+        #[cfg(feature = "threads")]
         let par: &dyn Parallel = match &self.pool {
             Some(pool) => pool,
             None => &Serial,
         };
-        #[cfg(not(feature = "std"))]
+        #[cfg(not(feature = "threads"))]
         let par: &dyn Parallel = &Serial;
         let arena = self.arena.floats_mut();
         let steps = self.view.steps();

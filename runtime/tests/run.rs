@@ -29,6 +29,25 @@ fn every_operator_is_tested() {
     }
 }
 
+/// The Cargo features of the crate that are about networks are those that models can name, and a model names what it has.
+#[test]
+fn features_are_what_models_need() {
+    let manifest = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")).unwrap();
+    let (_, list) = manifest.split_once("\noperators = [").unwrap();
+    let declared: Vec<&str> = list.split(']').next().unwrap().split('"').skip(1).step_by(2).collect();
+    let file = all_ops_of(true).0;
+    let every = load(&file);
+    let streamed = streamed_of([2, 2], false).0;
+    let streamed = load(&streamed);
+    for name in &declared {
+        let known = every.features().chain(streamed.features()).any(|feature| feature == *name);
+        assert!(known, "{name} is not needed by the models of the tests");
+    }
+    assert!(every.features().all(|name| declared.contains(&name)));
+    let f32 = load(&all_ops().0);
+    assert!(!f32.features().any(|name| name == "f16" || name == "pipelines"));
+}
+
 #[test]
 fn same_bits_on_every_isa_and_with_any_threads() {
     same_bits(all_ops());

@@ -2,7 +2,7 @@
 //! same lines on every machine, instruction set and number of threads.
 
 use sepal::{AlignedBytes, Model, Options, Session};
-use sepal_converter::import::{Options as Import, keras, onnx};
+use sepal_benches::networks;
 use sepal_converter::ir::Graph;
 use sepal_converter::{emit, passes};
 use sepal_fixtures as fixtures;
@@ -39,12 +39,8 @@ fn check(name: &str, graph: Graph) -> Result<(), Box<dyn Error>> {
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let plain = Import::default();
-    check("mini_xception.keras", keras::import_keras(fixtures::MINI_XCEPTION_KERAS, &plain)?)?;
-    check("mini_xception.h5", keras::import_h5(fixtures::MINI_XCEPTION_H5, &plain)?)?;
-    check("mini_xception.onnx", onnx::import(fixtures::MINI_XCEPTION_ONNX, None, &plain)?)?;
-    check("mini_xception_nchw.onnx", onnx::import(fixtures::MINI_XCEPTION_NCHW_ONNX, None, &plain)?)?;
-    check("mini_inception.keras", keras::import_keras(fixtures::MINI_INCEPTION_KERAS, &plain)?)?;
-    check("mini_inception.onnx", onnx::import(fixtures::MINI_INCEPTION_ONNX, None, &plain)?)?;
+    for (name, graph) in networks::all()? {
+        check(name, graph)?;
+    }
     Ok(())
 }

@@ -9,6 +9,7 @@ mod convert;
 mod demo;
 mod engine;
 mod failure;
+mod features;
 mod halves;
 mod info;
 mod out;
@@ -51,6 +52,8 @@ enum Command {
     Check(check::Args),
     /// Show inputs, outputs, parameters, memory and steps of a .sepal file or of a source
     Info(info::Args),
+    /// List the parts of the runtime that .sepal files need: a build with no others is smaller
+    Features(features::Args),
     /// Run a .sepal file on arrays or pictures
     Run(run::Args),
     /// Compare a .sepal file's outputs with stored ones
@@ -75,6 +78,7 @@ pub fn main() -> ExitCode {
         Command::Convert(args) => convert::main(args),
         Command::Check(args) => check::main(args),
         Command::Info(args) => info::main(args),
+        Command::Features(args) => features::main(args),
         Command::Run(args) => run::main(args),
         Command::Verify(args) => verify::main(args),
         Command::Bench(args) => bench::main(args),

@@ -153,7 +153,7 @@ const SIDE: usize = 4;
 
 /// Whether an activation is a chain of operations so long that vectors have to be interleaved.
 const fn is_long(act: Act) -> bool {
-    matches!(act, Act::Elu(_) | Act::Sigmoid | Act::Silu | Act::Tanh | Act::Exp)
+    cfg!(feature = "exp") && matches!(act, Act::Elu(_) | Act::Sigmoid | Act::Silu | Act::Tanh | Act::Exp)
 }
 
 /// A long activation on `nb` blocks of each of some pixels `pb` blocks apart, [`SIDE`] blocks at a time, of several pixels where
@@ -213,6 +213,9 @@ pub(crate) fn act_row<S: Simd>(s: S, act: Act, row: &mut [Block]) {
     }
     macro_rules! long {
         ($act:expr) => {{
+            if !cfg!(feature = "exp") {
+                panic!("this build has no exponential");
+            }
             let (wide, rest) = row.as_chunks_mut::<SIDE>();
             for blocks in wide {
                 for j in 0..S::PARTS {

@@ -71,7 +71,12 @@ fn together(panel: usize) -> usize {
 pub(crate) fn multiply(isa: Isa, panels: Panels, gemm: Gemm, scratch: &mut [f32]) {
     let halves = match panels {
         Panels::F32(panels) => return isa.run(Gemm { panels, ..gemm }),
-        Panels::F16(halves) => halves,
+        Panels::F16(halves) => {
+            if !cfg!(feature = "f16") {
+                panic!("this build has no weights in halves");
+            }
+            halves
+        }
     };
     let Gemm { a, segments, .. } = gemm;
     if gemm.m == 1 && gemm.first == 0 && gemm.whole_blocks && segments.ny * segments.nx == 1 {

@@ -20,7 +20,7 @@ impl Avx2 {
         }
         #[cfg(not(feature = "std"))]
         {
-            cfg!(all(target_feature = "avx2", target_feature = "fma", target_feature = "f16c")).then_some(Self(()))
+            super::cpuid::avx2().then_some(Self(()))
         }
     }
 }

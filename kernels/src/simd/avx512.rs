@@ -25,16 +25,7 @@ impl Avx512 {
         }
         #[cfg(not(feature = "std"))]
         {
-            cfg!(all(
-                target_feature = "avx512f",
-                target_feature = "avx512vl",
-                target_feature = "avx512bw",
-                target_feature = "avx512dq",
-                target_feature = "avx2",
-                target_feature = "fma",
-                target_feature = "f16c"
-            ))
-            .then_some(Self(()))
+            super::cpuid::avx512().then_some(Self(()))
         }
     }
 }

@@ -236,3 +236,14 @@ fn fma_without_an_instruction() {
         check(a, b, -(a * b) * (1.0 + (bits >> 44 & 3) as f32 * f32::EPSILON) + f32::from_bits((bits >> 33) as u32 & 0x3f_ffff));
     }
 }
+
+/// Without the standard library the CPU is asked directly: it says the same.
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn the_cpu_says_what_the_standard_library_says() {
+    use sepal_kernels::simd::cpuid;
+    use std::arch::is_x86_feature_detected as has;
+    let avx2 = has!("avx2") && has!("fma") && has!("f16c");
+    assert_eq!(cpuid::avx2(), avx2);
+    assert_eq!(cpuid::avx512(), avx2 && has!("avx512f") && has!("avx512vl") && has!("avx512bw") && has!("avx512dq"));
+}
