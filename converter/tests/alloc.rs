@@ -1,4 +1,4 @@
-//! A run touches no heap, and the arena is exactly as large as the model says.
+//! A run touches no heap, the arena is exactly as large as the model says, and reading a source takes a multiple of its length.
 
 use sepal::{Model, Options, Session, SessionError};
 use sepal_converter::convert::{ConvertOptions, Converted, convert_bytes};
@@ -96,5 +96,30 @@ fn the_arena_is_as_large_as_the_model_says() {
         assert_eq!(bits(&output), bits(want.output(0).unwrap()), "{name}");
         let outside = memory[..start].iter().chain(&memory[start + need..]);
         assert!(outside.copied().all(|b| b == 0xa5), "{name}: written outside the arena");
+    }
+}
+
+#[test]
+fn reading_takes_a_multiple_of_the_file() {
+    use sepal_converter::import::{HEAP_BYTES, HEAP_RATIO, Options, import_bytes};
+    let _turn = TURN.lock();
+    let most = |source: &[u8]| {
+        let before = sepal_heap::restart_peak();
+        drop(import_bytes(source, None, &Options::default()));
+        sepal_heap::peak() - before
+    };
+    for (name, source) in FIXTURES {
+        let used = most(source);
+        println!("{name}: {used} bytes of the heap, {:.1} times the file", used as f64 / source.len() as f64);
+        assert!(used <= 8 * source.len() + (1 << 20), "{name}: {used}");
+        // Lengths and extents that lie, one at a time.
+        let start = source.len().saturating_sub(4096);
+        for at in (0..4096).chain(start..source.len()).step_by(61) {
+            let mut bad = source.to_vec();
+            let end = (at + 4).min(bad.len());
+            bad[at..end].fill(0xff);
+            let used = most(&bad);
+            assert!(used <= HEAP_BYTES + HEAP_RATIO * bad.len(), "{name}, {at}: {used}");
+        }
     }
 }

@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
-use std::time::Duration;
+use std::time::Instant;
 
 /// A folder of a test's own with the mini-Xception in it; removed at the end.
 struct Folder(PathBuf);
@@ -90,15 +90,17 @@ fn a_process_that_dies_while_it_writes_leaves_nothing() {
 #[cfg(unix)]
 fn a_killed_conversion_leaves_no_half_file() {
     let f = Folder::new("killed");
+    let start = Instant::now();
     f.ends(0, &["convert", "net.onnx", "--no-verify", "-o", "whole.sepal"]);
+    let took = start.elapsed();
     let whole = fs::read(f.0.join("whole.sepal")).unwrap();
     let args = ["convert", "net.onnx", "--no-verify", "--force"];
-    let tries = std::env::var("SEPAL_KILLS").ok().and_then(|n| n.parse().ok()).unwrap_or(12);
+    let tries = std::env::var("SEPAL_KILLS").ok().and_then(|n| n.parse().ok()).unwrap_or(12u32);
     let (mut killed, mut there) = (0, 0);
     for i in 0..tries {
         let mut command = Command::new(env!("CARGO_BIN_EXE_sepal"));
         let mut child = command.args(args).current_dir(&f.0).stdout(Stdio::null()).spawn().unwrap();
-        std::thread::sleep(Duration::from_millis(5 + i * 97 % 300));
+        std::thread::sleep(took * (i * 7 % tries) / tries);
         let _ = child.kill();
         killed += usize::from(child.wait().unwrap().code().is_none());
         match fs::read(f.0.join("net.sepal")) {

@@ -14,11 +14,6 @@ pub use members::{mutate as mutate_members, zip};
 #[global_allocator]
 static HEAP: sepal_heap::Counting = sepal_heap::Counting;
 
-/// Heap bytes that reading any source may take, plus [`IMPORT_RATIO`] times its length.
-const IMPORT_BYTES: usize = 192 << 20;
-/// See [`IMPORT_BYTES`].
-const IMPORT_RATIO: usize = 256;
-
 /// Most bytes of an arena that is run.
 const MOST_ARENA: usize = 16 << 20;
 /// Most work that is run: well below a second, sanitised and for each instruction set.
@@ -82,7 +77,7 @@ fn canonical(v: f32) -> u32 {
 
 /// A source is refused or read; what is read converts to a model that loads and runs, or is refused.
 pub fn source(name: &str, bytes: &[u8]) {
-    let most = IMPORT_BYTES + IMPORT_RATIO * bytes.len();
+    let most = import::HEAP_BYTES + import::HEAP_RATIO * bytes.len();
     let sound = within(most, || match import::import_bytes(bytes, None, &import::Options::default()) {
         Ok(_) => true,
         Err(e) => {

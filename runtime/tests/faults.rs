@@ -69,7 +69,7 @@ fn unreadable() {
     use std::os::unix::fs::PermissionsExt;
     let f = Folder::new("unreadable");
     let path = f.model();
-    fs::set_permissions(&path, fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o000)).unwrap();
     if fs::File::open(&path).is_ok() {
         println!("SKIPPED: this user may read everything");
         return;
@@ -172,7 +172,17 @@ fn crafted(tensors: u32, dims: [u32; 4], given: u32, steps: &[Step]) -> AlignedB
     };
     let io = |role, tensor| {
         let [n, h, w, c] = dims;
-        Io { role, tensor, name: NONE, name_len: 0, rank: 4, layout: 1, dtype: dtype::F32, reserved: 0, dims: [n, h, w, c, 0, 0, 0, 0] }
+        Io {
+            role,
+            tensor,
+            name: NONE,
+            name_len: 0,
+            rank: 4,
+            layout: 1,
+            dtype: dtype::F32,
+            reserved: 0,
+            dims: [n, h, w, c, 0, 0, 0, 0],
+        }
     };
     let model = sepal_format::write::Model {
         plan: Plan { tensor_bytes: bytes * u64::from(tensors), scratch_bytes: 0, macs: 0, reserved: [0; 5] },

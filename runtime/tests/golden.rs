@@ -1,6 +1,6 @@
 //! Files that were written once must load for ever, and give the bits that they gave then.
 //!
-//! `data/v1/` holds them with `hashes.txt`: file, XXH3-64 of the file, FNV-1a of its outputs' bits. They are never made anew. A new
+//! `data/v1/` holds them with `hashes.txt`: file, hash of its structure, FNV-1a of its outputs' bits. They are never made anew. A new
 //! kind of record gets a new file: add it to `written`, then `cargo test -p sepal --test golden -- --ignored` writes what is
 //! missing and prints the line for `hashes.txt`.
 
@@ -48,7 +48,8 @@ fn files_of_version_1_load_and_give_the_same_bits() {
         }
         files += 1;
     }
-    let there = std::fs::read_dir(folder()).unwrap().filter(|e| e.as_ref().unwrap().path().extension().is_some_and(|e| e == "sepal"));
+    let there =
+        std::fs::read_dir(folder()).unwrap().filter(|e| e.as_ref().unwrap().path().extension().is_some_and(|e| e == "sepal"));
     assert_eq!(files, there.count(), "every file has its line");
     assert!(files >= 4, "golden files are never taken away");
 }

@@ -15,7 +15,10 @@ const LAYERS: [(&str, &[&str]); 8] = [
     ("sepal-fixtures", &[]),
     ("sepal-heap", &[]),
     ("sepal-converter", &["sepal-format", "sepal-kernels", "sepal", "sepal-fixtures", "sepal-heap"]),
-    ("sepal-benches", &["sepal-format", "sepal-kernels", "sepal-testing", "sepal", "sepal-fixtures", "sepal-heap", "sepal-converter"]),
+    (
+        "sepal-benches",
+        &["sepal-format", "sepal-kernels", "sepal-testing", "sepal", "sepal-fixtures", "sepal-heap", "sepal-converter"],
+    ),
 ];
 
 /// The files in which `unsafe` may be written, and what for.
@@ -24,7 +27,10 @@ const UNSAFE: [(&str, &str); 6] = [
     ("kernels/src/simd/avx512.rs", "instructions that the CPU was asked for"),
     ("kernels/src/simd/neon.rs", "instructions that the CPU was asked for"),
     ("runtime/src/map.rs", "mapping a file is a promise that it stays as it is"),
-    ("runtime/src/pool.rs", "jobs on a caller's stack, run by threads that live longer; scoped threads would start anew for each step"),
+    (
+        "runtime/src/pool.rs",
+        "jobs on a caller's stack, run by threads that live longer; scoped threads would start anew for each step",
+    ),
     ("fixtures/heap/src/lib.rs", "an allocator that counts; tests, measurements and the command, never the library"),
 ];
 

@@ -104,7 +104,10 @@ fn soak(model: &Model<'_>, sessions: usize, time: Duration) -> Result<bool> {
                 }
             });
         }
-        println!("{:>8} {:>12} {:>7} {:>14} {:>12} {:>11} {:>11} {:>11}", "minutes", "runs", "wrong", "resident KiB", "heap bytes", "p50 us", "p99 us", "p99.9 us");
+        println!(
+            "{:>8} {:>12} {:>7} {:>14} {:>12} {:>11} {:>11} {:>11}",
+            "minutes", "runs", "wrong", "resident KiB", "heap bytes", "p50 us", "p99 us", "p99.9 us"
+        );
         let start = Instant::now();
         for tenth in 1..=10u32 {
             std::thread::sleep((time * tenth / 10).saturating_sub(start.elapsed()));
@@ -151,7 +154,11 @@ fn main() -> ExitCode {
             }
         };
         let model = Model::from_owned(bytes)?;
-        println!("{} on {}: {sessions} sessions, {minutes} minutes", path.as_deref().unwrap_or("mini_xception"), model.isa().name());
+        println!(
+            "{} on {}: {sessions} sessions, {minutes} minutes",
+            path.as_deref().unwrap_or("mini_xception"),
+            model.isa().name()
+        );
         soak(&model, sessions.clamp(1, 64), Duration::from_secs_f64(minutes * 60.0))
     };
     match result() {

@@ -45,7 +45,8 @@ fn bordered(w: &WindowRecord, x: &Tensor, y: &Tensor) -> u64 {
     }
     let cover = |d: usize, out: u32| {
         let [kernel, stride, dilation] = [w.kernel, w.stride, w.dilation].map(|v| v.get(d).copied().map_or(0, u64::from));
-        u64::from(out.saturating_sub(1)).saturating_mul(stride).saturating_add(kernel.saturating_sub(1).saturating_mul(dilation)) + 1
+        u64::from(out.saturating_sub(1)).saturating_mul(stride).saturating_add(kernel.saturating_sub(1).saturating_mul(dilation))
+            + 1
     };
     let [n, h, width, _] = y.dims;
     [cover(0, 1), cover(1, width), x.dims[3].into()].into_iter().fold(product(&[n, h]), u64::saturating_mul)
@@ -62,7 +63,8 @@ fn work(op: &OpRef, x: &Tensor, y: &Tensor) -> u64 {
             let n = blocks(y.dims[3] / p.groups.max(1)).saturating_mul(p.groups.into());
             match winograd::points(p.window.kernel, p.algorithm).filter(|_| p.algorithm != 0) {
                 Some([rows, columns]) => {
-                    let tiles = product(&[y.dims[0], y.dims[1].div_ceil(tile_rows.max(1)), y.dims[2].div_ceil(tile_columns.max(1))]);
+                    let tiles =
+                        product(&[y.dims[0], y.dims[1].div_ceil(tile_rows.max(1)), y.dims[2].div_ceil(tile_columns.max(1))]);
                     let point = blocks(x.dims[3]).saturating_mul(n);
                     let transforms = (blocks(x.dims[3]) + n).saturating_mul(u64::from(rows + columns));
                     product(&[rows, columns]).saturating_mul(point.saturating_add(transforms)).saturating_mul(tiles)
