@@ -2,7 +2,7 @@
 //!
 //! Promises are checked by `assert!`; AddressSanitizer watches memory, libFuzzer time.
 
-use sepal::{AlignedBytes, LoadError, Model, Options, Session};
+use sepal::{AlignedBytes, Isa, LoadError, Model, Options, Session};
 use sepal_converter::convert::{ConvertOptions, convert_bytes};
 use sepal_converter::import;
 
@@ -45,7 +45,7 @@ pub fn parse(bytes: &[u8]) -> Option<(AlignedBytes, bool)> {
     Some((aligned, sound))
 }
 
-/// What loads runs, within its arena and to the same bits with every number of threads.
+/// What loads runs, within its arena and to the same bits on every instruction set and with every number of threads.
 pub fn run(bytes: &[u8]) {
     let Some((aligned, true)) = parse(bytes) else { return };
     let model = Model::from_bytes(&aligned).expect("loaded before");
@@ -53,21 +53,27 @@ pub fn run(bytes: &[u8]) {
         return;
     }
     let mut want = Vec::new();
-    for threads in [1, 2] {
-        let mut session = Session::new(&model, Options { threads }).expect("a loaded model gives a session");
-        for i in 0..model.inputs().len() {
-            session.input_mut(i).expect("every input has memory").fill(0.5);
-        }
-        session.run();
-        let outputs: Vec<Vec<u32>> = (0..model.outputs().len())
-            .map(|i| session.output(i).expect("every output has memory").iter().map(|v| canonical(*v)).collect())
-            .collect();
-        if threads == 1 {
-            want = outputs;
-        } else {
-            assert!(want == outputs, "{threads} threads give other bits");
+    for isa in Isa::available() {
+        let model = model.clone().with_isa(isa);
+        for threads in [1, 2] {
+            let got = outputs(&model, threads);
+            if want.is_empty() {
+                want = got;
+            } else {
+                assert!(want == got, "{} with {threads} threads gives other bits", isa.name());
+            }
         }
     }
+}
+
+fn outputs(model: &Model<'_>, threads: usize) -> Vec<Vec<u32>> {
+    let mut session = Session::new(model, Options { threads }).expect("a loaded model gives a session");
+    for i in 0..model.inputs().len() {
+        session.input_mut(i).expect("every input has memory").fill(0.5);
+    }
+    session.run();
+    let bits = |i| session.output(i).expect("every output has memory").iter().map(|v| canonical(*v)).collect();
+    (0..model.outputs().len()).map(bits).collect()
 }
 
 /// The bits of a number; the same ones for every NaN.
