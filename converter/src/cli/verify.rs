@@ -44,7 +44,7 @@ pub struct Args {
     /// Entry of the index
     #[arg(long, requires = "index")]
     name: Option<String>,
-    /// Require the signature in MODEL.sig to be one of MODEL by this key; with nothing else to compare, that is all
+    /// Require MODEL.sig to be a signature by this key
     #[arg(long, value_name = "NAME.pub")]
     public_key: Option<PathBuf>,
     /// Threads to run on
