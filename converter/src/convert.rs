@@ -10,6 +10,7 @@ use crate::passes::{self, Report};
 use crate::{interp, provenance};
 use bytemuck::{Pod, Zeroable};
 use sepal_format::record::section;
+use sepal_format::{FormatErrorKind, Proof};
 use std::io::Write;
 use std::path::Path;
 
@@ -180,6 +181,7 @@ fn finish(
     bytes[..structure.len()].copy_from_slice(&structure);
     bytes[structure.len()..len].copy_from_slice(&weights);
     drop((structure, weights));
+    loads(&bytes[..len])?;
 
     if let Some(source) = source {
         progress.stage(Stage::SelfCheck);
@@ -187,6 +189,16 @@ fn finish(
         summary.self_check = Some(self_check(&source, &bytes[..len], summary.self_check_limit, progress)?);
     }
     Ok(Converted { blocks, len, summary })
+}
+
+/// What is written can be loaded. A source may ask for more than a file may.
+fn loads(file: &[u8]) -> Result<()> {
+    Proof::new(file).map(|_| ()).map_err(|e| match e.kind() {
+        FormatErrorKind::Excess => {
+            invalid("the network asks for more memory or work than a file of its size may (FORMAT.md, Bounds)")
+        }
+        _ => Error::Verification(format!("the converted file is refused: {e}")),
+    })
 }
 
 /// Runs the file and interprets the source on the same pseudo-random inputs.

@@ -1,7 +1,7 @@
 //! Files on disk: read whole, written whole or not at all.
 
 use std::fs::{File, OpenOptions};
-use std::io::{Error, ErrorKind, Result};
+use std::io::{Error, ErrorKind, Result, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 /// All bytes of a regular file. A pipe or a device, which may have no end, is refused.
@@ -33,7 +33,8 @@ fn regular(path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Writes a file under a temporary name in the same folder and renames it, so that nothing half-written is ever seen.
+/// Writes a file without a name in the same folder and gives it its name when it is whole, so that nothing half-written is ever
+/// seen or left, not even by a process that is killed. Where the system has no such files, it has a temporary name meanwhile.
 ///
 /// # Errors
 /// What the system says; [`ErrorKind::AlreadyExists`] for a file that exists, unless `force`.
@@ -47,10 +48,74 @@ pub fn write_whole(path: &Path, force: bool, write: impl FnOnce(&mut File) -> Re
     if path.metadata().is_ok_and(|m| !m.is_file() && !m.is_dir()) {
         return write(&mut OpenOptions::new().write(true).open(path)?);
     }
+    if let Some(mut file) = nameless::beside(path) {
+        write(&mut file).and_then(|()| file.sync_all())?;
+        match nameless::link(&file, path) {
+            Ok(()) => return Ok(()),
+            Err(e) if e.kind() == ErrorKind::AlreadyExists && !force => return Err(exists()),
+            Err(_) => {} // It exists and is to be replaced, or the system gives no name to a file without one.
+        }
+        let name = |own: &Path| match nameless::link(&file, own) {
+            Err(e) if e.kind() != ErrorKind::AlreadyExists => copy(&mut &file, own),
+            named => named,
+        };
+        let (temporary, ()) = Temporary::made(path, name)?;
+        return temporary.become_file(path, force);
+    }
     let (temporary, mut file) = Temporary::beside(path)?;
     write(&mut file).and_then(|()| file.sync_all())?;
     drop(file);
     temporary.become_file(path, force)
+}
+
+/// Writes a new file that only its owner may read.
+///
+/// # Errors
+/// What the system says; [`ErrorKind::AlreadyExists`] for a file that exists.
+pub fn write_secret(path: &Path, bytes: &[u8]) -> Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(path).map_err(|e| if e.kind() == ErrorKind::AlreadyExists { exists() } else { e })?;
+    file.write_all(bytes).and_then(|()| file.sync_all()).inspect_err(|_| drop(std::fs::remove_file(path)))
+}
+
+/// Files that have no name until they are whole: the system removes them when the process ends, however it ends.
+#[cfg(target_os = "linux")]
+mod nameless {
+    use rustix::fs::{AtFlags, CWD, Mode, OFlags, linkat, open};
+    use std::fs::File;
+    use std::io::Result;
+    use std::os::fd::AsRawFd;
+    use std::path::Path;
+
+    /// One in the folder of `path`; `None` where the file system has no such thing.
+    pub fn beside(path: &Path) -> Option<File> {
+        let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+        open(folder, flags, Mode::from_raw_mode(0o666)).ok().map(File::from)
+    }
+
+    /// Gives it a name that is not taken.
+    pub fn link(file: &File, path: &Path) -> Result<()> {
+        Ok(linkat(CWD, format!("/proc/self/fd/{}", file.as_raw_fd()), CWD, path, AtFlags::SYMLINK_FOLLOW)?)
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+mod nameless {
+    use std::fs::File;
+    use std::io::{Error, ErrorKind, Result};
+    use std::path::Path;
+
+    pub fn beside(_: &Path) -> Option<File> {
+        None
+    }
+
+    pub fn link(_: &File, _: &Path) -> Result<()> {
+        Err(Error::from(ErrorKind::Unsupported))
+    }
 }
 
 /// Whether two names are of the same existing file.
@@ -70,17 +135,29 @@ fn exists() -> Error {
     Error::new(ErrorKind::AlreadyExists, "exists already; --force replaces it")
 }
 
+/// Writes a file's bytes to a new one, which is removed again if that fails.
+fn copy(file: &mut &File, to: &Path) -> Result<()> {
+    let mut new = OpenOptions::new().write(true).create_new(true).open(to)?;
+    let copied = file.seek(SeekFrom::Start(0)).and_then(|_| std::io::copy(file, &mut new)).and_then(|_| new.sync_all());
+    copied.inspect_err(|_| drop(std::fs::remove_file(to)))
+}
+
 /// A file that is removed unless it becomes the real one.
 struct Temporary(Option<PathBuf>);
 
 impl Temporary {
     fn beside(path: &Path) -> Result<(Self, File)> {
+        Self::made(path, |own| OpenOptions::new().write(true).create_new(true).open(own))
+    }
+
+    /// What `make` makes under a name in the folder of `path` that is not taken.
+    fn made<T>(path: &Path, mut make: impl FnMut(&Path) -> Result<T>) -> Result<(Self, T)> {
         let name = path.file_name().ok_or_else(|| Error::new(ErrorKind::InvalidInput, "not a file name"))?;
         for attempt in 0..100 {
             let own = format!(".{}.{}-{attempt}.tmp", name.to_string_lossy(), std::process::id());
             let own = path.with_file_name(own);
-            match OpenOptions::new().write(true).create_new(true).open(&own) {
-                Ok(file) => return Ok((Temporary(Some(own)), file)),
+            match make(&own) {
+                Ok(made) => return Ok((Temporary(Some(own)), made)),
                 Err(e) if e.kind() == ErrorKind::AlreadyExists => {}
                 Err(e) => return Err(e),
             }

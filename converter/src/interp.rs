@@ -14,6 +14,9 @@ mod windowed;
 /// Most elements that tensors have at any one time: beyond that, memory and patience end (2 GB in f64).
 const MOST_ELEMENTS: usize = 1 << 28;
 
+/// Most multiply-adds: a hundred times a large network's, and some minutes.
+const MOST_WORK: u64 = 1 << 40;
+
 /// A tensor that is read: computed (f64) or constant (f32).
 #[derive(Clone, Copy)]
 pub(crate) struct Arg<'a> {
@@ -107,11 +110,32 @@ fn last_uses(graph: &Graph) -> Vec<usize> {
     last_use
 }
 
-/// Whether the tensors of a graph, as many as are needed at a time, can be had.
+/// About how many multiply-adds a node takes, or elements that it makes.
+fn work(graph: &Graph, n: &Node) -> u64 {
+    let size = |v: ValueId| elements(graph.shape(v)).unwrap_or(usize::MAX) as u64;
+    let weights = || n.inputs.get(1).map_or(1, |&w| size(w) / graph.shape(w).last().map_or(1, |&d| d.max(1) as u64));
+    let (out, first) = (size(n.output), n.inputs.first().map_or(0, |&x| size(x)));
+    match &n.op {
+        Op::Conv { .. } | Op::Dense { .. } => out.saturating_mul(weights()),
+        Op::ConvTranspose { .. } => first.saturating_mul(weights()),
+        Op::Pool { window, .. } => window.kernel.iter().fold(out, |n, &k| n.saturating_mul(k as u64)),
+        _ => out.saturating_add(first),
+    }
+}
+
+/// Whether the tensors of a graph, as many as are needed at a time, can be had, and computed before patience ends.
 ///
 /// # Errors
 /// [`crate::Error::Invalid`] naming the first tensor that is too much.
 pub fn affordable(graph: &Graph) -> Result<()> {
+    let mut all = 0u64;
+    for n in &graph.nodes {
+        all = all.saturating_add(work(graph, n));
+        if all > MOST_WORK {
+            let (name, shape) = (&n.name, graph.shape(n.output));
+            return Err(invalid(format!("'{name}', whose output has the shape {shape:?}, is too much to be computed in f64")));
+        }
+    }
     let last_use = last_uses(graph);
     let size = |v: ValueId| elements(graph.shape(v)).unwrap_or(usize::MAX);
     let mut alive = 0usize;

@@ -1,45 +1,14 @@
-//! A run touches no heap, and the arena is exactly as large as the model says.
-#![expect(unsafe_code, reason = "GlobalAlloc is an unsafe trait")]
+//! A run touches no heap, the arena is exactly as large as the model says, and reading a source takes a multiple of its length.
 
 use sepal::{Model, Options, Session, SessionError};
 use sepal_converter::convert::{ConvertOptions, Converted, convert_bytes};
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
 
-static CALLS: AtomicU64 = AtomicU64::new(0);
 /// The counter is the whole process's, so the tests take turns.
 static TURN: Mutex<()> = Mutex::new(());
 
 #[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-struct Counting;
-
-// SAFETY: every method passes its arguments on to `System` unchanged, and gives back what `System` gives; the counter is an
-// atomic that itself never allocates.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        CALLS.fetch_add(1, Ordering::SeqCst);
-        // SAFETY: the caller's promises, passed on.
-        unsafe { System.alloc(layout) }
-    }
-    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        CALLS.fetch_add(1, Ordering::SeqCst);
-        // SAFETY: the caller's promises, passed on.
-        unsafe { System.alloc_zeroed(layout) }
-    }
-    unsafe fn realloc(&self, ptr: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
-        CALLS.fetch_add(1, Ordering::SeqCst);
-        // SAFETY: the caller's promises, passed on; `ptr` came from `System` by way of this allocator.
-        unsafe { System.realloc(ptr, layout, new_size) }
-    }
-    unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
-        CALLS.fetch_add(1, Ordering::SeqCst);
-        // SAFETY: the caller's promises, passed on; `ptr` came from `System` by way of this allocator.
-        unsafe { System.dealloc(ptr, layout) }
-    }
-}
+static HEAP: sepal_heap::Counting = sepal_heap::Counting;
 
 const FIXTURES: [(&str, &[u8]); 7] = [
     ("mini_xception.keras", sepal_fixtures::MINI_XCEPTION_KERAS),
@@ -59,9 +28,9 @@ fn converted(name: &str, source: &[u8]) -> Converted {
 /// Heap calls during `body`: the fewest of three tries, since the test harness's own threads may touch the heap meanwhile.
 fn fewest_heap_calls(mut body: impl FnMut()) -> u64 {
     let mut once = || {
-        let before = CALLS.load(Ordering::SeqCst);
+        let before = sepal_heap::calls();
         body();
-        CALLS.load(Ordering::SeqCst) - before
+        sepal_heap::calls() - before
     };
     (0..3).map(|_| once()).min().unwrap_or(u64::MAX)
 }
@@ -127,5 +96,30 @@ fn the_arena_is_as_large_as_the_model_says() {
         assert_eq!(bits(&output), bits(want.output(0).unwrap()), "{name}");
         let outside = memory[..start].iter().chain(&memory[start + need..]);
         assert!(outside.copied().all(|b| b == 0xa5), "{name}: written outside the arena");
+    }
+}
+
+#[test]
+fn reading_takes_a_multiple_of_the_file() {
+    use sepal_converter::import::{HEAP_BYTES, HEAP_RATIO, Options, import_bytes};
+    let _turn = TURN.lock();
+    let most = |source: &[u8]| {
+        let before = sepal_heap::restart_peak();
+        drop(import_bytes(source, None, &Options::default()));
+        sepal_heap::peak() - before
+    };
+    for (name, source) in FIXTURES {
+        let used = most(source);
+        println!("{name}: {used} bytes of the heap, {:.1} times the file", used as f64 / source.len() as f64);
+        assert!(used <= 8 * source.len() + (1 << 20), "{name}: {used}");
+        // Lengths and extents that lie, one at a time.
+        let start = source.len().saturating_sub(4096);
+        for at in (0..4096).chain(start..source.len()).step_by(61) {
+            let mut bad = source.to_vec();
+            let end = (at + 4).min(bad.len());
+            bad[at..end].fill(0xff);
+            let used = most(&bad);
+            assert!(used <= HEAP_BYTES + HEAP_RATIO * bad.len(), "{name}, {at}: {used}");
+        }
     }
 }

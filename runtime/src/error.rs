@@ -24,6 +24,17 @@ pub enum LoadError {
     NoIsa,
     /// The environment variable `SEPAL_ISA` names an instruction set that is unknown or that this CPU does not have.
     Isa,
+    /// The signature is not one of this file by this key. Only with the feature `sign`.
+    Signature,
+    /// The model asks for more than the [`Limits`](crate::Limits) allow.
+    Limit {
+        /// What it asks for too much of.
+        what: &'static str,
+        /// How much it asks for.
+        asked: u64,
+        /// How much is allowed.
+        most: u64,
+    },
 }
 
 impl From<FormatError> for LoadError {
@@ -48,6 +59,8 @@ impl fmt::Display for LoadError {
                 f.write_str("SEPAL_ISA names an instruction set that this CPU does not have; unset it or choose among:")?;
                 Isa::available().try_for_each(|isa| write!(f, " {}", isa.name()))
             }
+            LoadError::Signature => f.write_str("the signature is not one of this file by this key"),
+            LoadError::Limit { what, asked, most } => write!(f, "the model asks for {asked} {what}; at most {most} are allowed"),
         }
     }
 }
@@ -58,7 +71,7 @@ impl core::error::Error for LoadError {
             #[cfg(feature = "std")]
             LoadError::Io(e) => Some(e),
             LoadError::Format(e) => Some(e),
-            LoadError::Feature { .. } | LoadError::NoIsa | LoadError::Isa => None,
+            LoadError::Feature { .. } | LoadError::NoIsa | LoadError::Isa | LoadError::Signature | LoadError::Limit { .. } => None,
         }
     }
 }

@@ -32,11 +32,12 @@
 //! | `features` | what a build has of all this |
 //! | `panels` | weights in the types that a file may store them in |
 //! | `pool` | threads, if asked for |
+//! | `sign` | signed files, with the feature `sign` |
 //!
 //! # Trust
 //! Any bytes may be given to [`Model::from_bytes`]: a file that is not sound is refused, a file that is accepted runs within its
-//! arena. How long it runs and how large an arena it asks for are the file's choice: look at [`Model::arena_bytes`] before you run
-//! what you do not trust. Memory safety never depends on the values of weights, so their hash is only checked on demand.
+//! arena. How long it runs and how large an arena it asks for are the file's choice, within bounds that grow with its length
+//! ([`sepal_format::limits`]): [`Model::within`] refuses what asks for more than you are willing to give. Memory safety never depends on the values of weights, so their hash is only checked on demand.
 #![no_std]
 
 #[cfg(feature = "std")]
@@ -56,6 +57,8 @@ mod pipeline;
 #[cfg(feature = "threads")]
 mod pool;
 mod session;
+#[cfg(feature = "sign")]
+pub mod sign;
 
 /// Sizes that a writer of files has to know.
 pub mod plan {
@@ -65,7 +68,7 @@ pub mod plan {
 #[cfg(feature = "std")]
 pub use arena::AlignedBytes;
 pub use error::{LoadError, SessionError};
-pub use model::{Layout, Model, Port};
+pub use model::{Layout, Limits, Model, Port};
 #[cfg(feature = "threads")]
 pub use pool::Pool;
 pub use sepal_format::{FormatError, FormatErrorKind, ModelView};

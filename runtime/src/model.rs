@@ -51,6 +51,15 @@ impl Bytes<'_> {
     }
 }
 
+/// What a caller is willing to give a model that is not trusted: see [`Model::within`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Most bytes of the arena of one thread.
+    pub arena_bytes: usize,
+    /// Most [`work`](Model::work) of an inference. A CPU with wide vectors does some 10^10 a second, without any some 10^8.
+    pub work: u64,
+}
+
 /// What the axes of an input or output mean in the source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Layout {
@@ -136,6 +145,33 @@ impl<'a> Model<'a> {
         features::check(&view)?;
         crate::exec::check_scratch(&view)?;
         Ok(Model { bytes, proof, isa: isa()? })
+    }
+
+    /// The model, if it asks for no more than the caller is willing to give: for files that are not trusted. Nothing of it has run,
+    /// and no memory for it has been allocated.
+    ///
+    /// ```no_run
+    /// let limits = sepal::Limits { arena_bytes: 64 << 20, work: 1 << 34 };
+    /// let model = sepal::Model::open("unknown.sepal")?.within(limits)?;
+    /// # Ok::<(), sepal::LoadError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`LoadError::Limit`].
+    pub fn within(self, limits: Limits) -> Result<Self, LoadError> {
+        let (arena, work) = (self.arena_bytes(1) as u64, self.work());
+        if arena > limits.arena_bytes as u64 {
+            return Err(LoadError::Limit { what: "bytes of memory", asked: arena, most: limits.arena_bytes as u64 });
+        }
+        if work > limits.work {
+            return Err(LoadError::Limit { what: "operations", asked: work, most: limits.work });
+        }
+        Ok(self)
+    }
+
+    /// How much work an inference is: at most about so many multiply-adds or other accesses to elements, on one thread.
+    pub fn work(&self) -> u64 {
+        self.view().work()
     }
 
     /// Forces an instruction set. The results are the same with each.

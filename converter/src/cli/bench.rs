@@ -1,6 +1,5 @@
 //! `sepal bench`.
 
-use super::alloc_count::heap_calls;
 use super::engine::{self, Runner};
 use super::failure::Failure;
 use super::info::Sizes;
@@ -198,14 +197,14 @@ fn measure(args: &Args, threads: usize) -> Result<Measured, Failure> {
     };
     let room = if long.is_zero() { at_least } else { MAX_RUNS };
     let mut times_ms = Vec::with_capacity(room);
-    let calls = heap_calls();
+    let calls = sepal_heap::calls();
     let begin = Instant::now();
     while times_ms.len() < at_least || (begin.elapsed() < long && times_ms.len() < room) {
         let start = Instant::now();
         runner.run_quietly(&sample)?;
         times_ms.push(ms_since(start));
     }
-    let allocations = heap_calls() - calls;
+    let allocations = sepal_heap::calls() - calls;
 
     let steps =
         if args.profile || args.trace.is_some() { profile(&mut runner, &model, &sample, &times_ms, threads)? } else { Vec::new() };

@@ -1,6 +1,5 @@
 //! `sepal demo`: what Sepal does, on what is built in.
 
-use super::alloc_count::heap_calls;
 use super::bench::{Stats, ms_since};
 use super::engine::{self, Runner};
 use super::failure::Failure;
@@ -70,7 +69,7 @@ pub fn main(args: Args) -> Result<(), Failure> {
     out::print(&gallery(&cards, style))?;
 
     let mut times = Vec::with_capacity(MAX_RUNS);
-    let (begin, calls) = (Instant::now(), heap_calls());
+    let (begin, calls) = (Instant::now(), sepal_heap::calls());
     while begin.elapsed() < MEASURE && times.len() + inputs.len() <= MAX_RUNS {
         for input in &inputs {
             let start = Instant::now();
@@ -78,7 +77,7 @@ pub fn main(args: Args) -> Result<(), Failure> {
             times.push(ms_since(start));
         }
     }
-    let calls = heap_calls() - calls;
+    let calls = sepal_heap::calls() - calls;
     let (stats, sizes) = (Stats::of(&times), Sizes::of(&model));
     let facts = out::facts(&[
         (

@@ -34,6 +34,12 @@ pub fn open_verified(path: &Path, isa: Option<&str>) -> Result<Model<'static>, F
     with_isa(model, isa)
 }
 
+/// An error unless a file in memory is a sound model, its weights included.
+pub fn sound(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    let check = Model::from_bytes(bytes).and_then(|model| Ok(model.view().verify_weights()?));
+    check.map_err(|e| refused(path, e))
+}
+
 /// A file in memory.
 pub fn from_bytes<'a>(bytes: &'a [u8], isa: Option<&str>) -> Result<Model<'a>, Failure> {
     let model = Model::from_bytes(bytes).map_err(|e| Failure::invalid(format!("the converted file is refused: {e}")))?;

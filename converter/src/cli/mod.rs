@@ -2,7 +2,6 @@
 //!
 //! Exit codes: 0 done, 1 usage, 2 invalid or unsupported input, 3 verification failed, 4 I/O.
 
-mod alloc_count;
 mod bench;
 mod check;
 mod convert;
@@ -18,6 +17,7 @@ mod progress;
 mod roof;
 mod run;
 mod samples;
+mod sign;
 mod steps;
 mod tolerance;
 mod verify;
@@ -58,6 +58,10 @@ enum Command {
     Run(run::Args),
     /// Compare a .sepal file's outputs with stored ones
     Verify(verify::Args),
+    /// Make a pair of keys to sign converted networks with
+    Keygen(sign::KeygenArgs),
+    /// Sign a .sepal file
+    Sign(sign::SignArgs),
     /// Measure how long an inference takes
     Bench(bench::Args),
     /// Convert the built-in network, run it on the built-in pictures and show what it sees
@@ -81,6 +85,8 @@ pub fn main() -> ExitCode {
         Command::Features(args) => features::main(args),
         Command::Run(args) => run::main(args),
         Command::Verify(args) => verify::main(args),
+        Command::Keygen(args) => sign::keygen(args),
+        Command::Sign(args) => sign::sign(args),
         Command::Bench(args) => bench::main(args),
         Command::Demo(args) => demo::main(args),
     };

@@ -4,6 +4,7 @@ use super::engine::{self, Port, Runner};
 use super::failure::{Failure, VERIFICATION};
 use super::out::{self, Side, Table};
 use super::samples::{self, Sample};
+use super::sign;
 use super::steps::has_halves;
 use super::tolerance::{Entry, Measured, check_flat};
 use sepal_converter::data::npz::{self, Array, Arrays};
@@ -20,7 +21,8 @@ Exit code 3: an output is outside. The hash of the weights is checked, too.
 
 Examples:
   sepal verify model.sepal --golden golden.npz --atol 1e-6
-  sepal verify model.sepal --index models.json --name mobilenet";
+  sepal verify model.sepal --index models.json --name mobilenet
+  sepal verify model.sepal --public-key vendor.pub";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = HELP)]
@@ -28,7 +30,7 @@ pub struct Args {
     /// Converted network
     model: PathBuf,
     /// Inputs and expected outputs [default with --index: the file that the index names]
-    #[arg(long, value_name = "FILE.npz", required_unless_present = "index")]
+    #[arg(long, value_name = "FILE.npz", required_unless_present_any = ["index", "public_key"])]
     golden: Option<PathBuf>,
     /// Absolute tolerance [default: 1e-5; for weights in f16 see below]
     #[arg(long, conflicts_with = "index", value_name = "A", value_parser = tolerance)]
@@ -42,6 +44,9 @@ pub struct Args {
     /// Entry of the index
     #[arg(long, requires = "index")]
     name: Option<String>,
+    /// Require MODEL.sig to be a signature by this key
+    #[arg(long, value_name = "NAME.pub")]
+    public_key: Option<PathBuf>,
     /// Threads to run on
     #[arg(long, default_value = "1", value_name = "N", value_parser = engine::threads)]
     threads: usize,
@@ -60,6 +65,9 @@ fn tolerance(s: &str) -> Result<f64, String> {
 }
 
 pub fn main(args: Args) -> Result<(), Failure> {
+    if let Some(key) = &args.public_key {
+        sign::check(&args.model, key)?;
+    }
     let entry = match (&args.index, &args.name) {
         (Some(index), Some(name)) => Some(Entry::find(index, name)?),
         _ => None,
@@ -67,7 +75,8 @@ pub fn main(args: Args) -> Result<(), Failure> {
     let path = match (&args.golden, &entry) {
         (Some(path), _) => path.clone(),
         (None, Some(entry)) => entry.golden.clone(),
-        (None, None) => return Err(Failure::usage("--golden or --index is needed")),
+        // The hash of the weights is checked, too.
+        (None, None) => return engine::open_verified(&args.model, args.isa.as_deref()).map(|_| ()),
     };
     let model = engine::open_verified(&args.model, args.isa.as_deref())?;
     let golden = npz::read_npz(&path)?;

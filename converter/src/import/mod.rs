@@ -10,6 +10,11 @@ pub mod onnx;
 mod shape;
 pub mod tflite;
 
+/// Bytes of the heap that reading any source takes at most, besides [`HEAP_RATIO`] times its length.
+pub const HEAP_BYTES: usize = 192 << 20;
+/// See [`HEAP_BYTES`]. Compressed weights, and constants that a source computes, may be larger than the source.
+pub const HEAP_RATIO: usize = 256;
+
 /// What the user may fix about a source.
 #[derive(Clone, Debug, Default)]
 pub struct Options {

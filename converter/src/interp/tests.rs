@@ -177,6 +177,27 @@ fn dense_on_any_rank() {
     assert_eq!(y, [1.5, 2.5, 7.5, 0.0]);
 }
 
+/// A network of a hundred bytes can ask for days, and for more memory than there is.
+#[test]
+fn what_nobody_has_time_or_memory_for_is_refused() {
+    let pool = |side: usize, kernel: usize| {
+        let shape = [1, side, side, 1];
+        let mut g = Graph::default();
+        let x = g.input("x", &shape);
+        let before = kernel / 2;
+        let pads = Pads { top: before, left: before, bottom: kernel - 1 - before, right: kernel - 1 - before };
+        let window = Window { kernel: [kernel; 2], stride: [1; 2], dilation: [1; 2], pads };
+        let y = g.node("big", "MaxPool", Op::Pool { kind: PoolKind::Max, window, residual: false }, &[x], &shape);
+        g.outputs = vec![y];
+        g.output_names = vec!["y".into()];
+        g.verify().unwrap();
+        affordable(&g).err().map(|e| e.to_string())
+    };
+    assert_eq!(pool(1000, 3), None);
+    assert!(pool(8000, 4000).unwrap().contains("too much to be computed"));
+    assert!(pool(100_000, 1).unwrap().contains("too large to be computed"));
+}
+
 #[test]
 fn wrong_inputs_are_errors() {
     let mut g = Graph::default();

@@ -11,6 +11,7 @@ pub mod rows;
 mod validate;
 mod view;
 pub mod winograd;
+mod work;
 #[cfg(feature = "write")]
 pub mod write;
 

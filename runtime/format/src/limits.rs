@@ -14,5 +14,10 @@ pub const PIPELINE_ROWS: u32 = 1024;
 pub const IO: usize = 256;
 /// Most bytes of names.
 pub const NAMES: usize = 16 << 20;
+/// Most bytes of tensors and of a thread's scratch for each byte of the file: the smallest file asks for 17 GB at most.
+pub const ARENA_PER_BYTE: u64 = 1 << 20;
+/// Most [work](crate::ModelView::work) for each byte of the file: the smallest file asks for some seconds at most. A weight of a
+/// convolution is used once for each pixel, so it is also a bound on the pixels of a tensor.
+pub const WORK_PER_BYTE: u64 = 1 << 24;
 /// Most threads of one inference: a plan must fit the address space with scratch for each.
 pub const THREADS: usize = 64;

@@ -54,6 +54,7 @@ pub(crate) fn prove(bytes: &[u8]) -> Result<Proof> {
     steps::check(&file)?;
     pipelines::check(&file)?;
     lives::check(&file, inputs)?;
+    modest(&file, header.file_len)?;
     Ok(Proof {
         header,
         plan: sections.plan,
@@ -65,6 +66,14 @@ pub(crate) fn prove(bytes: &[u8]) -> Result<Proof> {
         weights: sections.weights,
         inputs,
     })
+}
+
+/// A small file asks for little memory and work.
+fn modest(file: &File, len: u64) -> Result<()> {
+    let memory = file.plan.tensor_bytes.saturating_add(file.plan.scratch_bytes);
+    let work = crate::work::of(file.tensors, file.steps, file.pipelines);
+    let within = |asked: u64, per_byte: u64| asked <= len.saturating_mul(per_byte);
+    ensure(within(memory, limits::ARENA_PER_BYTE) && within(work, limits::WORK_PER_BYTE), FormatErrorKind::Excess)
 }
 
 /// The records under verification.

@@ -144,6 +144,11 @@ impl<'a> ModelView<'a> {
     pub fn plan(&self) -> &'a Plan {
         self.plan
     }
+    /// About how many multiply-adds and other accesses to elements an inference on one thread makes at most, whatever the file is: see
+    /// [`limits::WORK_PER_BYTE`](crate::limits::WORK_PER_BYTE). For bounding its time before it is run.
+    pub fn work(&self) -> u64 {
+        crate::work::of(self.tensors, self.steps, self.pipelines)
+    }
     /// All tensors.
     pub fn tensors(&self) -> &'a [Tensor] {
         self.tensors

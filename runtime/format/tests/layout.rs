@@ -60,25 +60,77 @@ fn records_are_as_committed() {
     assert!(text.trim_end() == want.trim_end(), "the layout of a record has changed; it is now\n\n{text}");
 }
 
+/// A line for each constant of a module.
+macro_rules! codes {
+    ($($module:ident { $($name:ident)* })*) => {{
+        let mut text = String::new();
+        $(
+            writeln!(text, "{}", stringify!($module)).unwrap();
+            $(writeln!(text, "  {:>3} {}", $module::$name, stringify!($name)).unwrap();)*
+            writeln!(text).unwrap();
+        )*
+        text
+    }};
+}
+
+/// Every number in a file that means something, against `codes.txt`. A new code is a new line in both; a line is never changed.
 #[test]
 fn codes_are_as_committed() {
+    use sepal_format::act::ActRecord;
     use sepal_format::op::Op;
-    let codes: Vec<_> = Op::ALL.iter().map(|&op| (op as u32, op.name())).collect();
-    let want = [
-        (1, "conv"),
-        (2, "depthwise"),
-        (3, "separable"),
-        (4, "pool"),
-        (5, "reduce"),
-        (6, "binary"),
-        (7, "scale_shift"),
-        (8, "activation"),
-        (9, "prelu"),
-        (10, "softmax"),
-        (11, "copy"),
-        (12, "resize"),
+    use sepal_format::{limits, winograd};
+    let mut text = codes! {
+        section { PLAN TENSORS STEPS IO WEIGHTS NAMES PROVENANCE FOLDS PIPELINES }
+        dtype { F32 F16 BF16 I8 U8 }
+        place { ARENA WEIGHTS ROWS }
+        role { INPUT OUTPUT }
+    };
+    writeln!(text, "operator").unwrap();
+    for &op in Op::ALL {
+        writeln!(text, "  {:>3} {}", op as u32, op.name()).unwrap();
+    }
+    writeln!(text, "\nactivation").unwrap();
+    for code in 0..1000 {
+        let parameters = [(0.25, 0.5), (0.25, 0.0), (0.0, 0.0)];
+        if let Some(act) = parameters.iter().find_map(|&(a, b)| ActRecord { code, a, b }.act()) {
+            writeln!(text, "  {code:>3} {act:?}").unwrap();
+        }
+    }
+    writeln!(text, "\nwinograd: kernel, tile, code").unwrap();
+    for (kernel, tile) in winograd::TILES {
+        writeln!(text, "  {kernel:?} {tile:?} {}", winograd::code(tile)).unwrap();
+    }
+    writeln!(text, "\nfile").unwrap();
+    let file: [(&str, u64); 7] = [
+        ("magic", u64::from_le_bytes(MAGIC)),
+        ("major", MAJOR.into()),
+        ("byte order", BYTE_ORDER.into()),
+        ("hash starts", sepal_format::HASH_START as u64),
+        ("weights align", WEIGHTS_ALIGN as u64),
+        ("in place", IN_PLACE.into()),
+        ("none", NONE.into()),
     ];
-    assert_eq!(codes, want);
-    assert_eq!(size_of::<Step>(), 256);
+    for (name, value) in file {
+        writeln!(text, "  {value:#x} {name}").unwrap();
+    }
+    // A limit may grow, never shrink: files that were written would be refused.
+    writeln!(text, "\nlimits").unwrap();
+    let limits: [(&str, u64); 10] = [
+        ("sections", limits::SECTIONS as u64),
+        ("tensors", limits::TENSORS as u64),
+        ("steps", limits::STEPS as u64),
+        ("steps of a pipeline", limits::PIPELINE_STEPS as u64),
+        ("rows of a pipeline", limits::PIPELINE_ROWS.into()),
+        ("inputs and outputs", limits::IO as u64),
+        ("bytes of names", limits::NAMES as u64),
+        ("threads", limits::THREADS as u64),
+        ("arena bytes per byte", limits::ARENA_PER_BYTE),
+        ("work per byte", limits::WORK_PER_BYTE),
+    ];
+    for (name, value) in limits {
+        writeln!(text, "  {value} {name}").unwrap();
+    }
+    let want = include_str!("codes.txt");
+    assert!(text.trim_end() == want.trim_end(), "a code of the file has changed; they are now\n\n{text}");
     assert_eq!(core::mem::offset_of!(Header, file_len), sepal_format::HASH_START);
 }

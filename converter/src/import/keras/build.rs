@@ -12,7 +12,7 @@ use std::collections::{BinaryHeap, HashMap, HashSet};
 /// Networks with more calls than this are refused: a small file can nest models so that their calls multiply.
 const MAX_CALLS: usize = 200_000;
 /// Elements that constants of the configuration (not of the weights) may have in all.
-const MAX_CONSTANTS: usize = 1 << 26;
+const MAX_CONSTANTS: usize = 1 << 22;
 
 /// What the caller wants, and by which names.
 pub(super) struct Demanded {

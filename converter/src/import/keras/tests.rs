@@ -258,3 +258,19 @@ fn registered_classes_are_not_keras_own() {
         );
     }
 }
+
+/// One number stands for the statistics of as many channels as the file claims: it is refused before they are made.
+#[test]
+fn a_small_file_cannot_ask_for_terabytes() {
+    let json = r#"{"class_name": "Sequential", "config": {"name": "s", "layers": [
+        {"class_name": "InputLayer", "config": {"batch_shape": [null, 68719476736], "name": "i"}},
+        {"class_name": "Normalization",
+            "config": {"name": "n", "trainable": true, "axis": [-1], "mean": 0.5, "variance": 2.0}}]}}"#;
+    let model = super::config::parse(&serde_json::from_str(json).expect("JSON"), 3).expect("a network");
+    let demanded = super::build::demanded(&model, &[]).expect("the outputs exist");
+    let empty = super::h5::File::open(std::fs::read(data("nested.k2.h5")).expect("the file")).expect("sound HDF5");
+    match super::build::build(&model, &demanded, &empty, &Options::default(), Vec::new()) {
+        Err(Error::Invalid(text)) => assert!(text.contains("too many constants"), "{text}"),
+        other => panic!("{other:?}"),
+    }
+}

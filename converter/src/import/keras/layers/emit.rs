@@ -117,9 +117,17 @@ impl Emit<'_> {
     /// # Errors
     /// [`Error::Invalid`] if all calls together make more constants than a sensible network has.
     pub fn constant(&mut self, part: &str, shape: &[usize], data: Vec<f32>) -> Result<ValueId> {
-        let left = self.budget.checked_sub(data.len());
-        *self.budget = left.ok_or_else(|| self.invalid("the network has too many constants"))?;
+        self.afford(data.len())?;
+        *self.budget -= data.len();
         Ok(self.graph.constant(format!("{}/{part}", self.path), shape, Arc::new(data)))
+    }
+
+    /// Before a constant is made whose size the file merely claims: see [`constant`](Self::constant).
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if there may not be so many elements more.
+    pub fn afford(&self, elements: usize) -> Result<()> {
+        if elements > *self.budget { Err(self.invalid("the network has too many constants")) } else { Ok(()) }
     }
 
     /// A constant operand: a number or a nested list of numbers.

@@ -168,6 +168,7 @@ impl Layer for Normalization {
             }
             Some((mean, variance)) => {
                 let n: usize = wide.iter().product();
+                e.afford(n)?;
                 let spread = |list: &Vec<f32>| match list.len() {
                     len if len == n => Ok(list.clone()),
                     1 => Ok(vec![list[0]; n]),

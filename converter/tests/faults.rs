@@ -1,0 +1,165 @@
+//! What the command leaves behind when the disk is full or it is killed: the file as it was, or whole, and nothing else. And
+//! signatures.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+use std::time::Instant;
+
+/// A folder of a test's own with the mini-Xception in it; removed at the end.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(test: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("sepal-convert-{test}-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&path);
+        fs::create_dir_all(&path).unwrap();
+        fs::write(path.join("net.onnx"), sepal_fixtures::MINI_XCEPTION_ONNX).unwrap();
+        Folder(path)
+    }
+
+    fn sepal(&self, args: &[&str]) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_sepal")).args(args).current_dir(&self.0).output().unwrap()
+    }
+
+    /// Runs a command that must end with a code and gives what it said.
+    fn ends(&self, code: i32, args: &[&str]) -> String {
+        let out = self.sepal(args);
+        let text = String::from_utf8_lossy(&out.stderr).into_owned() + &String::from_utf8_lossy(&out.stdout);
+        assert_eq!(out.status.code(), Some(code), "{args:?}: {text}");
+        text
+    }
+
+    fn names(&self) -> Vec<String> {
+        let mut names: Vec<String> =
+            fs::read_dir(&self.0).unwrap().map(|e| e.unwrap().file_name().to_string_lossy().into_owned()).collect();
+        names.sort();
+        names
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Files may have so many kilobytes: a disk that is full in the middle of writing.
+#[cfg(target_os = "linux")]
+const FULL: &str = "ulimit -f 64; exec \"$0\" convert net.onnx --no-verify --force";
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_full_disk_is_an_error_and_leaves_what_was_there() {
+    let f = Folder::new("full");
+    let run = || {
+        let script = format!("trap '' XFSZ; {FULL}");
+        Command::new("sh").args(["-c", &script, env!("CARGO_BIN_EXE_sepal")]).current_dir(&f.0).output().unwrap()
+    };
+    for before in [None, Some(b"as it was")] {
+        if let Some(bytes) = before {
+            fs::write(f.0.join("net.sepal"), bytes).unwrap();
+        }
+        let out = run();
+        let text = String::from_utf8_lossy(&out.stderr);
+        assert_eq!(out.status.code(), Some(4), "{text}");
+        assert!(text.contains("net.sepal"), "{text}");
+        assert_eq!(fs::read(f.0.join("net.sepal")).ok().as_deref(), before.map(|b| &b[..]));
+        assert_eq!(f.names().len(), 1 + usize::from(before.is_some()), "{:?}", f.names());
+    }
+}
+
+/// The signal of the limit ends the process in the middle of a write, with no chance to clean up, as SIGKILL would.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_process_that_dies_while_it_writes_leaves_nothing() {
+    use std::os::unix::process::ExitStatusExt;
+    let f = Folder::new("dies");
+    let out = Command::new("sh").args(["-c", FULL, env!("CARGO_BIN_EXE_sepal")]).current_dir(&f.0).output().unwrap();
+    assert!(out.status.signal().is_some(), "{out:?}");
+    let names = f.names();
+    if names.len() > 1 && names.iter().any(|n| n.ends_with(".tmp")) {
+        println!("SKIPPED: the file system of {} has no files without a name", f.0.display());
+        return;
+    }
+    assert_eq!(names, ["net.onnx"]);
+}
+
+/// SIGKILL at any time: the file is not there, or whole.
+#[test]
+#[cfg(unix)]
+fn a_killed_conversion_leaves_no_half_file() {
+    let f = Folder::new("killed");
+    let start = Instant::now();
+    f.ends(0, &["convert", "net.onnx", "--no-verify", "-o", "whole.sepal"]);
+    let took = start.elapsed();
+    let whole = fs::read(f.0.join("whole.sepal")).unwrap();
+    let args = ["convert", "net.onnx", "--no-verify", "--force"];
+    let tries = std::env::var("SEPAL_KILLS").ok().and_then(|n| n.parse().ok()).unwrap_or(12u32);
+    let (mut killed, mut there) = (0, 0);
+    for i in 0..tries {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sepal"));
+        let mut child = command.args(args).current_dir(&f.0).stdout(Stdio::null()).spawn().unwrap();
+        std::thread::sleep(took * (i * 7 % tries) / tries);
+        let _ = child.kill();
+        killed += usize::from(child.wait().unwrap().code().is_none());
+        match fs::read(f.0.join("net.sepal")) {
+            Ok(bytes) => {
+                assert!(bytes == whole, "a half file after try {i}");
+                there += 1;
+                fs::remove_file(f.0.join("net.sepal")).unwrap();
+            }
+            Err(e) => assert_eq!(e.kind(), std::io::ErrorKind::NotFound),
+        }
+    }
+    println!("{killed} of {tries} were killed, {there} had written the file");
+    assert!(killed > 0);
+    assert_eq!(f.names(), ["net.onnx", "whole.sepal"]);
+}
+
+#[test]
+fn what_is_signed_is_loaded_and_nothing_else() {
+    let f = Folder::new("sign");
+    f.ends(0, &["convert", "net.onnx", "--no-verify"]);
+    f.ends(0, &["keygen", "vendor"]);
+    f.ends(0, &["keygen", "other"]);
+    assert!(f.ends(4, &["keygen", "vendor"]).contains("exists"));
+    assert!(f.ends(0, &["sign", "net.sepal", "--key", "vendor.key"]).contains("net.sepal.sig"));
+    f.ends(4, &["sign", "net.sepal", "--key", "vendor.key"]);
+    f.ends(0, &["sign", "net.sepal", "--key", "vendor.key", "--force"]);
+    f.ends(0, &["verify", "net.sepal", "--public-key", "vendor.pub"]);
+    f.ends(3, &["verify", "net.sepal", "--public-key", "other.pub"]);
+    f.ends(2, &["sign", "net.onnx", "--key", "vendor.key"]);
+    f.ends(2, &["sign", "net.sepal", "--key", "net.onnx", "--force"]);
+    f.ends(1, &["verify", "net.sepal"]);
+    let public: [u8; 32] = fs::read(f.0.join("vendor.pub")).unwrap().try_into().unwrap();
+    assert_ne!(public[..], fs::read(f.0.join("other.pub")).unwrap());
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        assert_eq!(fs::metadata(f.0.join("vendor.key")).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    let path = f.0.join("net.sepal");
+    let model = sepal::Model::load_verified(&path, &public).unwrap();
+    assert_eq!(model.inputs().len(), 1);
+    // A weight, the structure, the length; and the key.
+    let good = fs::read(&path).unwrap();
+    for change in [|b: &mut Vec<u8>| *b.last_mut().unwrap() ^= 1, |b: &mut Vec<u8>| b[200] ^= 1, |b: &mut Vec<u8>| b.push(0)] {
+        let mut bad = good.clone();
+        change(&mut bad);
+        fs::write(&path, &bad).unwrap();
+        assert!(matches!(sepal::Model::load_verified(&path, &public), Err(sepal::LoadError::Signature)));
+        f.ends(3, &["verify", "net.sepal", "--public-key", "vendor.pub"]);
+    }
+    fs::write(&path, &good).unwrap();
+    sepal::Model::load_verified(&path, &public).unwrap();
+    let other: [u8; 32] = fs::read(f.0.join("other.pub")).unwrap().try_into().unwrap();
+    assert!(matches!(sepal::Model::load_verified(&path, &other), Err(sepal::LoadError::Signature)));
+    // What ran is what was verified, whatever becomes of the file.
+    fs::write(&path, b"").unwrap();
+    let mut session = sepal::Session::new(&model, sepal::Options::default()).unwrap();
+    session.input_mut(0).unwrap().fill(0.5);
+    session.run();
+    assert!((session.output(0).unwrap().iter().sum::<f32>() - 1.0).abs() < 1e-3);
+}

@@ -1,0 +1,8 @@
+//! The importer of .keras files, and all that follows it up to a run.
+#![no_main]
+use libfuzzer_sys::{fuzz_mutator, fuzz_target};
+
+fuzz_target!(|bytes: &[u8]| sepal_fuzz::source("fuzz.keras", &sepal_fuzz::zip(bytes)));
+fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
+    sepal_fuzz::mutate_members(data, size, max_size, seed)
+});

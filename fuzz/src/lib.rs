@@ -1,0 +1,101 @@
+//! What the fuzz targets share: the promises that every input is held to, and mutations that get past checksums.
+//!
+//! Promises are checked by `assert!`; AddressSanitizer watches memory, libFuzzer time.
+
+use sepal::{AlignedBytes, Isa, LoadError, Model, Options, Session};
+use sepal_converter::convert::{ConvertOptions, convert_bytes};
+use sepal_converter::import;
+
+mod file;
+mod members;
+pub use file::mutate as mutate_file;
+pub use members::{mutate as mutate_members, zip};
+
+#[global_allocator]
+static HEAP: sepal_heap::Counting = sepal_heap::Counting;
+
+/// Most bytes of an arena that is run.
+const MOST_ARENA: usize = 16 << 20;
+/// Most work that is run: well below a second, sanitised and for each instruction set.
+const MOST_WORK: u64 = 1 << 25;
+
+/// Calls `body`; panics if it ever holds more than so many bytes of the heap.
+fn within<T>(most: usize, body: impl FnOnce() -> T) -> T {
+    let before = sepal_heap::restart_peak();
+    let result = body();
+    let used = sepal_heap::peak().saturating_sub(before);
+    assert!(used <= most, "{used} bytes of the heap, {most} are promised");
+    result
+}
+
+/// A model is refused or loaded without any of the heap.
+pub fn parse(bytes: &[u8]) -> Option<(AlignedBytes, bool)> {
+    let aligned = AlignedBytes::copy(bytes)?;
+    let sound = within(0, || match Model::from_bytes(&aligned) {
+        Ok(model) => {
+            let _ = model.view().verify_weights();
+            for port in model.inputs().chain(model.outputs()) {
+                assert!(port.dims.len() <= 8 && port.name.len() <= bytes.len());
+            }
+            true
+        }
+        Err(LoadError::Format(_)) => false,
+        Err(e) => panic!("{e}"),
+    });
+    Some((aligned, sound))
+}
+
+/// What loads runs, within its arena and to the same bits on every instruction set and with every number of threads.
+pub fn run(bytes: &[u8]) {
+    let Some((aligned, true)) = parse(bytes) else { return };
+    let model = Model::from_bytes(&aligned).expect("loaded before");
+    if model.arena_bytes(2) > MOST_ARENA || model.view().work() > MOST_WORK {
+        return;
+    }
+    let mut want = Vec::new();
+    for isa in Isa::available() {
+        let model = model.clone().with_isa(isa);
+        for threads in [1, 2] {
+            let got = outputs(&model, threads);
+            if want.is_empty() {
+                want = got;
+            } else {
+                assert!(want == got, "{} with {threads} threads gives other bits", isa.name());
+            }
+        }
+    }
+}
+
+fn outputs(model: &Model<'_>, threads: usize) -> Vec<Vec<u32>> {
+    let mut session = Session::new(model, Options { threads }).expect("a loaded model gives a session");
+    for i in 0..model.inputs().len() {
+        session.input_mut(i).expect("every input has memory").fill(0.5);
+    }
+    session.run();
+    let bits = |i| session.output(i).expect("every output has memory").iter().map(|v| canonical(*v)).collect();
+    (0..model.outputs().len()).map(bits).collect()
+}
+
+/// The bits of a number; the same ones for every NaN.
+fn canonical(v: f32) -> u32 {
+    if v.is_nan() { f32::NAN.to_bits() } else { v.to_bits() }
+}
+
+/// A source is refused or read; what is read converts to a model that loads and runs, or is refused.
+pub fn source(name: &str, bytes: &[u8]) {
+    let most = import::HEAP_BYTES + import::HEAP_RATIO * bytes.len();
+    let sound = within(most, || match import::import_bytes(bytes, None, &import::Options::default()) {
+        Ok(_) => true,
+        Err(e) => {
+            assert!(!e.to_string().is_empty());
+            false
+        }
+    });
+    if sound {
+        let options = ConvertOptions { no_verify: true, ..ConvertOptions::default() };
+        if let Ok(converted) = within(2 * most, || convert_bytes(name, bytes, &options, &mut ())) {
+            Model::from_bytes(converted.bytes()).expect("what is written loads");
+            run(converted.bytes());
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! How much work a file asks for, from its records alone.
+//!
+//! The unit is about one multiply-add, or one element read or written. Each step counts what its kernel's loops can do at most:
+//! more than the multiply-accumulates of the network, since it counts padded channels, border taps, and the elements of
+//! steps that only move them; but never less than some part of the time that the step takes.
+
+use crate::layout::{BLOCK, lanes};
+use crate::op::OpRef;
+use crate::record::*;
+use crate::winograd;
+
+/// The work of an inference on one thread; `u64::MAX` if it is more than that holds. Threads that share a pipeline make some rows
+/// twice: with T threads it is at most T times as much in all.
+pub(crate) fn of(tensors: &[Tensor], steps: &[Step], pipelines: &[Pipeline]) -> u64 {
+    let tensor = |t: u32| tensors.get(t as usize);
+    let one = |step: &Step| -> Option<u64> {
+        let (x, y) = (tensor(step.inputs[0])?, tensor(step.output)?);
+        Some(work(&step.op_ref()?, x, y))
+    };
+    let steps_work = steps.iter().map(|s| one(s).unwrap_or(u64::MAX)).fold(0, u64::saturating_add);
+    // Each time that a pipeline makes a band, the rows that it keeps of a tensor may move.
+    let moved = |p: &Pipeline| -> Option<u64> {
+        let (last, others) = steps.get(p.range())?.split_last()?;
+        let [n, h, ..] = tensor(last.output)?.dims;
+        let bands = product(&[n, h.div_ceil(p.band.max(1))]);
+        let kept = others.iter().filter_map(|s| tensor(s.output)).map(|t| product(&[t.rows, t.dims[2], t.pixel]));
+        Some(bands.saturating_mul(kept.fold(others.len() as u64, u64::saturating_add)))
+    };
+    pipelines.iter().map(|p| moved(p).unwrap_or(u64::MAX)).fold(steps_work, u64::saturating_add)
+}
+
+fn product(factors: &[u32]) -> u64 {
+    factors.iter().fold(1, |n, &f| n.saturating_mul(f.into()))
+}
+
+/// Floats that an operator writes to a tensor.
+fn elements(t: &Tensor) -> u64 {
+    product(&t.dims[..3]).saturating_mul(lanes(t.dims[3].into(), t.pixel.into()))
+}
+
+/// A convolution by a window copies the rows under its output with their borders, once for each output row at most.
+fn bordered(w: &WindowRecord, x: &Tensor, y: &Tensor) -> u64 {
+    if w.kernel == [1, 1] && w.stride == [1, 1] {
+        return elements(x);
+    }
+    let cover = |d: usize, out: u32| {
+        let [kernel, stride, dilation] = [w.kernel, w.stride, w.dilation].map(|v| v.get(d).copied().map_or(0, u64::from));
+        u64::from(out.saturating_sub(1)).saturating_mul(stride).saturating_add(kernel.saturating_sub(1).saturating_mul(dilation))
+            + 1
+    };
+    let [n, h, width, _] = y.dims;
+    [cover(0, 1), cover(1, width), x.dims[3].into()].into_iter().fold(product(&[n, h]), u64::saturating_mul)
+}
+
+/// What an operator does from one tensor to another.
+fn work(op: &OpRef, x: &Tensor, y: &Tensor) -> u64 {
+    let (read, written, pixels) = (elements(x), elements(y), product(&y.dims[..3]));
+    let blocks = |c: u32| u64::from(c).next_multiple_of(BLOCK as u64);
+    let own = match op {
+        OpRef::Conv(p) => {
+            let [tile_rows, tile_columns] = winograd::tile(p.algorithm);
+            // Panels pad the channels of each group.
+            let n = blocks(y.dims[3] / p.groups.max(1)).saturating_mul(p.groups.into());
+            match winograd::points(p.window.kernel, p.algorithm).filter(|_| p.algorithm != 0) {
+                Some([rows, columns]) => {
+                    let tiles =
+                        product(&[y.dims[0], y.dims[1].div_ceil(tile_rows.max(1)), y.dims[2].div_ceil(tile_columns.max(1))]);
+                    let point = blocks(x.dims[3]).saturating_mul(n);
+                    let transforms = (blocks(x.dims[3]) + n).saturating_mul(u64::from(rows + columns));
+                    product(&[rows, columns]).saturating_mul(point.saturating_add(transforms)).saturating_mul(tiles)
+                }
+                None => {
+                    let taps = product(&p.window.kernel).saturating_mul((x.dims[3] / p.groups.max(1)).into());
+                    // A group takes a turn even where it has nothing to add up.
+                    pixels.saturating_mul(n).saturating_mul(taps.max(1)).saturating_add(bordered(&p.window, x, y))
+                }
+            }
+        }
+        OpRef::Depthwise(p) => depthwise(&p.window, x, y, y.dims[3]),
+        OpRef::Separable(p) => {
+            let pointwise = pixels.saturating_mul(blocks(x.dims[3])).saturating_mul(blocks(y.dims[3]));
+            depthwise(&p.depthwise.window, x, y, x.dims[3]).saturating_add(pointwise)
+        }
+        OpRef::Pool(p) => depthwise(&p.window, x, y, y.dims[3]),
+        OpRef::Copy(p) => product(&p.dims),
+        OpRef::Resize(_) => written.saturating_mul(4),
+        OpRef::Softmax(_) => written.saturating_mul(4),
+        OpRef::Activation(_) => written.saturating_mul(8),
+        OpRef::Reduce(_) | OpRef::Binary(_) | OpRef::ScaleShift(_) | OpRef::Prelu(_) => read,
+    };
+    // An activation at the end, and a step's own cost.
+    own.saturating_add(written.saturating_mul(8)).saturating_add(1000)
+}
+
+/// A window over each of `c` channels, as far as it lies on the input.
+fn depthwise(w: &WindowRecord, x: &Tensor, y: &Tensor, c: u32) -> u64 {
+    let taps = product(&[w.kernel[0].min(x.dims[1]), w.kernel[1].min(x.dims[2])]);
+    product(&y.dims[..3]).saturating_mul(u64::from(c).next_multiple_of(BLOCK as u64)).saturating_mul(taps.max(1))
+}

@@ -1,0 +1,78 @@
+//! Files that were written once must load for ever, and give the bits that they gave then.
+//!
+//! `data/v1/` holds them with `hashes.txt`: file, hash of its structure, FNV-1a of its outputs' bits. They are never made anew. A new
+//! kind of record gets a new file: add it to `written`, then `cargo test -p sepal --test golden -- --ignored` writes what is
+//! missing and prints the line for `hashes.txt`.
+
+mod common;
+
+use common::Rng;
+use sepal::{AlignedBytes, Isa, Model, Options, Session};
+use std::path::PathBuf;
+
+fn folder() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data/v1")
+}
+
+/// FNV-1a over the bits of all outputs.
+fn run(model: &Model, threads: usize) -> u64 {
+    let mut session = Session::new(model, Options { threads }).unwrap();
+    let mut rng = Rng(1);
+    for i in 0..model.inputs().len() {
+        let input = session.input_mut(i).unwrap();
+        let values = rng.values(input.len());
+        input.copy_from_slice(&values);
+    }
+    session.run();
+    let outputs = (0..model.outputs().len()).flat_map(|i| session.output(i).unwrap());
+    let bytes = outputs.flat_map(|v| v.to_bits().to_le_bytes());
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, b| (hash ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3))
+}
+
+#[test]
+fn files_of_version_1_load_and_give_the_same_bits() {
+    let list = std::fs::read_to_string(folder().join("hashes.txt")).unwrap();
+    let mut files = 0;
+    for line in list.lines().filter(|l| !l.starts_with('#')) {
+        let [name, structure, outputs] = line.split_whitespace().collect::<Vec<_>>()[..] else { panic!("{line:?}") };
+        let bytes = AlignedBytes::read(folder().join(name)).unwrap();
+        let model = Model::from_owned(bytes).unwrap_or_else(|e| panic!("{name}: {e}"));
+        model.view().verify_weights().unwrap();
+        assert_eq!(format!("{:016x}", model.view().structure_hash()), structure, "{name} is another file");
+        for isa in Isa::available() {
+            let model = model.clone().with_isa(isa);
+            for threads in [1, 3] {
+                let got = format!("{:016x}", run(&model, threads));
+                assert_eq!(got, outputs, "{name} on {} with {threads} threads gives other bits", isa.name());
+            }
+        }
+        files += 1;
+    }
+    let there =
+        std::fs::read_dir(folder()).unwrap().filter(|e| e.as_ref().unwrap().path().extension().is_some_and(|e| e == "sepal"));
+    assert_eq!(files, there.count(), "every file has its line");
+    assert!(files >= 4, "golden files are never taken away");
+}
+
+/// Names and contents of all golden files that hand-made models give.
+fn written() -> Vec<(&'static str, Vec<u8>)> {
+    vec![
+        ("all-ops-1.sepal", common::all_ops().0),
+        ("all-ops-halves-1.sepal", common::all_ops_of(true).0),
+        ("pipelines-1.sepal", common::streamed([2, 3]).0),
+        ("pipelines-halves-1.sepal", common::streamed_of([1, 2], true).0),
+    ]
+}
+
+#[test]
+#[ignore = "writes golden files that do not exist yet"]
+fn write_what_is_missing() {
+    for (name, bytes) in written() {
+        let path = folder().join(name);
+        if !path.exists() {
+            std::fs::write(&path, &bytes).unwrap();
+            let model = Model::from_owned(AlignedBytes::copy(&bytes).unwrap()).unwrap();
+            println!("{name} {:016x} {:016x}", model.view().structure_hash(), run(&model, 1));
+        }
+    }
+}
