@@ -7,6 +7,7 @@ use crate::ir::verify::elements;
 use crate::ir::{Act, BinaryOp, Graph, Node, Op, ReduceKind, ValueId};
 use std::borrow::Cow;
 
+pub(crate) mod function;
 mod movement;
 pub(crate) use movement::transpose;
 mod windowed;
@@ -211,6 +212,9 @@ fn evaluate(op: &Op, args: &[Arg], out: &[usize]) -> Vec<f64> {
             x.wide().iter().enumerate().map(f).collect()
         }
         Op::Act(act) => x.wide().iter().map(|&x| activate(*act, x)).collect(),
+        Op::Unary(f) => x.wide().iter().map(|&x| function::unary(*f, x)).collect(),
+        Op::LayerNorm { epsilon, centred } => layer_norm(x, args[1].narrow(), args[2].narrow(), *epsilon, *centred),
+        Op::Matmul => matmul(x, args[1]),
         Op::PRelu => {
             let slope = movement::broadcast(&args[1].wide(), args[1].shape, out);
             x.wide().iter().zip(slope).map(|(&x, a)| if x > 0.0 { x } else { a * x }).collect()
@@ -272,7 +276,42 @@ fn binary(op: BinaryOp, a: f64, b: f64) -> f64 {
         BinaryOp::Div => a / b,
         BinaryOp::Min => a.min(b),
         BinaryOp::Max => a.max(b),
+        BinaryOp::Pow => a.powf(b),
+        BinaryOp::Greater => f64::from(u8::from(a > b)),
+        BinaryOp::AtLeast => f64::from(u8::from(a >= b)),
+        BinaryOp::Equal => f64::from(u8::from(a == b)),
+        BinaryOp::Where if b > 0.0 => a,
+        BinaryOp::Where => 0.0,
     }
+}
+
+fn layer_norm(x: Arg, scale: &[f32], shift: &[f32], epsilon: f32, centred: bool) -> Vec<f64> {
+    let mut y = Vec::new();
+    for row in x.wide().chunks_exact(scale.len()) {
+        let count = row.len() as f64;
+        let mean = if centred { row.iter().sum::<f64>() / count } else { 0.0 };
+        let square = row.iter().map(|x| (x - mean) * (x - mean)).sum::<f64>() / count;
+        let deviation = (square + f64::from(epsilon)).sqrt();
+        y.extend(row.iter().zip(scale.iter().zip(shift)).map(|(x, (&a, &b))| (x - mean) / deviation * f64::from(a) + f64::from(b)));
+    }
+    y
+}
+
+/// The last two axes are matrices.
+fn matmul(a: Arg, b: Arg) -> Vec<f64> {
+    let [m, k] = [2, 1].map(|back| a.shape[a.shape.len() - back]);
+    let n = b.shape[b.shape.len() - 1];
+    let mut y = Vec::new();
+    for (a, b) in a.wide().chunks_exact(m * k).zip(b.wide().chunks_exact(k * n)) {
+        for row in a.chunks_exact(k) {
+            let mut sums = vec![0.0; n];
+            for (x, b) in row.iter().zip(b.chunks_exact(n)) {
+                sums.iter_mut().zip(b).for_each(|(s, b)| *s += x * b);
+            }
+            y.extend(sums);
+        }
+    }
+    y
 }
 
 fn dense(x: Arg, weights: Arg, bias: Option<&[f32]>, act: Act) -> Vec<f64> {
@@ -316,6 +355,8 @@ fn reduce(kind: ReduceKind, axes: &[usize], x: Arg) -> Vec<f64> {
         ReduceKind::Sum => line.iter().sum(),
         ReduceKind::Mean => line.iter().sum::<f64>() / count as f64,
         ReduceKind::Max => line.iter().copied().fold(f64::NEG_INFINITY, f64::max),
+        ReduceKind::Min => line.iter().copied().fold(f64::INFINITY, f64::min),
+        ReduceKind::Product => line.iter().product(),
     };
     lines.chunks_exact(count).map(f).collect()
 }

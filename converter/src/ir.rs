@@ -10,6 +10,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+pub use sepal_format::Unary;
 pub use sepal_kernels::Act;
 pub use sepal_kernels::ops::binary::BinaryOp;
 pub use sepal_kernels::ops::reduce::ReduceKind;
@@ -142,6 +143,18 @@ pub enum Op {
     },
     /// An activation, element by element.
     Act(Act),
+    /// A function of each element that is no activation.
+    Unary(Unary),
+    /// Inputs `x`, scale `[C]`, shift `[C]`, constants, along the last axis: `d / sqrt(mean(d^2) + epsilon) * scale + shift` with
+    /// `d = x - mean(x)`, or `d = x`.
+    LayerNorm {
+        /// Added to the mean square.
+        epsilon: f32,
+        /// Whether the mean is taken off.
+        centred: bool,
+    },
+    /// Inputs `a` `[.., M, K]`, `b` `[.., K, N]` with the same leading axes: products of matrices.
+    Matmul,
     /// Inputs `x`, slope (constant, broadcasts against `x`): `x > 0 ? x : slope * x`.
     PRelu,
     /// Softmax along an axis.

@@ -4,7 +4,7 @@ mod common;
 
 use common::check;
 use sepal_converter::emit;
-use sepal_converter::ir::{Act, BinaryOp, Op, Pads, Places, PoolKind, ReduceKind, ResizeKind, ValueId, Window};
+use sepal_converter::ir::{Act, BinaryOp, Op, Pads, Places, PoolKind, ReduceKind, ResizeKind, Unary, ValueId, Window};
 
 #[test]
 fn convolutions() {
@@ -458,4 +458,76 @@ fn rearrangements() {
         let y = net.act(x, Act::RELU);
         vec![x, y, y]
     });
+}
+
+#[test]
+fn functions_and_normalisation() {
+    for f in
+        [Unary::Erf, Unary::Gelu, Unary::Softplus, Unary::Sin, Unary::Atan, Unary::Abs, Unary::Shrink { lambda: 0.3, bias: 0.1 }]
+    {
+        check(&format!("{f:?}"), |net| {
+            let x = net.g.input("x", &[2, 3, 4, 20]);
+            let a = net.conv(x, 24, [1, 1], [1, 1], [1, 1], [0; 4], 1);
+            let b = net.node(Op::Unary(f), &[a], &[2, 3, 4, 24]);
+            vec![net.conv(b, 8, [1, 1], [1, 1], [1, 1], [0; 4], 1), net.node(Op::Unary(f), &[x], &[2, 3, 4, 20])]
+        });
+    }
+    for (centred, shape) in [(true, &[1, 5, 4, 40][..]), (false, &[3, 7]), (true, &[2, 2, 3, 4, 5]), (true, &[6])] {
+        check(&format!("layer norm of {shape:?}"), |net| {
+            let x = net.g.input("x", shape);
+            let c = [shape[shape.len() - 1]];
+            let (scale, shift) = (net.constant(&c), net.constant(&c));
+            vec![net.node(Op::LayerNorm { epsilon: 1e-3, centred }, &[x, scale, shift], shape)]
+        });
+    }
+    check("layer norm of nchw", |net| {
+        let x = net.g.input("x", &[1, 3, 6, 5]);
+        let x = net.node(Op::Transpose { perm: vec![0, 2, 3, 1] }, &[x], &[1, 6, 5, 3]);
+        let x = net.conv(x, 12, [3, 3], [1, 1], [1, 1], [1; 4], 1);
+        let y = net.node(Op::Transpose { perm: vec![0, 3, 1, 2] }, &[x], &[1, 12, 6, 5]);
+        let (scale, shift) = (net.constant(&[5]), net.constant(&[5]));
+        vec![net.node(Op::LayerNorm { epsilon: 1e-3, centred: true }, &[y, scale, shift], &[1, 12, 6, 5])]
+    });
+}
+
+#[test]
+fn products_of_matrices() {
+    for (lead, m, k, n) in [(&[][..], 3, 4, 5), (&[2], 1, 17, 20), (&[2, 3], 5, 16, 33), (&[2, 1, 3], 4, 2, 1)] {
+        check(&format!("{lead:?} {m}x{k}x{n}"), |net| {
+            let with = |tail: [usize; 2]| [lead, &tail].concat();
+            let (a, b) = (net.g.input("a", &with([m, k])), net.g.input("b", &with([k, n])));
+            let y = net.node(Op::Matmul, &[a, b], &with([m, n]));
+            let weights = net.constant(&with([n, k]));
+            vec![net.node(Op::Matmul, &[y, weights], &with([m, k])), net.act(y, Act::RELU)]
+        });
+    }
+}
+
+#[test]
+fn comparisons_and_reductions() {
+    for op in [BinaryOp::Greater, BinaryOp::AtLeast, BinaryOp::Equal, BinaryOp::Where] {
+        check(&format!("{op:?}"), |net| {
+            let (x, y) = (net.g.input("x", &[2, 3, 4, 5]), net.g.input("y", &[3, 1, 5]));
+            let (x, y) = (net.act(x, Act::RELU), net.act(y, Act::RELU));
+            vec![net.binary(op, x, y, &[2, 3, 4, 5]), net.binary(op, y, x, &[2, 3, 4, 5])]
+        });
+    }
+    check("powers", |net| {
+        let x = net.g.input("x", &[2, 3, 4, 5]);
+        let base = net.act(x, Act::Exp);
+        let exponent = net.constant(&[4, 1]);
+        vec![net.binary(BinaryOp::Pow, base, exponent, &[2, 3, 4, 5])]
+    });
+    for kind in [ReduceKind::Mean, ReduceKind::Sum, ReduceKind::Max, ReduceKind::Min, ReduceKind::Product] {
+        for axes in [vec![3], vec![0, 3], vec![1, 2, 3], vec![1, 2]] {
+            for keep_dims in [true, false] {
+                check(&format!("{kind:?} over {axes:?} {keep_dims}"), |net| {
+                    let x = net.g.input("x", &[2, 3, 4, 5]);
+                    let kept = |(i, &d): (usize, &usize)| if axes.contains(&i) { keep_dims.then_some(1) } else { Some(d) };
+                    let shape: Vec<usize> = [2, 3, 4, 5].iter().enumerate().filter_map(kept).collect();
+                    vec![net.node(Op::Reduce { kind, axes: axes.clone(), keep_dims }, &[x], &shape)]
+                });
+            }
+        }
+    }
 }

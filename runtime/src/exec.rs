@@ -11,12 +11,15 @@ use sepal_kernels::ops::binary::{BinaryOp, binary, binary_in_place};
 use sepal_kernels::ops::conv::{Conv, Window, conv, conv_scratch};
 use sepal_kernels::ops::copy::{Copy, copy};
 use sepal_kernels::ops::depthwise::{Depthwise, depthwise};
+use sepal_kernels::ops::layer_norm::{LayerNorm, layer_norm};
+use sepal_kernels::ops::matmul::matmul;
 use sepal_kernels::ops::pool::{PoolKind, pool};
-use sepal_kernels::ops::reduce::{ReduceKind, reduce_hw};
+use sepal_kernels::ops::reduce::{ReduceKind, reduce_channels, reduce_hw};
 use sepal_kernels::ops::resize::{Places, ResizeKind, resize};
 use sepal_kernels::ops::scale_shift::{scale_shift, scale_shift_in_place};
 use sepal_kernels::ops::separable::{separable, separable_scratch};
 use sepal_kernels::ops::softmax::softmax;
+use sepal_kernels::ops::unary::{unary, unary_in_place};
 use sepal_kernels::ops::winograd::{winograd, winograd_scratch};
 use sepal_kernels::par::Parallel;
 use sepal_kernels::{Isa, Shape, View, ViewMut};
@@ -122,6 +125,10 @@ fn in_place(view: &ModelView, isa: Isa, par: &dyn Parallel, op: &OpRef, second: 
             has::PRELU?;
             prelu_in_place(isa, par, view.floats(p.slope), x);
         }
+        OpRef::Unary(p) => {
+            has::FUNCTIONS?;
+            unary_in_place(isa, par, p.function.unary()?, x);
+        }
         _ => return None,
     }
     Some(())
@@ -194,9 +201,12 @@ pub(crate) fn apply(view: &ModelView, isa: Isa, par: &dyn Parallel, op: &OpRef, 
                 0 => ReduceKind::Mean,
                 1 => ReduceKind::Sum,
                 2 => ReduceKind::Max,
+                3 => ReduceKind::Min,
+                4 => ReduceKind::Product,
                 _ => return None,
             };
-            reduce_hw(isa, par, kind, x, out);
+            let run = if p.over == 0 { reduce_hw } else { reduce_channels };
+            run(isa, par, kind, x, out);
         }
         OpRef::Binary(p) => {
             has::BINARY?;
@@ -233,6 +243,19 @@ pub(crate) fn apply(view: &ModelView, isa: Isa, par: &dyn Parallel, op: &OpRef, 
                 _ => return None,
             };
             resize(isa, par, kind, places, x, out);
+        }
+        OpRef::Unary(p) => {
+            has::FUNCTIONS?;
+            unary(isa, par, p.function.unary()?, x, out);
+        }
+        OpRef::LayerNorm(p) => {
+            has::LAYER_NORM?;
+            let (scale, shift) = (view.floats(p.scale), view.floats(p.shift));
+            layer_norm(isa, par, &LayerNorm { scale, shift, epsilon: p.epsilon, centred: p.kind == 0 }, x, out);
+        }
+        OpRef::Matmul(_) => {
+            has::MATMUL?;
+            matmul(isa, par, x, second?, out);
         }
         OpRef::Copy(_) => return None,
     }
@@ -279,6 +302,11 @@ fn binary_op(code: u32) -> Option<BinaryOp> {
         3 => BinaryOp::Div,
         4 => BinaryOp::Min,
         5 => BinaryOp::Max,
+        6 => BinaryOp::Pow,
+        7 => BinaryOp::Greater,
+        8 => BinaryOp::AtLeast,
+        9 => BinaryOp::Equal,
+        10 => BinaryOp::Where,
         _ => return None,
     })
 }

@@ -44,6 +44,9 @@ features! {
     PIPELINES "pipelines";
     F16 "f16";
     EXP "exp";
+    FUNCTIONS "functions";
+    LAYER_NORM "layer-norm";
+    MATMUL "matmul";
 }
 
 /// What a step needs; empty names say nothing.
@@ -60,13 +63,17 @@ fn of_step(step: &Step) -> [&'static str; MOST] {
         OpRef::Separable(p) => ("separable", exp(&[p.act, p.depthwise.act]), half(p.weight_dtype)),
         OpRef::Pool(_) => ("pool", "", ""),
         OpRef::Reduce(_) => ("reduce", "", ""),
-        OpRef::Binary(p) => ("binary", exp(&[p.act]), ""),
+        // From the power on they are functions.
+        OpRef::Binary(p) => ("binary", exp(&[p.act]), if p.op > 5 { "functions" } else { "" }),
         OpRef::ScaleShift(p) => ("scale-shift", exp(&[p.act]), ""),
         OpRef::Activation(p) => ("activation", exp(&[p.act]), ""),
         OpRef::Prelu(_) => ("prelu", "", ""),
         OpRef::Softmax(_) => ("softmax", "", ""),
         OpRef::Copy(_) => ("copy", "", ""),
         OpRef::Resize(_) => ("resize", "", ""),
+        OpRef::Unary(_) => ("functions", "", ""),
+        OpRef::LayerNorm(_) => ("layer-norm", "", ""),
+        OpRef::Matmul(_) => ("matmul", "", ""),
     };
     [name, exp, half]
 }

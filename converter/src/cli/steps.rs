@@ -124,6 +124,7 @@ fn weights(op: &OpRef) -> u64 {
         OpRef::Depthwise(p) => of(&[p.weights, p.bias]),
         OpRef::Separable(SeparableParams { depthwise: d, weights, bias, .. }) => of(&[d.weights, d.bias, *weights, *bias]),
         OpRef::ScaleShift(p) => of(&[p.scale, p.shift]),
+        OpRef::LayerNorm(p) => of(&[p.scale, p.shift]),
         OpRef::Prelu(p) => of(&[p.slope]),
         _ => 0,
     }

@@ -37,6 +37,8 @@ fn moved(node: &Node) -> Option<[usize; 4]> {
         Op::BatchNorm { .. }
         | Op::ScaleShift { .. }
         | Op::Act(_)
+        | Op::Unary(_)
+        | Op::LayerNorm { .. }
         | Op::PRelu
         | Op::Pad { .. }
         | Op::Slice { .. }

@@ -260,6 +260,22 @@ impl<'g> Lower<'g> {
                 self.activation(name, *act, x, to);
                 Ok(())
             }
+            Op::Unary(function) => {
+                let x = self.padded_source(node.inputs[0], name)?;
+                let to = self.target(out)?;
+                self.step(name, &UnaryParams { function: function.record(), reserved: 0 }, vec![x], to, 0);
+                Ok(())
+            }
+            Op::LayerNorm { epsilon, centred } => {
+                let x = self.padded_source(node.inputs[0], name)?;
+                let (scale, shift) = (self.weights_of(node, 1)?, self.weights_of(node, 2)?);
+                let (scale, shift) = (self.channels(1, &scale)?, self.channels(1, &shift)?);
+                let to = self.target(out)?;
+                let params = LayerNormParams { scale, shift, epsilon: *epsilon, kind: u32::from(!centred) };
+                self.step(name, &params, vec![x], to, 0);
+                Ok(())
+            }
+            Op::Matmul => self.matmul(node),
             Op::PRelu => self.prelu(node),
             Op::Softmax { axis, log } => self.softmax(node, *axis, *log),
             Op::Binary { op, act } => {
@@ -526,8 +542,32 @@ impl<'g> Lower<'g> {
             BinaryOp::Div => 3,
             BinaryOp::Min => 4,
             BinaryOp::Max => 5,
+            BinaryOp::Pow => 6,
+            BinaryOp::Greater => 7,
+            BinaryOp::AtLeast => 8,
+            BinaryOp::Equal => 9,
+            BinaryOp::Where => 10,
         };
         self.step(name, &BinaryParams { op, swapped: 0, act: act.record(), reserved: 0 }, vec![ta, tb], to, 0);
+        Ok(())
+    }
+
+    fn matmul(&mut self, node: &Node) -> Result<()> {
+        let name = node.name.as_str();
+        let shape = self.graph.shape(node.output).to_vec();
+        let lead: usize = shape[..shape.len() - 2].iter().product();
+        let mut inputs = Vec::new();
+        for &v in &node.inputs {
+            let own = self.graph.shape(v);
+            let dims = [lead, 1, own[own.len() - 2], own[own.len() - 1]];
+            let t = self.padded_source(v, name)?;
+            inputs.push(self.view(t, dims)?);
+        }
+        let k = self.out.tensors[inputs[0]].dims[3];
+        let to = self.target(node.output)?;
+        let to = self.view(to, [lead, 1, shape[shape.len() - 2], shape[shape.len() - 1]])?;
+        let macs = shape.iter().product::<usize>() * k;
+        self.step(name, &MatmulParams { reserved: [0; 2] }, inputs, to, macs);
         Ok(())
     }
 
@@ -599,8 +639,24 @@ impl<'g> Lower<'g> {
             ReduceKind::Mean => 0,
             ReduceKind::Sum => 1,
             ReduceKind::Max => 2,
+            ReduceKind::Min => 3,
+            ReduceKind::Product => 4,
         };
-        let params = ReduceParams { kind, reserved: 0 };
+        let params = ReduceParams { kind, over: 0 };
+        if axes.len() == 1 && axes[0] + 1 == rank {
+            let x = self.padded_source(node.inputs[0], name)?;
+            let dims = [&self.out.tensors[x].dims[..3], &[1]].concat();
+            let dims: [usize; 4] = dims.try_into().map_err(|_| invalid("a tensor has four extents"))?;
+            let to = self.target(node.output)?;
+            let params = ReduceParams { kind, over: 1 };
+            if self.out.tensors[to].dims == dims {
+                self.step(name, &params, vec![x], to, 0);
+                return Ok(());
+            }
+            let column = self.fresh_padded(dims)?;
+            self.step(name, &params, vec![x], column, 0);
+            return self.reshape_into(column, to, name);
+        }
         let contiguous = axes.windows(2).all(|w| w[0] + 1 == w[1]) && axes.last().is_some_and(|&a| a + 2 == rank);
         if contiguous {
             let x = self.padded_source(node.inputs[0], name)?;

@@ -212,7 +212,7 @@ impl Lowered {
         }
         for i in 0..self.steps.len() {
             let s = &self.steps[i];
-            let elementwise = matches!(s.op, Op::Activation | Op::Binary | Op::ScaleShift | Op::Prelu);
+            let elementwise = matches!(s.op, Op::Activation | Op::Binary | Op::ScaleShift | Op::Prelu | Op::Unary);
             if !elementwise || s.in_place || self.run_of(i).len() > 1 {
                 continue;
             }

@@ -58,6 +58,10 @@ fn word(n: &Node) -> &'static str {
         Op::BatchNorm { .. } => "batch_norm",
         Op::ScaleShift { .. } => "scale_shift",
         Op::Act(_) => "act",
+        Op::Unary(_) => "unary",
+        Op::LayerNorm { centred: true, .. } => "layer_norm",
+        Op::LayerNorm { centred: false, .. } => "rms_norm",
+        Op::Matmul => "matmul",
         Op::PRelu => "prelu",
         Op::Softmax { log: false, .. } => "softmax",
         Op::Softmax { log: true, .. } => "log_softmax",
@@ -68,6 +72,11 @@ fn word(n: &Node) -> &'static str {
             BinaryOp::Div => "div",
             BinaryOp::Min => "min",
             BinaryOp::Max => "max",
+            BinaryOp::Pow => "pow",
+            BinaryOp::Greater => "greater",
+            BinaryOp::AtLeast => "at_least",
+            BinaryOp::Equal => "equal",
+            BinaryOp::Where => "where",
         },
         Op::Concat { .. } => "concat",
         Op::Pool { kind: PoolKind::Max, .. } => "max_pool",
@@ -76,6 +85,8 @@ fn word(n: &Node) -> &'static str {
             ReduceKind::Mean => "reduce_mean",
             ReduceKind::Sum => "reduce_sum",
             ReduceKind::Max => "reduce_max",
+            ReduceKind::Min => "reduce_min",
+            ReduceKind::Product => "reduce_product",
         },
         Op::Pad { .. } => "pad",
         Op::Reshape => "reshape",
@@ -109,6 +120,8 @@ fn attributes(op: &Op, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         Op::BatchNorm { axis, epsilon } => write!(f, " axis={axis} epsilon={epsilon:?}"),
         Op::ScaleShift { act } | Op::Binary { act, .. } => activation(*act, f),
         Op::Act(act) => write!(f, " {act:?}"),
+        Op::Unary(function) => write!(f, " {function:?}"),
+        Op::LayerNorm { epsilon, .. } => write!(f, " epsilon={epsilon:?}"),
         Op::Softmax { axis, .. } | Op::Concat { axis } => write!(f, " axis={axis}"),
         Op::Pool { kind, window: w, residual } => {
             window(w, f)?;
@@ -127,7 +140,7 @@ fn attributes(op: &Op, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         Op::Slice { start, step } => write!(f, " start={start:?} step={step:?}"),
         Op::Upsample { factor } => write!(f, " factor={factor:?}"),
         Op::Resize { places, .. } => write!(f, " places={places:?}"),
-        Op::PRelu | Op::Reshape | Op::Broadcast => Ok(()),
+        Op::PRelu | Op::Reshape | Op::Broadcast | Op::Matmul => Ok(()),
     }
 }
 

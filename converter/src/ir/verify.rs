@@ -169,6 +169,34 @@ pub(super) fn node(g: &Graph, n: &Node) -> Check {
             c.act(*act)?;
             c.same(0, "input")
         }
+        Op::Unary(function) => {
+            c.count(1)?;
+            if function.record().unary().is_none() {
+                return Err(format!("function {function:?}"));
+            }
+            c.same(0, "input")
+        }
+        Op::LayerNorm { epsilon, .. } => {
+            c.count(3)?;
+            if !epsilon.is_finite() || *epsilon < 0.0 {
+                return Err(format!("epsilon {epsilon}"));
+            }
+            let channels = *c.of(0).last().ok_or("input without axes")?;
+            c.vector(1, channels, "scale")?;
+            c.vector(2, channels, "shift")?;
+            c.same(0, "input")
+        }
+        Op::Matmul => {
+            c.count(2)?;
+            let (a, b) = (c.of(0), c.of(1));
+            let ([lead_a @ .., m, k], [lead_b @ .., k_b, n_b]) = (a, b) else {
+                return Err(format!("{a:?} and {b:?} are not matrices"));
+            };
+            if lead_a != lead_b || k != k_b {
+                return Err(format!("{a:?} and {b:?} cannot be multiplied"));
+            }
+            c.shape(&[lead_a, &[*m, *n_b]].concat())
+        }
         Op::PRelu => {
             c.count(2)?;
             let slope = c.constant(1, "slope")?;

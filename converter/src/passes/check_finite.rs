@@ -5,8 +5,9 @@ use crate::ir::{BinaryOp, Graph, Op};
 
 pub(super) fn run(g: Graph, _: &mut Report) -> Result<Graph> {
     for n in &g.nodes {
-        // A bound may be infinite: it bounds nothing.
-        let bound = matches!(n.op, Op::Binary { op: BinaryOp::Min | BinaryOp::Max, .. });
+        // A bound may be infinite: it bounds nothing; nor is a comparison wrong with infinity, or a choice.
+        use BinaryOp::{AtLeast, Equal, Greater, Max, Min, Where};
+        let bound = matches!(n.op, Op::Binary { op: Min | Max | AtLeast | Greater | Equal | Where, .. });
         for &v in &n.inputs {
             let Some(data) = g.data(v) else { continue };
             let bad = |x: &&f32| if bound { x.is_nan() } else { !x.is_finite() };

@@ -32,7 +32,7 @@ pub(super) fn run(g: Graph, report: &mut Report) -> Result<Graph> {
 fn fold(e: &mut Edit, i: usize, n: &Node, left: &mut usize, report: &mut Report) {
     let shape = e.shape(n.output).to_vec();
     let Some(size) = elements(&shape).filter(|size| size <= left) else { return };
-    if let Op::Conv { .. } | Op::ConvTranspose { .. } | Op::Pool { .. } | Op::Dense { .. } = n.op {
+    if let Op::Conv { .. } | Op::ConvTranspose { .. } | Op::Pool { .. } | Op::Dense { .. } | Op::Matmul = n.op {
         // They may be a lot of work in a hostile file; no trained network has one of a constant.
         return;
     }

@@ -1,10 +1,10 @@
 //! Finds activations that a source wrote out in arithmetic: clamps as `max` and `min`, leaky ReLU as `max(x, a x)`, hard sigmoid
-//! as `clip(x + 3, 0, 6) / 6`, hard swish and SiLU as `x` times one. Products are taken apart into their factors first, so that
+//! as `clip(x + 3, 0, 6) / 6`, hard swish and SiLU as `x` times one, GELU as `x (erf(x / sqrt(2)) + 1) / 2`. Products are taken apart into their factors first, so that
 //! the order of operands and the place of the constant do not matter.
 use super::Report;
 use super::edit::Edit;
 use crate::error::Result;
-use crate::ir::{Act, BinaryOp, Graph, Node, Op, ValueId};
+use crate::ir::{Act, BinaryOp, Graph, Node, Op, Unary, ValueId};
 
 /// How far a written-out constant may be from the real one: 1/6 is not a number of f32.
 const CLOSE: f64 = 1e-6;
@@ -24,6 +24,9 @@ pub(super) fn run(g: Graph, report: &mut Report) -> Result<Graph> {
         {
             report.note("recognise_activations", format!("{} '{}' is {act:?}", n.kind, n.name));
             e.rewrite(i, Op::Act(act), vec![x]);
+        } else if let Some(x) = gelu(&e, &n).filter(|&x| e.shape(x) == e.shape(n.output)) {
+            report.note("recognise_activations", format!("{} '{}' is Gelu", n.kind, n.name));
+            e.rewrite(i, Op::Unary(Unary::Gelu), vec![x]);
         }
     }
     Ok(e.finish())
@@ -187,6 +190,32 @@ fn product(e: &Edit, n: &Node) -> Option<(ValueId, Act)> {
     }
 }
 
+/// `x (erf(x / sqrt(2)) + 1) / 2` in any order of its factors: x.
+fn gelu(e: &Edit, n: &Node) -> Option<ValueId> {
+    if !matches!(n.op, Op::Binary { op: BinaryOp::Mul | BinaryOp::Div, act: Act::None }) {
+        return None;
+    }
+    let f = Factors::of(e, n);
+    let [p, q] = f.values[..] else { return None };
+    if !close(f.constant?, 0.5) {
+        return None;
+    }
+    [(p, q), (q, p)].into_iter().find_map(|(x, sum)| {
+        let (_, add) = e.producing(sum)?;
+        let Op::Binary { op: BinaryOp::Add, act: Act::None } = add.op else { return None };
+        let (erf, one) = with_scalar(e, add)?;
+        let (_, Node { op: Op::Unary(Unary::Erf), inputs, .. }) = e.producing(erf)? else { return None };
+        let (_, scaled) = e.producing(inputs[0])?;
+        let (of, c) = with_scalar(e, scaled)?;
+        let factor = match scaled.op {
+            Op::Binary { op: BinaryOp::Mul, act: Act::None } => f64::from(c),
+            Op::Binary { op: BinaryOp::Div, act: Act::None } if of == scaled.inputs[0] => 1.0 / f64::from(c),
+            _ => return None,
+        };
+        (of == x && one == 1.0 && close(factor, std::f64::consts::FRAC_1_SQRT_2)).then_some(x)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -310,6 +339,47 @@ mod tests {
         let s = b.act(Act::Sigmoid, b.1);
         let y = b.op(BinaryOp::Mul, s, b.1);
         assert_eq!(b.becomes(y), Act::Silu);
+    }
+
+    #[test]
+    fn gelu_in_all_spellings() {
+        let spellings: [fn(&mut Build, ValueId) -> ValueId; 4] = [
+            |b, s| {
+                let p = b.op(BinaryOp::Mul, b.1, s);
+                b.with(BinaryOp::Mul, p, 0.5)
+            },
+            |b, s| {
+                let half = b.with(BinaryOp::Div, b.1, 2.0);
+                b.op(BinaryOp::Mul, s, half)
+            },
+            |b, s| {
+                let half = b.with(BinaryOp::Mul, s, 0.5);
+                b.op(BinaryOp::Mul, b.1, half)
+            },
+            // Another factor is another function.
+            |b, s| {
+                let p = b.op(BinaryOp::Mul, b.1, s);
+                b.with(BinaryOp::Mul, p, 0.4)
+            },
+        ];
+        for (i, spelling) in spellings.iter().enumerate() {
+            for divided in [true, false] {
+                let mut b = Build::new();
+                let scaled = if divided {
+                    b.with(BinaryOp::Div, b.1, std::f32::consts::SQRT_2)
+                } else {
+                    b.with(BinaryOp::Mul, b.1, std::f32::consts::FRAC_1_SQRT_2)
+                };
+                let erf = b.0.node("erf", "Erf", Op::Unary(Unary::Erf), &[scaled], &[1, 50]);
+                let sum = b.with(BinaryOp::Add, erf, 1.0);
+                let y = spelling(&mut b, sum);
+                let before = finish(b.0, &[y]);
+                let after = run(before.clone(), &mut Report::default()).unwrap();
+                assert!(same_function(&before, &after) < 1e-6);
+                let found = matches!(&after.nodes[..], [Node { op: Op::Unary(Unary::Gelu), .. }]);
+                assert_eq!(found, i < 3, "{i} {after}");
+            }
+        }
     }
 
     #[test]

@@ -34,7 +34,7 @@ const EXP_HI: f32 = 88.3;
 
 /// n and exp(r) - 1 with x = n ln 2 + r, for |x| of at most a few hundred.
 #[inline(always)]
-fn reduce<S: Simd>(s: S, x: S::V) -> (S::V, S::V) {
+pub(super) fn reduce<S: Simd>(s: S, x: S::V) -> (S::V, S::V) {
     let n = s.round(s.mul(x, s.splat(LOG2_E)));
     let r = s.fma(n, s.splat(-LN2_HI), x);
     let r = s.fma(n, s.splat(-LN2_LO), r);

@@ -10,6 +10,7 @@
 //!    piece is a pixel, whose other operand is a pixel or one value.
 
 use super::activation::{Pieces, act_row, blocks, blocks_mut, grain};
+use super::unary::pow;
 use crate::par::{self, Parallel};
 use crate::simd::{Block, Kernel, Simd};
 use crate::{Act, Isa, Shape, View, ViewMut};
@@ -30,6 +31,16 @@ pub enum BinaryOp {
     Min,
     /// `if a > b { a } else { b }`.
     Max,
+    /// `a` to the power `b`; NaN for a negative `a` and a broken `b`.
+    Pow,
+    /// 1 if `a > b`, else 0.
+    Greater,
+    /// 1 if `a >= b`, else 0.
+    AtLeast,
+    /// 1 if `a == b`, else 0.
+    Equal,
+    /// `a` where `b` is greater than 0, else 0.
+    Where,
 }
 
 /// `out = act(op(a, b))`. Each extent of `a` and of `b` equals that of `out` or is 1 and then repeats; with `c == 1` only
@@ -127,6 +138,23 @@ impl Kernel for Combine<'_> {
     }
 }
 
+#[inline(always)]
+fn greater<S: Simd>(s: S, a: S::V, b: S::V) -> S::V {
+    s.select_gt(a, b, s.splat(1.0), s.splat(0.0))
+}
+
+/// Neither is greater, and neither is NaN: a zero or NaN `x` is told by `min(x, 1)`, which is 1 of NaN.
+#[inline(always)]
+fn equal<S: Simd>(s: S, a: S::V, b: S::V) -> S::V {
+    let (zero, one) = (s.splat(0.0), s.splat(1.0));
+    let number = |x: S::V| {
+        let of_zero = s.sub(one, s.min(x, one));
+        s.select_gt(x, zero, one, s.select_gt(zero, x, one, of_zero))
+    };
+    let same = s.min(number(a), number(b));
+    s.select_gt(a, b, zero, s.select_gt(b, a, zero, same))
+}
+
 impl Combine<'_> {
     /// `len` blocks from `at` on.
     #[inline(always)]
@@ -169,6 +197,16 @@ impl Combine<'_> {
             (BinaryOp::Min, true) => each!(x, b => s.min(b, x)),
             (BinaryOp::Max, false) => each!(x, b => s.max(x, b)),
             (BinaryOp::Max, true) => each!(x, b => s.max(b, x)),
+            _ if !cfg!(feature = "functions") => {}
+            (BinaryOp::Pow, false) => each!(x, b => pow(s, x, b)),
+            (BinaryOp::Pow, true) => each!(x, b => pow(s, b, x)),
+            (BinaryOp::Greater, false) => each!(x, b => greater(s, x, b)),
+            (BinaryOp::Greater, true) => each!(x, b => greater(s, b, x)),
+            (BinaryOp::AtLeast, false) => each!(x, b => s.max(greater(s, x, b), equal(s, x, b))),
+            (BinaryOp::AtLeast, true) => each!(x, b => s.max(greater(s, b, x), equal(s, x, b))),
+            (BinaryOp::Equal, _) => each!(x, b => equal(s, x, b)),
+            (BinaryOp::Where, false) => each!(x, b => s.select_gt(b, s.splat(0.0), x, s.splat(0.0))),
+            (BinaryOp::Where, true) => each!(x, b => s.select_gt(x, s.splat(0.0), b, s.splat(0.0))),
         }
         act_row(s, self.act, x);
     }

@@ -1,9 +1,10 @@
-//! Reductions over all pixels of an image.
+//! Reductions over all pixels of an image, or over the channels of each pixel.
 //!
-//! Each channel is reduced in the order of pixels, eight blocks of channels side by side to hide the latency of the additions;
-//! threads share channel blocks, so that no sum is split.
+//! Over pixels each channel is reduced in the order of pixels, eight blocks of channels side by side to hide the latency of the additions;
+//! threads share channel blocks, so that no sum is split. Over channels there are sixteen partial results, block by block, and then one
+//! of them in order.
 
-use super::activation::{blocks, blocks_mut};
+use super::activation::{blocks, blocks_mut, grain};
 use crate::par::{self, Parallel};
 use crate::simd::{Block, Kernel, Simd};
 use crate::{Isa, Shape, View, ViewMut};
@@ -13,12 +14,39 @@ use sepal_format::layout::BLOCK;
 /// What is taken over the pixels of an image, in row order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReduceKind {
-    /// The sum times the correctly rounded `1 / (h * w)`.
+    /// The sum times the correctly rounded reciprocal of the number of values.
     Mean,
     /// The sum.
     Sum,
     /// The largest value; NaN is skipped.
     Max,
+    /// The smallest value; NaN is skipped.
+    Min,
+    /// The product.
+    Product,
+}
+
+impl ReduceKind {
+    /// What nothing is reduced to.
+    pub fn start(self) -> f32 {
+        match self {
+            ReduceKind::Mean | ReduceKind::Sum => 0.0,
+            ReduceKind::Max => f32::NEG_INFINITY,
+            ReduceKind::Min => f32::INFINITY,
+            ReduceKind::Product => 1.0,
+        }
+    }
+
+    /// One more value.
+    #[inline(always)]
+    fn add<S: Simd>(self, s: S, acc: S::V, x: S::V) -> S::V {
+        match self {
+            ReduceKind::Mean | ReduceKind::Sum => s.add(acc, x),
+            ReduceKind::Max => s.max(x, acc),
+            ReduceKind::Min => s.min(x, acc),
+            ReduceKind::Product => s.mul(acc, x),
+        }
+    }
 }
 
 /// Floats of input below which a part is not worth a thread.
@@ -89,25 +117,77 @@ impl ReduceKind {
     fn blocks<S: Simd, const N: usize>(self, s: S, pixels: usize, step: usize, data: &[Block], out: &mut [Block; N]) {
         let scale = s.splat(1.0 / pixels as f32);
         for j in 0..S::PARTS {
-            let mut acc = [s.splat(if self == ReduceKind::Max { f32::NEG_INFINITY } else { 0.0 }); N];
-            if self == ReduceKind::Max {
-                for p in 0..pixels {
-                    let pixel = &data[p * step..][..N];
-                    for i in 0..N {
-                        acc[i] = s.max(s.load(&pixel[i], j), acc[i]);
+            let mut acc = [s.splat(self.start()); N];
+            // One loop for each: the match inside folds away.
+            macro_rules! each {
+                ($kind:expr) => {
+                    for p in 0..pixels {
+                        let pixel = &data[p * step..][..N];
+                        for i in 0..N {
+                            acc[i] = $kind.add(s, acc[i], s.load(&pixel[i], j));
+                        }
                     }
-                }
-            } else {
-                for p in 0..pixels {
-                    let pixel = &data[p * step..][..N];
-                    for i in 0..N {
-                        acc[i] = s.add(acc[i], s.load(&pixel[i], j));
-                    }
-                }
+                };
+            }
+            match self {
+                ReduceKind::Mean | ReduceKind::Sum => each!(ReduceKind::Sum),
+                ReduceKind::Max => each!(ReduceKind::Max),
+                ReduceKind::Min => each!(ReduceKind::Min),
+                ReduceKind::Product => each!(ReduceKind::Product),
             }
             for i in 0..N {
                 s.store(if self == ReduceKind::Mean { s.mul(acc[i], scale) } else { acc[i] }, &mut out[i], j);
             }
+        }
+    }
+}
+
+/// `out[n, y, x, 0] = reduce over c of input[n, y, x, c]`.
+pub fn reduce_channels(isa: Isa, par: &dyn Parallel, kind: ReduceKind, input: View, out: ViewMut) {
+    assert_eq!(out.shape, Shape { c: 1, ..input.shape }, "reduce: shapes do not match");
+    let (step, out_step) = (input.pixel / BLOCK, out.pixel / BLOCK);
+    par::split(par, out.data, out.shape.pixels(), out.pixel, grain(input.pixel), &mut [], 0, &|units, part, _| {
+        let x = &blocks(input.data)[units.start * step..];
+        isa.run(Channels { kind, channels: input.shape.c, x, step, out: blocks_mut(part), out_step, pixels: units.len() });
+    });
+}
+
+struct Channels<'a> {
+    kind: ReduceKind,
+    channels: usize,
+    x: &'a [Block],
+    /// Blocks between pixels.
+    step: usize,
+    out: &'a mut [Block],
+    out_step: usize,
+    pixels: usize,
+}
+
+impl Kernel for Channels<'_> {
+    type Out = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Channels { kind, channels, x, step, out, out_step, pixels } = self;
+        let (whole, used) = (channels / BLOCK, channels % BLOCK);
+        for i in 0..pixels {
+            let row = &x[i * step..];
+            let mut last = [kind.start(); BLOCK];
+            if used > 0 {
+                last[..used].copy_from_slice(&row[whole][..used]);
+            }
+            let mut lanes = [kind.start(); BLOCK];
+            for j in 0..S::PARTS {
+                let mut acc = s.load(&lanes, j);
+                for b in &row[..whole] {
+                    acc = kind.add(s, acc, s.load(b, j));
+                }
+                if used > 0 {
+                    acc = kind.add(s, acc, s.load(&last, j));
+                }
+                s.store(acc, &mut lanes, j);
+            }
+            let all = lanes.iter().fold(kind.start(), |acc, &lane| kind.add(crate::simd::Scalar, acc, lane));
+            out[i * out_step][0] = if kind == ReduceKind::Mean { all * (1.0 / channels as f32) } else { all };
         }
     }
 }

@@ -71,5 +71,6 @@ impl<S: Simd, const N: usize> Simd for Wide<S, N> {
         sqrt(a);
         round(a);
         pow2(n);
+        exponent(a);
     }
 }

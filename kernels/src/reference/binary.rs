@@ -3,6 +3,7 @@
 use super::element::{each, get, set};
 use crate::ops::activation;
 use crate::ops::binary::BinaryOp;
+use crate::ops::unary::scalar_pow;
 use crate::{Act, View, ViewMut};
 
 /// [`crate::ops::binary::binary`].
@@ -30,6 +31,17 @@ pub fn binary(op: BinaryOp, act: Act, a: View, b: View, mut out: ViewMut) {
                     a
                 } else {
                     b
+                }
+            }
+            BinaryOp::Pow => scalar_pow(a, b),
+            BinaryOp::Greater => f32::from(u8::from(a > b)),
+            BinaryOp::AtLeast => f32::from(u8::from(a >= b)),
+            BinaryOp::Equal => f32::from(u8::from(a == b)),
+            BinaryOp::Where => {
+                if b > 0.0 {
+                    a
+                } else {
+                    0.0
                 }
             }
         };

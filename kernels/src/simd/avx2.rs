@@ -140,4 +140,12 @@ impl Simd for Avx2 {
         // SAFETY: the token proves the features; the intrinsic touches no memory.
         unsafe { _mm256_castsi256_ps(_mm256_slli_epi32::<23>(_mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127)))) }
     }
+    #[inline(always)]
+    fn exponent(self, a: __m256) -> __m256 {
+        // SAFETY: the token proves the features; the intrinsic touches no memory.
+        unsafe {
+            let biased = _mm256_and_si256(_mm256_srli_epi32::<23>(_mm256_castps_si256(a)), _mm256_set1_epi32(0xff));
+            _mm256_cvtepi32_ps(_mm256_sub_epi32(biased, _mm256_set1_epi32(127)))
+        }
+    }
 }

@@ -137,4 +137,12 @@ impl Simd for Avx512 {
         // SAFETY: the token proves the features; the intrinsic touches no memory.
         unsafe { _mm512_castsi512_ps(_mm512_slli_epi32::<23>(_mm512_add_epi32(_mm512_cvtps_epi32(n), _mm512_set1_epi32(127)))) }
     }
+    #[inline(always)]
+    fn exponent(self, a: __m512) -> __m512 {
+        // SAFETY: the token proves the features; the intrinsic touches no memory.
+        unsafe {
+            let biased = _mm512_and_si512(_mm512_srli_epi32::<23>(_mm512_castps_si512(a)), _mm512_set1_epi32(0xff));
+            _mm512_cvtepi32_ps(_mm512_sub_epi32(biased, _mm512_set1_epi32(127)))
+        }
+    }
 }

@@ -85,5 +85,6 @@ impl Simd for Avx512Half {
         sqrt(a);
         round(a);
         pow2(n);
+        exponent(a);
     }
 }

@@ -11,6 +11,7 @@
 //! * `select_gt(a, b, x, y)` is `if a > b { x } else { y }`.
 //! * `round` rounds to nearest, ties to even, and keeps the sign of zeros; its argument must be below 2^22 in magnitude.
 //! * `pow2(n)` is 2^n for integral `n` in -126..=127.
+//! * `exponent(a)` is e with 2^e <= |a| < 2^(e + 1) for a normal number, -127 for zeros and denormals, 128 for infinity and NaN.
 //! * `widen` is exact. A NaN keeps its sign and payload and becomes quiet, as the instructions of x86 and ARM have it.
 
 use sepal_format::layout::BLOCK;
@@ -103,6 +104,8 @@ pub trait Simd: Copy + Send + Sync + 'static {
     fn round(self, a: Self::V) -> Self::V;
     /// 2^n for integral n in -126..=127.
     fn pow2(self, n: Self::V) -> Self::V;
+    /// The exponent as it is stored, less 127.
+    fn exponent(self, a: Self::V) -> Self::V;
 
     /// Asks for the block `ahead` blocks after `near` to be brought to L2, wherever that may be.
     #[inline(always)]

@@ -117,6 +117,14 @@ impl Simd for Neon {
         // SAFETY: the token proves the features; the intrinsic touches no memory.
         unsafe { vreinterpretq_f32_s32(vshlq_n_s32::<23>(vaddq_s32(vcvtnq_s32_f32(n), vdupq_n_s32(127)))) }
     }
+    #[inline(always)]
+    fn exponent(self, a: float32x4_t) -> float32x4_t {
+        // SAFETY: the token proves the features; the intrinsic touches no memory.
+        unsafe {
+            let biased = vandq_u32(vshrq_n_u32::<23>(vreinterpretq_u32_f32(a)), vdupq_n_u32(0xff));
+            vcvtq_f32_s32(vsubq_s32(vreinterpretq_s32_u32(biased), vdupq_n_s32(127)))
+        }
+    }
     /// By lane: one load of each row of A for four steps of k. A load and a broadcast for each single step would take more
     /// instructions than there are slots beside the FMAs. 6 x 16 is 24 sums, 6 vectors of A and 2 of B: all 32 registers.
     #[inline(always)]

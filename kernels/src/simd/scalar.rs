@@ -131,6 +131,10 @@ impl Simd for Scalar {
     fn pow2(self, n: f32) -> f32 {
         f32::from_bits(((n as i32 + 127) as u32) << 23)
     }
+    #[inline(always)]
+    fn exponent(self, a: f32) -> f32 {
+        (a.to_bits() as i32 >> 23 & 0xff) as f32 - 127.0
+    }
 }
 
 /// Correctly rounded square root; `core` has none, so without `std` Newton's iteration in f64 does it.

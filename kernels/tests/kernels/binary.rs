@@ -3,7 +3,19 @@ use sepal_kernels::ops::binary::{BinaryOp, binary, binary_in_place};
 use sepal_kernels::{Act, Shape, reference};
 use sepal_testing::{Image, Threads, assert_same, each_isa};
 
-const OPS: [BinaryOp; 6] = [BinaryOp::Add, BinaryOp::Sub, BinaryOp::Mul, BinaryOp::Div, BinaryOp::Min, BinaryOp::Max];
+const OPS: [BinaryOp; 11] = [
+    BinaryOp::Add,
+    BinaryOp::Sub,
+    BinaryOp::Mul,
+    BinaryOp::Div,
+    BinaryOp::Min,
+    BinaryOp::Max,
+    BinaryOp::Pow,
+    BinaryOp::Greater,
+    BinaryOp::AtLeast,
+    BinaryOp::Equal,
+    BinaryOp::Where,
+];
 
 fn check(op: BinaryOp, act: Act, out: Shape, b: Shape, gaps: [usize; 3]) {
     let random = |s: Shape, gap, seed| Image::random(s.n, s.h, s.w, s.c, gap, seed);
@@ -42,6 +54,21 @@ fn every_op_and_repetition() {
 }
 
 #[test]
+fn comparisons_know_nan() {
+    let of = |v: f32| Image::new(1, 1, 1, 1, 0).map(|_| v);
+    let values = [f32::NAN, f32::NEG_INFINITY, -1.0, -0.0, 0.0, 1e-45, 1.0, f32::INFINITY];
+    for (a, b) in values.iter().flat_map(|&a| values.map(|b| (a, b))) {
+        for (op, want) in [(BinaryOp::Greater, a > b), (BinaryOp::AtLeast, a >= b), (BinaryOp::Equal, a == b)] {
+            each_isa(|isa| {
+                let mut got = Image::new(1, 1, 1, 1, 0);
+                binary(isa, &Threads(1), op, Act::None, of(a).view(), of(b).view(), got.view_mut());
+                assert_eq!(got.get(0, 0, 0, 0), f32::from(u8::from(want)), "{isa:?} {op:?} {a} {b}");
+            });
+        }
+    }
+}
+
+#[test]
 fn long_runs_and_activations() {
     let out = Shape::new(4, 13, 11, 48);
     for act in [Act::RELU, Act::HardSigmoid { alpha: 0.2, beta: 0.5 }, Act::Sigmoid] {
@@ -65,7 +92,7 @@ fn a_thread_gets_a_single_pixel() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
     #[test]
-    fn any_shape(n in 1..3usize, h in 1..6usize, w in 1..9usize, c in 1..40usize, bits in 0..16usize, op in 0..6usize, gaps in prop::array::uniform3(0..2usize)) {
+    fn any_shape(n in 1..3usize, h in 1..6usize, w in 1..9usize, c in 1..40usize, bits in 0..16usize, op in 0..OPS.len(), gaps in prop::array::uniform3(0..2usize)) {
         let e = |bit: usize, extent| if bits >> bit & 1 == 1 { 1 } else { extent };
         check(OPS[op], Act::None, Shape::new(n, h, w, c), Shape::new(e(0, n), e(1, h), e(2, w), e(3, c)), gaps.map(|g| g * 16));
     }

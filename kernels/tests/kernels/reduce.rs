@@ -1,6 +1,27 @@
-use sepal_kernels::ops::reduce::{ReduceKind, reduce_hw};
+use sepal_kernels::ops::reduce::{ReduceKind, reduce_channels, reduce_hw};
 use sepal_kernels::reference;
 use sepal_testing::{Image, Threads, assert_same, each_isa};
+
+const ALL: [ReduceKind; 5] = [ReduceKind::Mean, ReduceKind::Sum, ReduceKind::Max, ReduceKind::Min, ReduceKind::Product];
+
+#[test]
+fn over_channels() {
+    for c in [1, 3, 15, 16, 17, 33, 130] {
+        let x = Image::random(2, 3, 5, c, 16, 1);
+        for kind in ALL {
+            let mut want = Image::new(2, 3, 5, 1, 0);
+            reference::reduce::reduce_channels(kind, x.view(), want.view_mut());
+            each_isa(|isa| {
+                for parts in [1, 4] {
+                    let mut got = Image::new(2, 3, 5, 1, 16);
+                    reduce_channels(isa, &Threads(parts), kind, x.view(), got.view_mut());
+                    assert_same(&got, &want, (isa, parts, kind));
+                    got.assert_gaps_untouched();
+                }
+            });
+        }
+    }
+}
 
 #[test]
 fn all_kinds() {
@@ -8,7 +29,7 @@ fn all_kinds() {
         for c in [1, 3, 15, 16, 17, 33, 130, 272] {
             for (n, gaps) in [(1, [0, 0]), (4, [16, 32])] {
                 let x = Image::random(n, h, w, c, gaps[0], 1);
-                for kind in [ReduceKind::Mean, ReduceKind::Sum, ReduceKind::Max] {
+                for kind in ALL {
                     let mut want = Image::new(n, 1, 1, c, 0);
                     reference::reduce::reduce_hw(kind, x.view(), want.view_mut());
                     each_isa(|isa| {

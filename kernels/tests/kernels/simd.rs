@@ -40,9 +40,10 @@ enum Op {
     Sqrt,
     Round,
     Pow2,
+    Exponent,
 }
 
-const OPS: [Op; 13] = [
+const OPS: [Op; 14] = [
     Op::LoadStore,
     Op::Splat,
     Op::Add,
@@ -56,6 +57,7 @@ const OPS: [Op; 13] = [
     Op::Sqrt,
     Op::Round,
     Op::Pow2,
+    Op::Exponent,
 ];
 
 /// One operation on whole blocks.
@@ -83,6 +85,7 @@ impl Kernel for Apply<'_> {
                 Op::Sqrt => s.sqrt(a),
                 Op::Round => s.round(a),
                 Op::Pow2 => s.pow2(a),
+                Op::Exponent => s.exponent(a),
             };
             s.store(v, &mut out, j);
         }
@@ -107,6 +110,9 @@ fn meaning(op: Op, a: f32, b: f32, c: f32, d: f32) -> f32 {
         Op::Round => a.round_ties_even(),
         // Exact: a power of two needs no mantissa.
         Op::Pow2 => 2f64.powi(a as i32) as f32,
+        Op::Exponent if a.is_nan() || a.is_infinite() => 128.0,
+        Op::Exponent if a.abs() < f32::MIN_POSITIVE => -127.0,
+        Op::Exponent => f64::from(a.abs()).log2().floor() as f32,
     }
 }
 

@@ -8,6 +8,7 @@ pub mod limits;
 pub mod op;
 pub mod record;
 pub mod rows;
+pub mod unary;
 mod validate;
 mod view;
 pub mod winograd;
@@ -17,6 +18,7 @@ pub mod write;
 
 pub use act::Act;
 pub use error::{FormatError, FormatErrorKind};
+pub use unary::Unary;
 pub use view::{ModelView, Proof};
 
 /// Where the bytes under [`record::Header::structure_hash`] begin.

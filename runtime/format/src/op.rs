@@ -85,4 +85,7 @@ ops! {
     10 Softmax "softmax" SoftmaxParams;
     11 Copy "copy" CopyParams;
     12 Resize "resize" ResizeParams;
+    13 Unary "unary" UnaryParams;
+    14 LayerNorm "layer_norm" LayerNormParams;
+    15 Matmul "matmul" MatmulParams;
 }

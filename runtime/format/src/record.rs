@@ -324,21 +324,21 @@ pub struct PoolParams {
     pub reserved: u32,
 }
 
-/// Reduction over rows and columns. Input: x.
+/// Reduction over rows and columns, or over channels. Input: x.
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
 #[repr(C)]
 pub struct ReduceParams {
-    /// 0 mean, 1 sum, 2 max.
+    /// 0 mean, 1 sum, 2 max, 3 min, 4 product.
     pub kind: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// 0 rows and columns, 1 channels.
+    pub over: u32,
 }
 
 /// Two tensors element by element. Inputs: a, b.
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
 #[repr(C)]
 pub struct BinaryParams {
-    /// 0 add, 1 sub, 2 mul, 3 div, 4 min, 5 max.
+    /// 0 add, 1 sub, 2 mul, 3 div, 4 min, 5 max, 6 pow, 7 greater, 8 at least, 9 equal, 10 where.
     pub op: u32,
     /// 1: the step computes `op(b, a)`.
     pub swapped: u32,
@@ -398,6 +398,38 @@ pub struct ResizeParams {
     pub kind: u32,
     /// Which places of the input the pixels take: 0 edges, 1 middles, 2 corners.
     pub places: u32,
+}
+
+/// A function of each element that is no activation. Input: x.
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+#[repr(C)]
+pub struct UnaryParams {
+    /// Which; a code of [`Unary`](crate::unary::Unary).
+    pub function: crate::unary::UnaryRecord,
+    /// Zero.
+    pub reserved: u32,
+}
+
+/// Normalisation of the channels of each pixel. Input: x.
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+#[repr(C)]
+pub struct LayerNormParams {
+    /// `[C padded to 16]`.
+    pub scale: Range,
+    /// `[C padded to 16]`.
+    pub shift: Range,
+    /// Added to the variance, or to the mean square.
+    pub epsilon: f32,
+    /// 0: of what differs from the mean; 1: of the values themselves, the mean square.
+    pub kind: u32,
+}
+
+/// Products of matrices, one for each image: a row of a matrix is a column of the image, a column a channel. Inputs: a, b.
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+#[repr(C)]
+pub struct MatmulParams {
+    /// Zero.
+    pub reserved: [u32; 2],
 }
 
 /// A strided copy. Input: x. Strides and offsets in elements, from the starts of the two tensors.

@@ -27,7 +27,7 @@ impl RowMap {
 
     /// That of an input of an operator; `None` if the operator cannot run by rows.
     pub fn of(op: &OpRef, slot: usize) -> Option<RowMap> {
-        if matches!(op, OpRef::Reduce(_) | OpRef::Softmax(_) | OpRef::Copy(_) | OpRef::Resize(_)) {
+        if matches!(op, OpRef::Reduce(_) | OpRef::Softmax(_) | OpRef::Copy(_) | OpRef::Resize(_) | OpRef::Matmul(_)) {
             return None;
         }
         let Some(w) = window(op).filter(|_| slot == 0) else { return Some(Self::SAME) };
@@ -54,7 +54,8 @@ pub fn window<'a>(op: &OpRef<'a>) -> Option<&'a WindowRecord> {
         OpRef::Separable(p) => Some(&p.depthwise.window),
         OpRef::Pool(p) => Some(&p.window),
         OpRef::Binary(_) | OpRef::ScaleShift(_) | OpRef::Activation(_) | OpRef::Prelu(_) => None,
-        OpRef::Reduce(_) | OpRef::Softmax(_) | OpRef::Copy(_) | OpRef::Resize(_) => None,
+        OpRef::Unary(_) | OpRef::LayerNorm(_) => None,
+        OpRef::Reduce(_) | OpRef::Softmax(_) | OpRef::Copy(_) | OpRef::Resize(_) | OpRef::Matmul(_) => None,
     }
 }
 

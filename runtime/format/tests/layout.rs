@@ -3,6 +3,7 @@
 use core::mem::offset_of;
 use sepal_format::act::ActRecord;
 use sepal_format::record::*;
+use sepal_format::unary::UnaryRecord;
 use std::fmt::Write;
 
 /// Size in bytes of a field of `T`.
@@ -47,13 +48,17 @@ fn records_are_as_committed() {
         DepthwiseParams { weights bias window pre_relu act weight_dtype reserved }
         SeparableParams { depthwise weights bias act weight_dtype }
         PoolParams { window kind reserved }
-        ReduceParams { kind reserved }
+        ReduceParams { kind over }
         BinaryParams { op swapped act reserved }
         ScaleShiftParams { scale shift act reserved }
         ActivationParams { act reserved }
         PreluParams { slope }
         SoftmaxParams { log reserved }
         ResizeParams { kind places }
+        UnaryRecord { code a b }
+        UnaryParams { function reserved }
+        LayerNormParams { scale shift epsilon kind }
+        MatmulParams { reserved }
         CopyParams { dims in_strides out_strides in_offset out_offset filled fill }
     };
     let want = include_str!("layout.txt");

@@ -2,11 +2,12 @@
 //! reshape, padding, a transposition.
 
 use super::{Builder, window};
-use sepal_format::Act;
 use sepal_format::record::*;
+use sepal_format::{Act, Unary};
 use sepal_kernels::ops::binary::BinaryOp;
 use sepal_kernels::ops::conv::{Window, conv_scratch, conv_widened};
 use sepal_kernels::ops::copy::Copy;
+use sepal_kernels::ops::layer_norm::LayerNorm;
 use sepal_kernels::ops::panels::widened;
 use sepal_kernels::ops::pool::PoolKind;
 use sepal_kernels::ops::reduce::ReduceKind;
@@ -77,6 +78,11 @@ impl Builder {
             BinaryOp::Div => 3,
             BinaryOp::Min => 4,
             BinaryOp::Max => 5,
+            BinaryOp::Pow => 6,
+            BinaryOp::Greater => 7,
+            BinaryOp::AtLeast => 8,
+            BinaryOp::Equal => 9,
+            BinaryOp::Where => 10,
         };
         let params = BinaryParams { op: code, swapped: swapped.into(), act: act.record(), reserved: 0 };
         let meaning = Self::on(y, &[a, b], move |x, y| {
@@ -118,9 +124,38 @@ impl Builder {
             ReduceKind::Mean => 0,
             ReduceKind::Sum => 1,
             ReduceKind::Max => 2,
+            ReduceKind::Min => 3,
+            ReduceKind::Product => 4,
         };
         let meaning = Self::on(y, &[x], move |x, y| reference::reduce::reduce_hw(kind, x[0].view(), y.view_mut()));
-        self.step(&ReduceParams { kind: code, reserved: 0 }, &[x], y, meaning);
+        self.step(&ReduceParams { kind: code, over: 0 }, &[x], y, meaning);
+    }
+
+    fn least_channel(&mut self, x: u32, y: u32) {
+        let meaning = Self::on(y, &[x], |x, y| reference::reduce::reduce_channels(ReduceKind::Min, x[0].view(), y.view_mut()));
+        self.step(&ReduceParams { kind: 3, over: 1 }, &[x], y, meaning);
+    }
+
+    fn unary(&mut self, function: Unary, x: u32, y: u32) -> usize {
+        let meaning = Self::on(y, &[x], move |x, y| reference::unary::unary(function, x[0].view(), y.view_mut()));
+        self.step(&UnaryParams { function: function.record(), reserved: 0 }, &[x], y, meaning)
+    }
+
+    fn layer_norm(&mut self, centred: bool, x: u32, y: u32) {
+        let c = self.shape(x).c;
+        let (scale, shift) = (self.random(c), self.random(c));
+        let ranges = (self.channels(1, &scale), self.channels(1, &shift));
+        let params = LayerNormParams { scale: ranges.0, shift: ranges.1, epsilon: 1e-3, kind: u32::from(!centred) };
+        let meaning = Self::on(y, &[x], move |x, y| {
+            let args = LayerNorm { scale: &scale, shift: &shift, epsilon: 1e-3, centred };
+            reference::layer_norm::layer_norm(&args, x[0].view(), y.view_mut());
+        });
+        self.step(&params, &[x], y, meaning);
+    }
+
+    fn matmul(&mut self, a: u32, b: u32, y: u32) {
+        let meaning = Self::on(y, &[a, b], |x, y| reference::matmul::matmul(x[0].view(), x[1].view(), y.view_mut()));
+        self.step(&MatmulParams { reserved: [0; 2] }, &[a, b], y, meaning);
     }
 
     fn resize(&mut self, kind: ResizeKind, places: Places, x: u32, y: u32) {
@@ -231,6 +266,41 @@ pub fn all_ops_in(halves: bool) -> Builder {
     b.resize(ResizeKind::Bilinear, Places::Middles, m4, large);
     let m4 = b.tensor(1, 3, 2, 20);
     b.resize(ResizeKind::Nearest, Places::Corners, large, m4);
+    // Normalised, with a function, in place and not; where they exceed the least channel; times a matrix.
+    let normal = b.tensor(1, 3, 2, 20);
+    b.layer_norm(true, m4, normal);
+    let bent = b.alias(normal, 1, 3, 2, 20);
+    let i = b.unary(Unary::Gelu, normal, bent);
+    b.steps[i].flags = IN_PLACE;
+    let least = b.tensor(1, 3, 2, 1);
+    b.least_channel(bent, least);
+    let above = b.tensor(1, 3, 2, 20);
+    b.binary(BinaryOp::Greater, false, Act::None, bent, least, above);
+    let kept = b.tensor(1, 3, 2, 20);
+    b.binary(BinaryOp::Where, false, Act::None, bent, above, kept);
+    let waves = b.tensor(1, 3, 2, 20);
+    b.unary(Unary::Sin, kept, waves);
+    let scaled = b.tensor(1, 3, 2, 20);
+    b.layer_norm(false, waves, scaled);
+    let matrix = b.constant(1, 1, 20, 20);
+    let rows = b.alias(scaled, 1, 1, 6, 20);
+    let product = b.tensor(1, 1, 6, 20);
+    b.matmul(rows, matrix, product);
+    let matmul = b.steps.len() - 1;
+    b.meanings[matmul] = Box::new(move |all| {
+        let x = super::Image { shape: Shape::new(1, 1, 6, 20), data: all[scaled as usize].data.clone() };
+        let matrix = all[matrix as usize].clone();
+        reference::matmul::matmul(x.view(), matrix.view(), all[product as usize].view_mut());
+    });
+    let back = b.alias(product, 1, 3, 2, 20);
+    let m4 = b.tensor(1, 3, 2, 20);
+    b.activation(Act::Tanh, back, m4);
+    let tanh = b.steps.len() - 1;
+    b.meanings[tanh] = Box::new(move |all| {
+        let x = super::Image { shape: Shape::new(1, 3, 2, 20), data: all[product as usize].data.clone() };
+        reference::activation::activation(Act::Tanh, x.view(), all[m4 as usize].view_mut());
+    });
+    let views = [(scaled, rows), (product, back)];
 
     // A concatenation: two parts where they belong, a padded and a copied one.
     let whole = b.with_pixel(1, 3, 2, 112, 112);
@@ -318,6 +388,10 @@ pub fn all_ops_in(halves: bool) -> Builder {
     b.tensors[whole as usize].last = softmax as u32;
     for part in [p, q, o] {
         b.tensors[part as usize].last = softmax as u32;
+    }
+    for (made, read) in views {
+        b.tensors[read as usize].first = b.tensors[made as usize].first;
+        b.tensors[made as usize].last = b.tensors[read as usize].last;
     }
     b.tensors[rows as usize].first = b.tensors[t as usize].first;
     b.tensors[t as usize].last = b.tensors[rows as usize].last;

@@ -3,13 +3,15 @@
 use super::fail::{Fail, Res, bad};
 use super::node::{Ctx, Operand};
 use super::proto::{Dim, Graph as Proto, Node, Tensor, ValueInfo};
-use super::tensor::{Const, Files, decode, type_name};
+use super::tensor::{Const, Data, Files, Type, decode, type_name};
 use super::{consts, ops, order, shape};
 use crate::error::{Error, Result, Unsupported, invalid};
 use crate::import::Options;
+use crate::interp;
 use crate::ir::{Graph, Op, ValueId};
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
+use std::sync::Arc;
 
 /// What is known of a name.
 #[derive(Clone)]
@@ -93,7 +95,8 @@ pub(super) fn build(proto: &Proto<'_>, opset: i64, len: usize, folder: Option<&P
     }
     let inputs: HashSet<ValueId> = b.graph.inputs.iter().copied().collect();
     for name in wanted {
-        output(&mut b, name, &inputs);
+        let declared = proto.outputs.iter().find(|o| o.name == name).map_or(0, |o| o.elem_type);
+        output(&mut b, name, &inputs, declared)?;
     }
     if !b.problems.is_empty() {
         return Err(Error::Unsupported(b.problems));
@@ -264,6 +267,8 @@ fn evaluate<'a>(b: &mut Builder<'a, '_>, n: &'a Node<'a>, name: &str) -> Res<Opt
         });
     }
     let before = b.graph.values.len();
+    let nodes_before = b.graph.nodes.len();
+    let known = !operands.iter().any(|o| matches!(o, Operand::Runtime(_)));
     let mut cx = Ctx::new(b, n, name, operands)?;
     let results = match consts::evaluate(&mut cx)? {
         Some(values) => {
@@ -286,7 +291,39 @@ fn evaluate<'a>(b: &mut Builder<'a, '_>, n: &'a Node<'a>, name: &str) -> Res<Opt
             b.graph.values[v.0].name = o.to_string();
         }
     }
-    Ok(Some(results))
+    Ok(Some(if known { fold(b, nodes_before, results)? } else { results }))
+}
+
+/// Computes what nodes from `first` on make of constants alone, so that it may be a weight or a shape; not where that may be a lot of
+/// work.
+fn fold(b: &mut Builder<'_, '_>, first: usize, results: Vec<Operand>) -> Res<Vec<Operand>> {
+    let long = |op: &Op| {
+        matches!(
+            op,
+            Op::Conv { .. } | Op::ConvTranspose { .. } | Op::Pool { .. } | Op::Dense { .. } | Op::Matmul | Op::Resize { .. }
+        )
+    };
+    if b.graph.nodes[first..].iter().any(|n| long(&n.op)) {
+        return Ok(results);
+    }
+    for n in b.graph.nodes.split_off(first) {
+        b.graph.verify_node(&n).or_else(bad)?;
+        let reads: usize = n.inputs.iter().map(|&v| b.graph.data(v).map_or(0, |d| d.len())).sum();
+        let size = b.graph.shape(n.output).iter().product();
+        b.charge(size)?;
+        b.charge(reads)?;
+        let data = interp::evaluate_constant(&b.graph, &n).into_iter().map(|x| x as f32).collect();
+        b.graph.values[n.output.0].data = Some(Arc::new(data));
+    }
+    let constant = |o: Operand| match o {
+        Operand::Runtime(v) => {
+            let value = &b.graph.values[v.0];
+            let data = value.data.clone().unwrap_or_default();
+            Operand::Const { value: Const { dims: value.shape.clone(), data: Data::Float(data) }, name: value.name.clone() }
+        }
+        other => other,
+    };
+    Ok(results.into_iter().map(constant).collect())
 }
 
 /// What a name stands for; `None` when that is unknown.
@@ -321,14 +358,27 @@ fn named(f: Fail, name: &str) -> Fail {
 }
 
 /// Declares an output.
-fn output(b: &mut Builder<'_, '_>, name: &str, inputs: &HashSet<ValueId>) {
-    let value = match b.slots.get(name) {
-        Some(&Slot::Runtime(v)) => v,
-        Some(Slot::Unknown) => return,
-        _ => {
-            b.problem(name, "output", "the output is a constant", "leave it out with --outputs");
-            return;
+fn output<'a>(b: &mut Builder<'a, '_>, name: &'a str, inputs: &HashSet<ValueId>, declared: i64) -> Result<()> {
+    let resolved = resolve(b, name).map_err(|f| match f {
+        Fail::Error(e) => e,
+        Fail::Invalid(m) | Fail::Unsupported { what: m, .. } => invalid(format!("output {name:?}: {m}")),
+    })?;
+    // What computes integers or truth values has been refused, or holds them as floats: no caller would expect that.
+    if declared != 0 && !Type::from_onnx(declared).is_ok_and(Type::is_float) {
+        let what = format!("element type {}", type_name(declared));
+        b.problem(name, "output", what, "export the model with float32 inputs and outputs, or leave it out with --outputs");
+        return Ok(());
+    }
+    let value = match resolved {
+        Some(Operand::Runtime(v)) => v,
+        Some(Operand::Const { value: Const { dims, data: Data::Float(data) }, .. }) if !data.is_empty() => {
+            b.graph.constant(name, &dims, data)
         }
+        Some(_) => {
+            b.problem(name, "output", "the output is a constant of integers, or empty", "leave it out with --outputs");
+            return Ok(());
+        }
+        None => return Ok(()),
     };
     let value = if inputs.contains(&value) {
         // An output is always something that a node writes.
@@ -339,4 +389,5 @@ fn output(b: &mut Builder<'_, '_>, name: &str, inputs: &HashSet<ValueId>) {
     };
     b.graph.outputs.push(value);
     b.graph.output_names.push(name.to_string());
+    Ok(())
 }

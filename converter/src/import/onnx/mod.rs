@@ -1,4 +1,4 @@
-//! ONNX, opset 7 to 21.
+//! ONNX, opset 7 to 28.
 //!
 //! | module | what |
 //! |---|---|
@@ -33,7 +33,7 @@ use std::path::Path;
 /// The oldest operator set that we read: numpy broadcasting came with it.
 const OLDEST_OPSET: i64 = 7;
 /// The newest.
-const NEWEST_OPSET: i64 = 21;
+const NEWEST_OPSET: i64 = 28;
 
 /// Reads an ONNX model. `folder` is where external data lies.
 ///

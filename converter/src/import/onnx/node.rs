@@ -135,20 +135,12 @@ impl<'c, 'a, 'p> Ctx<'c, 'a, 'p> {
         matches!(self.operand(i), Operand::Const { .. })
     }
 
-    /// A tensor that the network computes.
-    pub(super) fn runtime(&self, i: usize) -> Res<ValueId> {
+    /// A tensor that the network computes, or a constant of floats as it is: what is computed of constants alone is folded later.
+    pub(super) fn runtime(&mut self, i: usize) -> Res<ValueId> {
         match self.operand(i) {
             Operand::Runtime(v) => Ok(*v),
-            Operand::Const { .. } => unsupported(format!("input {i} is a constant"), "fold constants before exporting the model"),
-            Operand::None => bad(format!("input {i} is missing")),
-        }
-    }
-
-    /// A tensor that the network computes, or a constant of floats as it is.
-    pub(super) fn value(&mut self, i: usize) -> Res<ValueId> {
-        match self.operand(i) {
             Operand::Const { .. } => self.weight(i, "", true, |c| Ok((c.dims.clone(), None))),
-            _ => self.runtime(i),
+            Operand::None => bad(format!("input {i} is missing")),
         }
     }
 

@@ -123,9 +123,19 @@ impl Build<'_> {
                 Held::Axes { at, perm: moved.iter().map(|&m| perm[m]).collect() }
             }
             Op::Reshape => self.reshape(x, &out),
-            Op::Act(_) => {
+            Op::Act(_) | Op::Unary(_) => {
                 let (at, perm) = self.axes(x);
                 self.emit_like(n, n.op.clone(), &[at], perm)
+            }
+            Op::Matmul => {
+                let inputs: Vec<ValueId> = n.inputs.iter().map(|&v| self.plain(v)).collect();
+                let at = self.emit(n, Op::Matmul, &inputs, &out);
+                Held::Axes { at, perm: identity(out.len()) }
+            }
+            Op::LayerNorm { .. } => {
+                let (at, perm) = self.axes_along(x, out.len() - 1);
+                let inputs = [at, self.plain(n.inputs[1]), self.plain(n.inputs[2])];
+                self.emit_like(n, n.op.clone(), &inputs, perm)
             }
             Op::Dense { .. } | Op::ScaleShift { .. } => {
                 let (at, perm) = self.axes_along(x, out.len() - 1);
@@ -273,7 +283,7 @@ impl Build<'_> {
         let last = shape.len() - 1;
         let mut inputs = Vec::new();
         match &n.op {
-            Op::Act(_) => inputs.push(at),
+            Op::Act(_) | Op::Unary(_) => inputs.push(at),
             Op::Dense { .. } => {
                 let rows = self.rows(n.inputs[1], &order);
                 inputs.extend([at, rows]);

@@ -49,9 +49,9 @@ fn check_step(file: &File, step: &Step) -> Option<()> {
     let op = step.op_ref()?;
     let (least, most) = match op.op() {
         Op::Conv | Op::Separable | Op::Pool => (1, 2),
-        Op::Binary => (2, 2),
+        Op::Binary | Op::Matmul => (2, 2),
         Op::Depthwise | Op::Reduce | Op::ScaleShift | Op::Activation | Op::Prelu | Op::Softmax | Op::Copy => (1, 1),
-        Op::Resize => (1, 1),
+        Op::Resize | Op::Unary | Op::LayerNorm => (1, 1),
     };
     let reads = step.inputs.iter().take_while(|&&t| t != NONE).count();
     must((least..=most).contains(&reads) && step.inputs.iter().skip(reads).all(|&t| t == NONE))?;
@@ -59,7 +59,7 @@ fn check_step(file: &File, step: &Step) -> Option<()> {
     let (first, out) = (tensor(step.inputs[0])?, tensor(step.output)?);
     must(out.place != place::WEIGHTS)?;
     if step.flags & IN_PLACE != 0 {
-        must(matches!(op.op(), Op::Binary | Op::ScaleShift | Op::Activation | Op::Prelu))?;
+        must(matches!(op.op(), Op::Binary | Op::ScaleShift | Op::Activation | Op::Prelu | Op::Unary))?;
         must(first.place == place::ARENA && first.offset == out.offset && first.dims == out.dims && first.pixel == out.pixel)?;
     }
     let (x, y) = (Extent::of(first), Extent::of(out));
@@ -78,11 +78,15 @@ fn check_step(file: &File, step: &Step) -> Option<()> {
         OpRef::Separable(p) => check.separable(p, second),
         OpRef::Pool(p) => check.pool(p, second),
         OpRef::Reduce(p) => {
-            must(p.kind <= 2 && p.reserved == 0)?;
-            must(y.dims() == [x.n, 1, 1, x.c])
+            must(p.kind <= 4)?;
+            match p.over {
+                0 => must(y.dims() == [x.n, 1, 1, x.c]),
+                1 => must(y.dims() == [x.n, x.h, x.w, 1]),
+                _ => None,
+            }
         }
         OpRef::Binary(p) => {
-            must(p.op <= 5 && p.swapped <= 1 && p.reserved == 0)?;
+            must(p.op <= 10 && p.swapped <= 1 && p.reserved == 0)?;
             act(p.act)?;
             check.binary(second?, step.flags & IN_PLACE != 0)
         }
@@ -110,6 +114,21 @@ fn check_step(file: &File, step: &Step) -> Option<()> {
         OpRef::Resize(p) => {
             must(p.kind <= 1 && p.places <= 2)?;
             must(x.n == y.n && x.c == y.c)
+        }
+        OpRef::Unary(p) => {
+            must(p.reserved == 0 && p.function.unary().is_some())?;
+            check.same()
+        }
+        OpRef::LayerNorm(p) => {
+            must(p.kind <= 1 && !p.epsilon.is_nan())?;
+            check.same()?;
+            check.channels(p.scale)?;
+            check.channels(p.shift)
+        }
+        OpRef::Matmul(p) => {
+            must(p.reserved == [0; 2])?;
+            let b = second?;
+            must(x.dims() == [y.n, 1, y.w, x.c] && b.dims() == [y.n, 1, x.c, y.c] && y.h == 1)
         }
     }
 }

@@ -12,14 +12,20 @@ pub(super) fn evaluate(cx: &mut Ctx<'_, '_, '_>, op: &str, x: &Const, args: &[Op
     }
     Ok(Some(match op {
         "Cast" => {
-            cx.ignore(&["saturate"]);
+            cx.ignore(&["saturate", "round_mode"]);
             cast(x, cx.int("to", 0)?)?
         }
-        "CastLike" => match args.get(1) {
-            Some(Some(Const { data: Data::Float(_), .. })) => cast(x, 1)?,
-            _ => cast(x, 7)?,
-        },
-        "Range" => range(cx, args)?,
+        "CastLike" => {
+            cx.ignore(&["saturate", "round_mode"]);
+            match args.get(1) {
+                Some(Some(Const { data: Data::Float(_), .. })) => cast(x, 1)?,
+                _ => cast(x, 7)?,
+            }
+        }
+        "Range" => {
+            cx.ignore(&["stash_type"]);
+            range(cx, args)?
+        }
         "ReduceProd" | "ReduceSum" | "ReduceMax" | "ReduceMin" => reduce(cx, op, x)?,
         "DequantizeLinear" => dequantize(cx, x, args)?,
         "Add" | "Sub" | "Mul" | "Div" | "Pow" | "Mod" | "Equal" | "Greater" | "Less" | "GreaterOrEqual" | "LessOrEqual" | "And"
@@ -63,6 +69,11 @@ fn unary(op: &str, x: &Const) -> Res<Option<Const>> {
                 "Reciprocal" => |v| 1.0 / v,
                 "Relu" => |v| v.max(0.0),
                 "Sign" => |v| if v == 0.0 { 0.0 } else { v.signum() },
+                "Sigmoid" => |v| 1.0 / (1.0 + (-v).exp()),
+                "Tanh" => f32::tanh,
+                "Sin" => f32::sin,
+                "Cos" => f32::cos,
+                "Erf" => |v| crate::interp::function::erf(v.into()) as f32,
                 _ => return Ok(None),
             };
             Const::floats(dims, v.iter().map(|&v| f(v)).collect())

@@ -23,6 +23,11 @@ pub(super) fn evaluate(cx: &mut Ctx<'_, '_, '_>) -> Res<Option<Vec<Const>>> {
         }
         _ => {}
     }
+    // Only the type of the second counts, and what is computed are floats.
+    if let ("CastLike", [Operand::Const { value, .. }, Operand::Runtime(_)]) = (op, &cx.inputs[..]) {
+        cx.ignore(&["saturate", "round_mode"]);
+        return Ok(Some(vec![cast(value, 1)?]));
+    }
     let mut args: Vec<Option<Const>> = vec![];
     for i in &cx.inputs {
         args.push(match i {
@@ -136,6 +141,11 @@ fn expand(cx: &mut Ctx<'_, '_, '_>, c: &Const, dims: &[usize]) -> Res<Const> {
     let own = strides(&c.dims);
     let steps: Vec<i64> = (0..dims.len()).map(|i| if i < lead || c.dims[i - lead] == 1 { 0 } else { own[i - lead] }).collect();
     strided(cx, c, dims, 0, &steps)
+}
+
+/// [`expand`] for operators.
+pub(super) fn expanded(cx: &mut Ctx<'_, '_, '_>, c: &Const, dims: &[usize]) -> Res<Const> {
+    expand(cx, c, dims)
 }
 
 /// The float or integer kind of a type's number.

@@ -47,7 +47,7 @@ pub(super) fn clip(cx: &mut Ctx<'_, '_, '_>) -> Values {
         let mut y = x;
         for (i, op, suffix) in [(1, BinaryOp::Max, "min"), (2, BinaryOp::Min, "max")] {
             if cx.is_present(i) {
-                let bound: ValueId = cx.value(i)?;
+                let bound: ValueId = cx.runtime(i)?;
                 if cx.shape(bound).iter().any(|&d| d != 1) || cx.shape(bound).len() > shape.len() {
                     return bad(format!("a bound of shape {:?}", cx.shape(bound)));
                 }

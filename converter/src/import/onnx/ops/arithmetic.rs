@@ -1,10 +1,10 @@
 //! Arithmetic with numpy broadcasting.
 
-use super::super::fail::{bad, unsupported};
-use super::super::node::Ctx;
+use super::super::fail::bad;
+use super::super::node::{Ctx, Operand};
 use super::super::shape;
+use super::super::tensor::Data;
 use super::Values;
-use super::conv::floats;
 use crate::ir::{Act, BinaryOp, Op, ValueId};
 
 fn node(cx: &mut Ctx<'_, '_, '_>, suffix: &str, op: BinaryOp, a: ValueId, b: ValueId) -> super::super::fail::Res<ValueId> {
@@ -19,7 +19,7 @@ pub(super) fn binary(cx: &mut Ctx<'_, '_, '_>) -> Values {
         "Mul" => BinaryOp::Mul,
         _ => BinaryOp::Div,
     };
-    let (a, b) = (cx.value(0)?, cx.value(1)?);
+    let (a, b) = (cx.runtime(0)?, cx.runtime(1)?);
     Ok(vec![node(cx, "", op, a, b)?])
 }
 
@@ -37,7 +37,7 @@ pub(super) fn variadic(cx: &mut Ctx<'_, '_, '_>) -> Values {
     let Some(&first) = order.first() else { return bad("there are no inputs") };
     let mut acc = cx.runtime(first)?;
     for (done, &i) in order.iter().enumerate().skip(1) {
-        let b = cx.value(i)?;
+        let b = cx.runtime(i)?;
         let last = done + 1 == n && !mean;
         acc = node(cx, &if last { String::new() } else { done.to_string() }, op, acc, b)?;
     }
@@ -48,22 +48,28 @@ pub(super) fn variadic(cx: &mut Ctx<'_, '_, '_>) -> Values {
     Ok(vec![acc])
 }
 
-/// Powers that are products, a root or a quotient.
+/// Powers: products, a root or a quotient where the exponent is one number of those, otherwise a step of its own.
 pub(super) fn pow(cx: &mut Ctx<'_, '_, '_>) -> Values {
-    let x = cx.runtime(0)?;
-    let xs = cx.shape(x);
-    let Some(c) = cx.constant(1)?.cloned() else { return bad("the exponent is missing") };
-    cx.b.charge(c.len())?;
-    if shape::broadcast(&xs, &c.dims)? != xs {
-        return unsupported(format!("an exponent of shape {:?}", c.dims), "use one exponent");
-    }
-    let values: Vec<f32> = match &c.data {
-        super::super::tensor::Data::Int(v) => v.iter().map(|&v| v as f32).collect(),
-        super::super::tensor::Data::Float(_) => floats(&c)?.to_vec(),
+    let exponent = match cx.operand(1).clone() {
+        Operand::None => return bad("the exponent is missing"),
+        Operand::Runtime(v) => return general(cx, v),
+        Operand::Const { value, .. } => value,
+    };
+    cx.b.charge(exponent.len())?;
+    let values: Vec<f32> = match &exponent.data {
+        Data::Int(v) => v.iter().map(|&v| v as f32).collect(),
+        Data::Float(v) => v.to_vec(),
     };
     let e = values.first().copied().unwrap_or(f32::NAN);
-    if values.iter().any(|&v| v != e) {
-        return unsupported("exponents that differ", "use one exponent");
+    let x = cx.runtime(0)?;
+    let xs = cx.shape(x);
+    let known = [-1.0, 0.5, 1.0, 2.0, 3.0].contains(&e) && !cx.is_const(0);
+    if !known || values.iter().any(|&v| v != e) || shape::broadcast(&xs, &exponent.dims)? != xs {
+        if values.is_empty() {
+            return bad("there is no exponent");
+        }
+        let v = cx.b.graph.constant(format!("{}/exponent", cx.name), &exponent.dims, std::sync::Arc::new(values));
+        return general(cx, v);
     }
     if e == 1.0 {
         Ok(vec![x])
@@ -74,12 +80,15 @@ pub(super) fn pow(cx: &mut Ctx<'_, '_, '_>) -> Values {
         Ok(vec![node(cx, "", BinaryOp::Mul, square, x)?])
     } else if e == 0.5 {
         Ok(vec![cx.emit("", Op::Act(Act::Sqrt), &[x], &xs)?])
-    } else if e == -1.0 {
+    } else {
         let one = cx.number(1.0);
         Ok(vec![node(cx, "", BinaryOp::Div, one, x)?])
-    } else {
-        unsupported(format!("exponent {e}"), "only -1, 0.5, 1, 2 and 3 are supported")
     }
+}
+
+fn general(cx: &mut Ctx<'_, '_, '_>, exponent: ValueId) -> Values {
+    let x = cx.runtime(0)?;
+    Ok(vec![node(cx, "", BinaryOp::Pow, x, exponent)?])
 }
 
 pub(super) fn unary(cx: &mut Ctx<'_, '_, '_>) -> Values {
@@ -89,14 +98,9 @@ pub(super) fn unary(cx: &mut Ctx<'_, '_, '_>) -> Values {
             let one = cx.number(1.0);
             node(cx, "", BinaryOp::Div, one, x)?
         }
-        "Neg" => {
-            let minus = cx.number(-1.0);
-            node(cx, "", BinaryOp::Mul, x, minus)?
-        }
         _ => {
             let minus = cx.number(-1.0);
-            let negated = node(cx, "negated", BinaryOp::Mul, x, minus)?;
-            node(cx, "", BinaryOp::Max, x, negated)?
+            node(cx, "", BinaryOp::Mul, x, minus)?
         }
     }])
 }

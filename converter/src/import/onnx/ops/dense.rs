@@ -75,6 +75,10 @@ pub(super) fn matmul(cx: &mut Ctx<'_, '_, '_>) -> Values {
     if cx.is_const(0) {
         return from_left(cx);
     }
+    let matrix = |dims: &[usize]| dims.iter().rev().skip(2).all(|&d| d == 1);
+    if !cx.constant(1).is_ok_and(|b| b.is_some_and(|b| matrix(&b.dims))) {
+        return of_two(cx);
+    }
     let x = cx.runtime(0)?;
     let xs = cx.shape(x);
     let (Some(&k), Some(b)) = (xs.last(), cx.constant(1)?) else { return bad("MatMul wants two tensors") };
@@ -106,14 +110,40 @@ pub(super) fn matmul(cx: &mut Ctx<'_, '_, '_>) -> Values {
     Ok(vec![y])
 }
 
+/// Two tensors that are computed, or many matrices of weights. Leading axes repeat; a vector is a row or a column whose axis goes
+/// away again.
+fn of_two(cx: &mut Ctx<'_, '_, '_>) -> Values {
+    let (a, b) = (cx.runtime(0)?, cx.runtime(1)?);
+    let (own_a, own_b) = (cx.shape(a), cx.shape(b));
+    let row = if own_a.len() == 1 { [&[1], &own_a[..]].concat() } else { own_a.clone() };
+    let column = if own_b.len() == 1 { [&own_b[..], &[1]].concat() } else { own_b.clone() };
+    let ([lead_a @ .., m, k], [lead_b @ .., kb, n]) = (&row[..], &column[..]) else { return bad("MatMul wants two tensors") };
+    if k != kb {
+        return bad(format!("{own_a:?} and {own_b:?} cannot be multiplied"));
+    }
+    let lead = super::super::shape::broadcast(lead_a, lead_b)?;
+    let whole = |cx: &mut Ctx<'_, '_, '_>, suffix: &str, x: ValueId, own: &[usize], wanted: &[usize], tail: [usize; 2]| {
+        let x = if own == wanted { x } else { cx.emit(&format!("{suffix} matrix"), Op::Reshape, &[x], wanted)? };
+        let full = [&lead[..], &tail].concat();
+        if wanted == full { Ok(x) } else { cx.emit(suffix, Op::Broadcast, &[x], &full) }
+    };
+    let a = whole(cx, "a", a, &own_a, &row, [*m, *k])?;
+    let b = whole(cx, "b", b, &own_b, &column, [*k, *n])?;
+    let y = cx.emit("", Op::Matmul, &[a, b], &[&lead[..], &[*m, *n]].concat())?;
+    if own_a.len() > 1 && own_b.len() > 1 {
+        return Ok(vec![y]);
+    }
+    let kept = [(own_a.len() > 1).then_some(*m), (own_b.len() > 1).then_some(*n)];
+    let shape: Vec<usize> = lead.iter().copied().chain(kept.into_iter().flatten()).collect();
+    Ok(vec![cx.emit("axes", Op::Reshape, &[y], &shape)?])
+}
+
 /// `A x = (x' A')'`.
 fn from_left(cx: &mut Ctx<'_, '_, '_>) -> Values {
     let x = cx.runtime(1)?;
     let xs = cx.shape(x);
     let Some(a) = cx.constant(0)? else { return bad("MatMul wants two tensors") };
-    let ([m, k], [lead @ .., kx, n]) = (&a.dims[..], &xs[..]) else {
-        return unsupported(format!("shapes {:?} and {xs:?}", a.dims), "only one matrix of weights is supported");
-    };
+    let ([m, k], [lead @ .., kx, n]) = (&a.dims[..], &xs[..]) else { return of_two(cx) };
     let (m, k, kx, n) = (*m, *k, *kx, *n);
     if k != kx {
         return bad(format!("weights of shape {:?} do not fit {xs:?}", a.dims));

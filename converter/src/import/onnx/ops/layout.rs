@@ -1,9 +1,9 @@
 //! Shapes: Reshape and its kin, Transpose; and what the constant evaluation needs of them.
 
 use super::super::fail::{Res, bad, unsupported};
-use super::super::node::Ctx;
+use super::super::node::{Ctx, Operand};
 use super::super::shape;
-use super::super::tensor::{Type, type_name};
+use super::super::tensor::{Const, Data, Type, type_name};
 use super::Values;
 use crate::ir::Op;
 
@@ -19,10 +19,16 @@ pub(super) fn nothing(cx: &mut Ctx<'_, '_, '_>) -> Values {
             }
         }
         "Cast" => {
-            cx.ignore(&["saturate"]);
+            cx.ignore(&["saturate", "round_mode"]);
             let to = cx.int("to", 0)?;
             if !Type::from_onnx(to)?.is_float() {
                 return unsupported(format!("a cast to {}", type_name(to)), "keep activations in floating point");
+            }
+        }
+        "CastLike" => {
+            cx.ignore(&["saturate", "round_mode"]);
+            if let Operand::Const { value: Const { data: Data::Int(_), .. }, .. } = cx.operand(1) {
+                return unsupported("a cast to integers", "keep activations in floating point");
             }
         }
         _ => {}

@@ -5,12 +5,16 @@ mod activation;
 mod arithmetic;
 mod conv;
 mod dense;
+mod function;
 pub(super) mod layout;
+mod logic;
 mod norm;
+mod normalise;
 mod pieces;
 mod pool;
 mod reduce;
 mod resize;
+mod resize_matrix;
 mod window;
 
 use super::fail::Res;
@@ -38,32 +42,7 @@ pub(super) fn is_known(n: &Node<'_>) -> bool {
 }
 
 /// Operators that we evaluate when their inputs are known and refuse otherwise.
-const CONSTANT_ONLY: &[&str] = &[
-    "Constant",
-    "ConstantOfShape",
-    "Shape",
-    "Size",
-    "Range",
-    "Floor",
-    "Ceil",
-    "Round",
-    "Sign",
-    "Log",
-    "Mod",
-    "Not",
-    "Equal",
-    "Greater",
-    "Less",
-    "GreaterOrEqual",
-    "LessOrEqual",
-    "And",
-    "Or",
-    "Xor",
-    "ReduceProd",
-    "ReduceMin",
-    "DequantizeLinear",
-    "CastLike",
-];
+const CONSTANT_ONLY: &[&str] = &["Constant", "ConstantOfShape", "Shape", "Size", "Range", "Mod", "DequantizeLinear"];
 
 /// What to do about an operator that we do not have.
 pub(super) fn remedy(op: &str) -> &'static str {
@@ -89,11 +68,24 @@ fn find(op: &str) -> Option<Import> {
         "MaxPool" => pool::max,
         "AveragePool" => pool::average,
         "GlobalAveragePool" | "GlobalMaxPool" => reduce::global,
-        "ReduceMean" | "ReduceSum" | "ReduceMax" => reduce::reduce,
+        "ReduceMean" | "ReduceSum" | "ReduceMax" | "ReduceMin" | "ReduceProd" | "ReduceL1" | "ReduceL2" | "ReduceLogSum"
+        | "ReduceLogSumExp" | "ReduceSumSquare" => reduce::reduce,
+        "LpPool" => pool::lp,
         "Gemm" => dense::gemm,
         "MatMul" => dense::matmul,
         "BatchNormalization" => norm::batch_norm,
         "Softmax" | "LogSoftmax" => norm::softmax,
+        "LayerNormalization" | "RMSNormalization" => normalise::layer,
+        "InstanceNormalization" => normalise::instance,
+        "GroupNormalization" => normalise::group,
+        "MeanVarianceNormalization" => normalise::mean_variance,
+        "LpNormalization" => normalise::lp,
+        "LRN" => normalise::local_response,
+        "Abs" | "Acos" | "Acosh" | "Asin" | "Asinh" | "Atan" | "Atanh" | "Ceil" | "Celu" | "Cos" | "Cosh" | "Erf" | "Floor"
+        | "Gelu" | "Log" | "Mish" | "Round" | "Shrink" | "Sign" | "Sin" | "Sinh" | "Softplus" | "Softsign" | "Swish" | "Tan"
+        | "ThresholdedRelu" => function::function,
+        "Equal" | "Greater" | "GreaterOrEqual" | "Less" | "LessOrEqual" | "And" | "Or" | "Xor" => logic::compare,
+        "Not" => logic::negate,
         "Relu" | "LeakyRelu" | "Elu" | "Selu" | "HardSigmoid" | "HardSwish" | "Sigmoid" | "Tanh" | "Exp" | "Sqrt" => {
             activation::unary
         }
@@ -102,8 +94,8 @@ fn find(op: &str) -> Option<Import> {
         "Add" | "Sub" | "Mul" | "Div" => arithmetic::binary,
         "Min" | "Max" | "Sum" | "Mean" => arithmetic::variadic,
         "Pow" => arithmetic::pow,
-        "Neg" | "Reciprocal" | "Abs" => arithmetic::unary,
-        "Identity" | "Dropout" | "Cast" => layout::nothing,
+        "Neg" | "Reciprocal" => arithmetic::unary,
+        "Identity" | "Dropout" | "Cast" | "CastLike" => layout::nothing,
         "Reshape" | "Flatten" | "Squeeze" | "Unsqueeze" => layout::reshape,
         "Transpose" => layout::transpose,
         "Concat" => pieces::concat,
@@ -111,9 +103,10 @@ fn find(op: &str) -> Option<Import> {
         "Split" => pieces::split,
         "Gather" => pieces::gather,
         "Pad" => pieces::pad,
+        "CenterCropPad" => pieces::center,
         "Expand" => pieces::expand,
         "Tile" => pieces::tile,
-        "Where" => pieces::select,
+        "Where" => logic::select,
         "Upsample" | "Resize" => resize::resize,
         "DepthToSpace" => resize::depth_to_space,
         "SpaceToDepth" => resize::space_to_depth,

@@ -1,7 +1,7 @@
 //! Operators that cut tensors and put them together.
 
 use super::super::fail::{Res, bad, unsupported};
-use super::super::node::{Ctx, Operand};
+use super::super::node::Ctx;
 use super::super::shape;
 use super::super::tensor::{Const, Data};
 use super::{Values, layout};
@@ -11,7 +11,7 @@ use crate::ir::{Op, ValueId};
 const MAX_PIECES: usize = 64;
 
 pub(super) fn concat(cx: &mut Ctx<'_, '_, '_>) -> Values {
-    let parts = (0..cx.inputs.len()).map(|i| cx.value(i)).collect::<Res<Vec<ValueId>>>()?;
+    let parts = (0..cx.inputs.len()).map(|i| cx.runtime(i)).collect::<Res<Vec<ValueId>>>()?;
     let shapes: Vec<Vec<usize>> = parts.iter().map(|&v| cx.shape(v)).collect();
     let shapes: Vec<&[usize]> = shapes.iter().map(Vec::as_slice).collect();
     let (axis, dims) = layout::concat_shape(cx, &shapes)?;
@@ -24,11 +24,23 @@ pub(super) fn concat(cx: &mut Ctx<'_, '_, '_>) -> Values {
 pub(super) fn slice(cx: &mut Ctx<'_, '_, '_>) -> Values {
     let x = cx.runtime(0)?;
     let xs = cx.shape(x);
-    let parts = layout::slices(cx, &xs)?;
-    if let Some(p) = parts.iter().find(|p| p.2 < 0) {
-        return unsupported(format!("a step of {}", p.2), "only positive steps are supported");
+    let mut parts = layout::slices(cx, &xs)?;
+    let mut x = x;
+    // Backwards: the same elements forwards, then turned round one by one.
+    let backwards: Vec<usize> = (0..parts.len()).filter(|&i| parts[i].2 < 0 && parts[i].1 > 1).collect();
+    for &axis in &backwards {
+        let (start, len, step) = parts[axis];
+        if len > MAX_PIECES {
+            return unsupported(format!("{len} elements by a step of {step}"), "turn the order of the channels in the weights");
+        }
+        parts[axis] = (start + (len as i64 - 1) * step, len, -step);
     }
-    Ok(vec![cut(cx, "", x, &parts)?])
+    x = cut(cx, if backwards.is_empty() { "" } else { "forwards" }, x, &parts)?;
+    for axis in backwards {
+        let turned: Vec<i64> = (0..cx.shape(x)[axis] as i64).rev().collect();
+        x = take(cx, &format!("backwards {axis}"), x, axis, &turned)?;
+    }
+    Ok(vec![x])
 }
 
 /// One Slice, or nothing where everything is taken.
@@ -66,15 +78,12 @@ pub(super) fn split(cx: &mut Ctx<'_, '_, '_>) -> Values {
     Ok(out)
 }
 
-/// Constant indices: a scalar takes one element and drops the axis, a list is a join of slices.
+/// Constant indices: a scalar takes one element and drops the axis, others are a join of slices.
 pub(super) fn gather(cx: &mut Ctx<'_, '_, '_>) -> Values {
     let x = cx.runtime(0)?;
     let xs = cx.shape(x);
     let axis = shape::axis(cx.int("axis", 0)?, xs.len())?;
     let Some(Const { dims, data: Data::Int(indices) }) = cx.constant(1)?.cloned() else { return bad("the indices are missing") };
-    if dims.len() > 1 {
-        return unsupported(format!("indices of shape {dims:?}"), "use a list of indices");
-    }
     cx.b.charge(indices.len())?;
     let extent = xs[axis] as i64;
     let indices: Vec<i64> = indices
@@ -82,27 +91,33 @@ pub(super) fn gather(cx: &mut Ctx<'_, '_, '_>) -> Values {
         .map(|&i| if i < 0 { i.saturating_add(extent) } else { i })
         .map(|i| if (0..extent).contains(&i) { Ok(i) } else { bad(format!("index {i} of {extent}")) })
         .collect::<Res<_>>()?;
-    let runs = runs(&indices);
+    let list = take(cx, if dims.len() == 1 { "" } else { "list" }, x, axis, &indices)?;
+    if dims.len() == 1 {
+        return Ok(vec![list]);
+    }
+    let shape = [&xs[..axis], &dims, &xs[axis + 1..]].concat();
+    Ok(vec![cx.emit("", Op::Reshape, &[list], &shape)?])
+}
+
+/// The elements at some indices along an axis: a join of slices.
+fn take(cx: &mut Ctx<'_, '_, '_>, suffix: &str, x: ValueId, axis: usize, indices: &[i64]) -> Res<ValueId> {
+    let mut dims = cx.shape(x);
+    let runs = runs(indices);
     if runs.len() > MAX_PIECES {
         return unsupported(format!("{} indices in no order", indices.len()), "order the channels in the weights");
     }
     let mut pieces = vec![];
     for (i, run) in runs.iter().enumerate() {
-        let mut parts = whole(&xs);
+        let mut parts = whole(&dims);
         parts[axis] = *run;
-        let suffix = if runs.len() == 1 && !dims.is_empty() { String::new() } else { i.to_string() };
-        pieces.push(cut(cx, &suffix, x, &parts)?);
+        let own = if runs.len() == 1 { suffix.to_string() } else { format!("{suffix}{axis}.{i}") };
+        pieces.push(cut(cx, &own, x, &parts)?);
     }
-    let mut shape = xs;
-    if dims.is_empty() {
-        shape.remove(axis);
-        return Ok(vec![cx.emit("", Op::Reshape, &pieces, &shape)?]);
-    }
-    shape[axis] = indices.len();
+    dims[axis] = indices.len();
     match pieces[..] {
         [] => unsupported("no indices", "the result is empty"),
-        [only] => Ok(vec![only]),
-        _ => Ok(vec![cx.emit("", Op::Concat { axis }, &pieces, &shape)?]),
+        [only] => Ok(only),
+        _ => cx.emit(suffix, Op::Concat { axis }, &pieces, &dims),
     }
 }
 
@@ -119,7 +134,7 @@ fn runs(indices: &[i64]) -> Vec<(i64, usize, i64)> {
     runs
 }
 
-/// Zeros or another constant around; a negative pad cuts.
+/// Zeros or another constant around, or the tensor's own elements; a negative pad cuts.
 pub(super) fn pad(cx: &mut Ctx<'_, '_, '_>) -> Values {
     let x = cx.runtime(0)?;
     let xs = cx.shape(x);
@@ -144,10 +159,7 @@ pub(super) fn pad(cx: &mut Ctx<'_, '_, '_>) -> Values {
         cx.ignore(&["mode"]);
         return Ok(vec![x]);
     }
-    match cx.string("mode", "constant")? {
-        "constant" => {}
-        other => return unsupported(format!("mode {other:?}"), "only constant padding is supported"),
-    }
+    let mode = cx.string("mode", "constant")?.to_string();
     if pads.iter().any(|p| p.0.max(p.1) > shape::MAX_ELEMENTS as i64) {
         return bad(format!("pads are {pads:?}"));
     }
@@ -166,8 +178,38 @@ pub(super) fn pad(cx: &mut Ctx<'_, '_, '_>) -> Values {
     if !grows {
         return Ok(vec![x]);
     }
+    if mode != "constant" {
+        return mirrored(cx, x, &grow, &mode);
+    }
     let dims: Vec<usize> = cx.shape(x).iter().zip(&grow).map(|(d, g)| d + g.0 + g.1).collect();
     Ok(vec![cx.emit("", Op::Pad { pads: grow, value }, &[x], &dims)?])
+}
+
+/// A border of elements of the tensor, axis by axis.
+fn mirrored(cx: &mut Ctx<'_, '_, '_>, mut x: ValueId, grow: &[(usize, usize)], mode: &str) -> Values {
+    for (axis, &(before, after)) in grow.iter().enumerate().filter(|(_, g)| **g != (0, 0)) {
+        let n = cx.shape(x)[axis] as i64;
+        if before + after > MAX_PIECES {
+            return unsupported(
+                format!("mode {mode:?} with pads {before} and {after}"),
+                format!("pad at most {MAX_PIECES} elements"),
+            );
+        }
+        cx.b.charge(n as usize + before + after)?;
+        let range = -(before as i64)..n + after as i64;
+        let indices: Vec<i64> = match mode {
+            "edge" => range.map(|i| i.clamp(0, n - 1)).collect(),
+            "wrap" => range.map(|i| i.rem_euclid(n)).collect(),
+            // Without the first and last element twice.
+            "reflect" => {
+                let period = (2 * (n - 1)).max(1);
+                range.map(|i| i.rem_euclid(period)).map(|i| i.min(period - i)).map(|i| i.min(n - 1)).collect()
+            }
+            other => return bad(format!("mode is {other:?}")),
+        };
+        x = take(cx, &format!("border {axis}"), x, axis, &indices)?;
+    }
+    Ok(vec![x])
 }
 
 pub(super) fn expand(cx: &mut Ctx<'_, '_, '_>) -> Values {
@@ -209,22 +251,29 @@ pub(super) fn tile(cx: &mut Ctx<'_, '_, '_>) -> Values {
     Ok(vec![broadcast(cx, x, &dims)?])
 }
 
-/// Where with a condition that is the same everywhere.
-pub(super) fn select(cx: &mut Ctx<'_, '_, '_>) -> Values {
-    let (condition, cs) = match cx.operand(0) {
-        Operand::Const { value: Const { dims, data: Data::Int(v) }, .. } if !v.is_empty() => (v.clone(), dims.clone()),
-        _ => return unsupported("a condition computed at run time", "make it a constant"),
+/// The middle of each axis, or the tensor in the middle of zeros.
+pub(super) fn center(cx: &mut Ctx<'_, '_, '_>) -> Values {
+    let x = cx.runtime(0)?;
+    let xs = cx.shape(x);
+    let Some(target) = cx.ints(1)? else { return bad("the shape is missing") };
+    let target = shape::from_i64(&target)?;
+    let axes = match cx.int_list("axes")? {
+        Some(a) => shape::axes(&a, xs.len())?,
+        None => (0..xs.len()).collect(),
     };
-    cx.b.charge(condition.len())?;
-    if condition.iter().any(|&c| (c != 0) != (condition[0] != 0)) {
-        return unsupported("a condition that differs by element", "replace it by a product with a mask");
+    if axes.len() != target.len() {
+        return bad(format!("a shape of {target:?} for axes {axes:?}"));
     }
-    let dim = |o: &Operand| match o {
-        Operand::Runtime(v) => Ok(cx.shape(*v)),
-        Operand::Const { value, .. } => Ok(value.dims.clone()),
-        Operand::None => bad("an input is missing"),
-    };
-    let dims = shape::broadcast(&shape::broadcast(&dim(cx.operand(1))?, &dim(cx.operand(2))?)?, &cs)?;
-    let x = cx.runtime(if condition[0] != 0 { 1 } else { 2 })?;
-    Ok(vec![broadcast(cx, x, &dims)?])
+    let (mut parts, mut pads, mut dims) = (whole(&xs), vec![(0, 0); xs.len()], xs.clone());
+    for (&a, &to) in axes.iter().zip(&target) {
+        let (less, more) = (xs[a].saturating_sub(to), to.saturating_sub(xs[a]));
+        (parts[a].0, parts[a].1) = ((less / 2) as i64, xs[a].min(to));
+        (pads[a], dims[a]) = ((more / 2, more - more / 2), to);
+    }
+    let grows = pads.iter().any(|&p| p != (0, 0));
+    let x = cut(cx, if grows { "cut" } else { "" }, x, &parts)?;
+    if !grows {
+        return Ok(vec![x]);
+    }
+    Ok(vec![cx.emit("", Op::Pad { pads, value: 0.0 }, &[x], &dims)?])
 }

@@ -5,53 +5,64 @@ use super::super::node::Ctx;
 use super::super::shape;
 use super::super::tensor::{Const, Data};
 use super::Values;
+use super::resize_matrix::{self, Rule};
 use crate::ir::{Op, Places, ResizeKind};
 
 /// Output pixels that are looked at when a rounding rule is checked; beyond that it repeats.
 const CHECKED: usize = 1 << 12;
 
-/// Upsample and Resize: nearest by a whole factor repeats pixels, all else computes places.
+/// Upsample and Resize: nearest by a whole factor repeats pixels, other rules of the runtime's step compute places, and what it does
+/// not know is a matrix for each axis.
 pub(super) fn resize(cx: &mut Ctx<'_, '_, '_>) -> Values {
     let x = cx.runtime(0)?;
     let xs = cx.shape(x);
     let upsample = cx.node.op_type == "Upsample";
     let (scales, sizes) = scales(cx, &xs)?;
-    let dims = extents(&xs, scales.as_deref(), sizes.as_deref())?;
-    // Rules that only matter for cubic interpolation, or outside of the image.
-    cx.ignore(&["cubic_coeff_a", "exclude_outside", "extrapolation_value"]);
-    let policy = cx.string("keep_aspect_ratio_policy", "stretch")?.to_string();
-    let smooth = cx.int("antialias", 0)? != 0;
+    let (dims, factors) = extents(cx, &xs, scales.as_deref(), sizes.as_deref())?;
     let mode = cx.string("mode", "nearest")?.to_string();
     let coordinates = cx.string("coordinate_transformation_mode", "half_pixel")?.to_string();
     let rounding = cx.string("nearest_mode", "round_prefer_floor")?.to_string();
-    if sizes.is_some() && policy != "stretch" {
-        return unsupported(
-            format!("keep_aspect_ratio_policy {policy:?}"),
-            "give the sizes that come out, with the policy \"stretch\"",
-        );
-    }
-    if dims == xs {
+    // Before opset 11 there was only one rule.
+    let old = upsample || cx.opset() < 11;
+    let (coordinates, rounding) = if old { ("asymmetric", "floor") } else { (coordinates.as_str(), rounding.as_str()) };
+    let rule = Rule {
+        mode: mode.clone(),
+        coordinates: coordinates.to_string(),
+        rounding: rounding.to_string(),
+        smooth: cx.int("antialias", 0)? != 0,
+        cubic: cx.float("cubic_coeff_a", -0.75)?,
+        exclude_outside: cx.int("exclude_outside", 0)? != 0,
+        extrapolation: cx.float("extrapolation_value", 0.0)?,
+    };
+    let crops = coordinates == "tf_crop_and_resize";
+    if dims == xs && !crops {
         return Ok(vec![x]);
     }
-    if smooth {
-        return unsupported("antialias 1", "export it with antialias 0");
+    // The places follow from the extents alone, not from a scale that leaves a remainder.
+    let whole = xs.iter().zip(&dims).zip(&factors).all(|((&n, &m), f)| (n as f64 * f - m as f64).abs() <= m as f64 * 1e-7);
+    match step(&xs, &dims, &mode, coordinates, rounding).filter(|_| whole && !rule.smooth && !crops) {
+        Some(how) => with_spatial_axes_in_the_middle(cx, x, &xs, &dims, how),
+        None => resize_matrix::resize(cx, x, &dims, &factors, &rule),
     }
-    // Before opset 11 there was only one rule.
-    let (coordinates, rounding) =
-        if upsample || cx.opset() < 11 { ("asymmetric", "floor") } else { (coordinates.as_str(), rounding.as_str()) };
+}
+
+/// The step of the runtime that takes the same pixels.
+fn step(xs: &[usize], dims: &[usize], mode: &str, coordinates: &str, rounding: &str) -> Option<How> {
     let changed = || xs.iter().copied().zip(dims.iter().copied()).filter(|(n, m)| n != m);
-    let how = match mode.as_str() {
+    if changed().count() > 2 || !(2..=4).contains(&xs.len()) {
+        return None;
+    }
+    match mode {
         "nearest" => {
             let same = |rule: &dyn Fn(usize, usize, usize) -> usize| {
                 let mut all = changed();
                 all.all(|(n, m)| (0..m.min(CHECKED)).all(|i| source(coordinates, rounding, i, n, m) == Some(rule(i, n, m))))
             };
             if changed().all(|(n, m)| m % n == 0) && same(&|i, n, m| i / (m / n)) {
-                Some(How::Repeat)
-            } else {
-                let rules = [Places::Edges, Places::Middles, Places::Corners];
-                rules.into_iter().find(|p| same(&|i, n, m| p.nearest(i, n, m))).map(|p| How::Resize(ResizeKind::Nearest, p))
+                return Some(How::Repeat);
             }
+            let rules = [Places::Edges, Places::Middles, Places::Corners];
+            rules.into_iter().find(|p| same(&|i, n, m| p.nearest(i, n, m))).map(|p| How::Resize(ResizeKind::Nearest, p))
         }
         "linear" => match coordinates {
             "asymmetric" => Some(Places::Edges),
@@ -61,16 +72,8 @@ pub(super) fn resize(cx: &mut Ctx<'_, '_, '_>) -> Values {
             _ => None,
         }
         .map(|p| How::Resize(ResizeKind::Bilinear, p)),
-        _ => return unsupported(format!("mode {mode:?}"), "export it as nearest or linear"),
-    };
-    let Some(how) = how else {
-        let rule = if mode == "nearest" { format!(" with nearest_mode {rounding:?}") } else { String::new() };
-        return unsupported(
-            format!("coordinate_transformation_mode {coordinates:?}{rule} from {xs:?} to {dims:?}"),
-            if mode == "nearest" { "export it as asymmetric with floor" } else { "export it as half_pixel" },
-        );
-    };
-    with_spatial_axes_in_the_middle(cx, x, &xs, &dims, how)
+        _ => None,
+    }
 }
 
 /// What becomes of the two spatial axes.
@@ -127,26 +130,45 @@ fn scales(cx: &mut Ctx<'_, '_, '_>, xs: &[usize]) -> Res<Target> {
     Ok((scales.map(|_| all_scales), sizes.map(|_| all_sizes)))
 }
 
-/// The output's shape.
-fn extents(xs: &[usize], scales: Option<&[f32]>, sizes: Option<&[i64]>) -> Res<Vec<usize>> {
+/// The output's shape, and by how much each axis grows.
+fn extents(cx: &Ctx<'_, '_, '_>, xs: &[usize], scales: Option<&[f32]>, sizes: Option<&[i64]>) -> Res<(Vec<usize>, Vec<f64>)> {
+    let policy = cx.string("keep_aspect_ratio_policy", "stretch")?;
     match (scales, sizes) {
         (Some(s), _) if s.len() == xs.len() => {
             let extent = |(&x, &f): (&usize, &f32)| {
                 let m = x as f64 * f64::from(f);
-                // The places follow from the extents alone; with a remainder they would follow from the scale.
-                let whole = (m.round() - m).abs() <= m * f64::from(f32::EPSILON);
-                ((1.0..=1e9).contains(&m) && whole).then_some(m.round() as usize)
+                // A product of f32 that is a whole number but for its rounding is one.
+                let near = (m.round() - m).abs() <= m * f64::from(f32::EPSILON);
+                let m = if near { m.round() } else { m.floor() };
+                (1.0..=1e9).contains(&m).then_some(m as usize)
             };
             match xs.iter().zip(s).map(extent).collect() {
-                Some(dims) => Ok(dims),
-                None => {
-                    unsupported(format!("scales {s:?} of {xs:?}"), "only scales that give whole extents are supported; give sizes")
-                }
+                Some(dims) => Ok((dims, s.iter().map(|&f| f.into()).collect())),
+                None => bad(format!("scales {s:?} of {xs:?}")),
             }
         }
         (_, Some(s)) if s.len() == xs.len() => {
-            let s = shape::from_i64(s)?;
-            if s.contains(&0) { bad(format!("sizes {s:?}")) } else { Ok(s) }
+            let mut s = shape::from_i64(s)?;
+            if s.contains(&0) || xs.contains(&0) {
+                return bad(format!("sizes {s:?}"));
+            }
+            let mut factors: Vec<f64> = xs.iter().zip(&s).map(|(&x, &m)| m as f64 / x as f64).collect();
+            if policy != "stretch" {
+                let axes = match cx.int_list("axes")? {
+                    Some(a) => shape::axes(&a, xs.len())?,
+                    None => (0..xs.len()).collect(),
+                };
+                let chosen = axes.iter().map(|&a| factors[a]);
+                let factor = match policy {
+                    "not_larger" => chosen.fold(f64::INFINITY, f64::min),
+                    "not_smaller" => chosen.fold(0.0, f64::max),
+                    other => return bad(format!("keep_aspect_ratio_policy is {other:?}")),
+                };
+                for a in axes {
+                    (factors[a], s[a]) = (factor, (factor * xs[a] as f64 + 0.5) as usize);
+                }
+            }
+            Ok((s, factors))
         }
         _ => bad("scales or sizes are missing or do not fit"),
     }
@@ -241,7 +263,12 @@ pub(super) fn space_to_depth(cx: &mut Ctx<'_, '_, '_>) -> Values {
     if h % b != 0 || w % b != 0 {
         return bad(format!("{h} by {w} pixels do not make blocks of {b} by {b}"));
     }
+    let (perm, split) = match cx.string("mode", "DCR")? {
+        "DCR" => (vec![0, 3, 5, 1, 2, 4], [n, b, b, c, h / b, w / b]),
+        "CRD" => (vec![0, 1, 3, 5, 2, 4], [n, c, b, b, h / b, w / b]),
+        other => return bad(format!("mode is {other:?}")),
+    };
     let y = cx.emit("blocks", Op::Reshape, &[x], &[n, c, h / b, b, w / b, b])?;
-    let y = cx.emit("", Op::Transpose { perm: vec![0, 3, 5, 1, 2, 4] }, &[y], &[n, b, b, c, h / b, w / b])?;
+    let y = cx.emit("", Op::Transpose { perm }, &[y], &split)?;
     Ok(vec![cx.emit("image", Op::Reshape, &[y], &[n, c * b * b, h / b, w / b])?])
 }

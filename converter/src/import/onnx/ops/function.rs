@@ -1,0 +1,154 @@
+//! Functions of one element: a step each, or some of them in a row.
+
+use super::super::fail::{Res, bad};
+use super::super::node::Ctx;
+use super::Values;
+use crate::ir::{Act, BinaryOp, Op, Unary, ValueId};
+use std::f32::consts::{FRAC_2_SQRT_PI, FRAC_PI_2, SQRT_2};
+
+/// A formula under construction: every part has the shape of what it is computed of.
+struct Formula<'f, 'c, 'a, 'p> {
+    cx: &'f mut Ctx<'c, 'a, 'p>,
+    shape: Vec<usize>,
+    parts: usize,
+}
+
+impl Formula<'_, '_, '_, '_> {
+    fn emit(&mut self, op: Op, inputs: &[ValueId]) -> Res<ValueId> {
+        self.parts += 1;
+        let suffix = self.parts.to_string();
+        self.cx.emit(&suffix, op, inputs, &self.shape)
+    }
+    fn act(&mut self, act: Act, x: ValueId) -> Res<ValueId> {
+        self.emit(Op::Act(act), &[x])
+    }
+    fn of(&mut self, function: Unary, x: ValueId) -> Res<ValueId> {
+        self.emit(Op::Unary(function), &[x])
+    }
+    fn binary(&mut self, op: BinaryOp, a: ValueId, b: ValueId) -> Res<ValueId> {
+        self.emit(Op::Binary { op, act: Act::None }, &[a, b])
+    }
+    fn with(&mut self, op: BinaryOp, a: ValueId, b: f32) -> Res<ValueId> {
+        let b = self.cx.number(b);
+        self.binary(op, a, b)
+    }
+    /// `a op x`.
+    fn from(&mut self, a: f32, op: BinaryOp, x: ValueId) -> Res<ValueId> {
+        let a = self.cx.number(a);
+        self.binary(op, a, x)
+    }
+}
+
+/// Those that are one step.
+fn single(cx: &Ctx<'_, '_, '_>) -> Res<Option<Op>> {
+    Ok(Some(match cx.node.op_type {
+        "Abs" => Op::Unary(Unary::Abs),
+        "Atan" => Op::Unary(Unary::Atan),
+        "Ceil" => Op::Unary(Unary::Ceil),
+        "Cos" => Op::Unary(Unary::Cos),
+        "Erf" => Op::Unary(Unary::Erf),
+        "Floor" => Op::Unary(Unary::Floor),
+        "Log" => Op::Unary(Unary::Log),
+        "Round" => Op::Unary(Unary::Round),
+        "Shrink" => Op::Unary(Unary::Shrink { lambda: cx.float("lambd", 0.5)?, bias: cx.float("bias", 0.0)? }),
+        "Sign" => Op::Unary(Unary::Sign),
+        "Sin" => Op::Unary(Unary::Sin),
+        "Softplus" => Op::Unary(Unary::Softplus),
+        "ThresholdedRelu" => Op::Unary(Unary::Threshold(cx.float("alpha", 1.0)?)),
+        "Gelu" if cx.string("approximate", "none")? == "none" => Op::Unary(Unary::Gelu),
+        "Swish" if cx.float("alpha", 1.0)? == 1.0 => Op::Act(Act::Silu),
+        _ => return Ok(None),
+    }))
+}
+
+pub(super) fn function(cx: &mut Ctx<'_, '_, '_>) -> Values {
+    let x = cx.runtime(0)?;
+    let shape = cx.shape(x);
+    if let Some(op) = single(cx)? {
+        return Ok(vec![cx.emit("", op, &[x], &shape)?]);
+    }
+    let kind = cx.node.op_type;
+    let alpha = if matches!(kind, "Celu" | "Swish") { cx.float("alpha", 1.0)? } else { 1.0 };
+    if kind == "Gelu" && cx.string("approximate", "none")? != "tanh" {
+        return bad(format!("attribute approximate is {:?}", cx.string("approximate", "none")?));
+    }
+    let f = &mut Formula { cx, shape, parts: 0 };
+    use BinaryOp::{Add, Div, Mul, Sub};
+    Ok(vec![match kind {
+        // alpha elu(x / alpha).
+        "Celu" => {
+            let scaled = f.with(Div, x, alpha)?;
+            let y = f.act(Act::Elu(1.0), scaled)?;
+            f.with(Mul, y, alpha)?
+        }
+        "Softsign" => {
+            let magnitude = f.of(Unary::Abs, x)?;
+            let one_more = f.with(Add, magnitude, 1.0)?;
+            f.binary(Div, x, one_more)?
+        }
+        "Mish" => {
+            let plus = f.of(Unary::Softplus, x)?;
+            let gate = f.act(Act::Tanh, plus)?;
+            f.binary(Mul, x, gate)?
+        }
+        "Swish" => {
+            let scaled = f.with(Mul, x, alpha)?;
+            let gate = f.act(Act::Sigmoid, scaled)?;
+            f.binary(Mul, x, gate)?
+        }
+        // (1 + tanh(u)) / 2 is sigmoid(2 u), u = sqrt(2 / pi) (x + 0.044715 x^3).
+        "Gelu" => {
+            let square = f.binary(Mul, x, x)?;
+            let twice = SQRT_2 * FRAC_2_SQRT_PI;
+            let slope = f.with(Mul, square, 0.044_715 * twice)?;
+            let slope = f.with(Add, slope, twice)?;
+            let u = f.binary(Mul, slope, x)?;
+            let gate = f.act(Act::Sigmoid, u)?;
+            f.binary(Mul, x, gate)?
+        }
+        "Tan" => {
+            let (sin, cos) = (f.of(Unary::Sin, x)?, f.of(Unary::Cos, x)?);
+            f.binary(Div, sin, cos)?
+        }
+        "Sinh" | "Cosh" => {
+            let up = f.act(Act::Exp, x)?;
+            let negative = f.with(Mul, x, -1.0)?;
+            let down = f.act(Act::Exp, negative)?;
+            let both = f.binary(if kind == "Sinh" { Sub } else { Add }, up, down)?;
+            f.with(Mul, both, 0.5)?
+        }
+        // atan(x / sqrt((1 - x) (1 + x))).
+        "Asin" | "Acos" => {
+            let (less, more) = (f.from(1.0, Sub, x)?, f.with(Add, x, 1.0)?);
+            let product = f.binary(Mul, less, more)?;
+            let root = f.act(Act::Sqrt, product)?;
+            let ratio = f.binary(Div, x, root)?;
+            let angle = f.of(Unary::Atan, ratio)?;
+            if kind == "Asin" { angle } else { f.from(FRAC_PI_2, Sub, angle)? }
+        }
+        // sign(x) ln(|x| + sqrt(x^2 + 1)).
+        "Asinh" => {
+            let (magnitude, sign) = (f.of(Unary::Abs, x)?, f.of(Unary::Sign, x)?);
+            let square = f.binary(Mul, x, x)?;
+            let more = f.with(Add, square, 1.0)?;
+            let root = f.act(Act::Sqrt, more)?;
+            let sum = f.binary(Add, magnitude, root)?;
+            let log = f.of(Unary::Log, sum)?;
+            f.binary(Mul, log, sign)?
+        }
+        "Acosh" => {
+            let (less, more) = (f.with(Sub, x, 1.0)?, f.with(Add, x, 1.0)?);
+            let product = f.binary(Mul, less, more)?;
+            let root = f.act(Act::Sqrt, product)?;
+            let sum = f.binary(Add, x, root)?;
+            f.of(Unary::Log, sum)?
+        }
+        "Atanh" => {
+            let (less, more) = (f.from(1.0, Sub, x)?, f.with(Add, x, 1.0)?);
+            let ratio = f.binary(Div, more, less)?;
+            let log = f.of(Unary::Log, ratio)?;
+            f.with(Mul, log, 0.5)?
+        }
+        other => return bad(format!("{other} is no function")),
+    }])
+}
