@@ -46,6 +46,7 @@ mod tests {
         let report = Report {
             folds: vec![fold("block1_bn", true, "into Conv2D 'block1'"), fold("bn", false, "it reads an input of the network")],
             notes: vec!["fuse_activations: ReLU 'relu' into Conv2D 'block1'".into()],
+            ..Report::default()
         };
         let expected = "1 of 2 batch norms folded
 

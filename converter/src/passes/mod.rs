@@ -12,6 +12,7 @@ mod fuse_activations;
 mod fuse_pads;
 mod fuse_residuals;
 mod layout;
+mod origin;
 mod pre_relu;
 mod recognise_activations;
 mod sweep;
@@ -21,6 +22,7 @@ mod testing;
 mod tests;
 
 pub use explain::explain;
+pub use origin::{Origin, Origins};
 
 /// A pass: the same function, in fewer or better nodes.
 type Pass = fn(Graph, &mut Report) -> Result<Graph>;
@@ -89,6 +91,8 @@ pub struct Report {
     pub folds: Vec<Fold>,
     /// One line per other change, `pass: what`.
     pub notes: Vec<String>,
+    /// What the values of the result hold of the source.
+    pub origins: Origins,
 }
 
 impl Report {
@@ -114,7 +118,7 @@ pub fn run(mut graph: Graph) -> Result<(Graph, Report)> {
     graph.verify().map_err(|e| crate::error::invalid(format!("inconsistent network: {e}")))?;
     let norms = graph.nodes.iter().filter(|n| matches!(n.op, Op::BatchNorm { .. }));
     let open = |name: &String| Fold { name: name.clone(), folded: false, reason: String::new(), scale: ScaleRange::default() };
-    let mut report = Report { folds: norms.map(|n| open(&n.name)).collect(), notes: Vec::new() };
+    let mut report = Report { folds: norms.map(|n| open(&n.name)).collect(), notes: Vec::new(), origins: Origins::of(&graph) };
     for (name, pass) in PASSES {
         graph = pass(graph, &mut report)?;
         graph.verify().map_err(|e| Error::Verification(format!("internal error: pass {name} broke the network: {e}")))?;
