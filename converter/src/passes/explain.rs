@@ -41,8 +41,8 @@ mod tests {
 
     #[test]
     fn lists_every_batch_norm() {
-        let scale = ScaleRange { min: 0.0, max: 12.5, negative: 2, zero: 1, tiny_variance: 3 };
-        let fold = |name: &str, folded, reason: &str| Fold { name: name.into(), folded, reason: reason.into(), scale };
+        let scale = ScaleRange { max: 12.5, negative: 2, zero: 1, tiny_variance: 3, ..ScaleRange::default() };
+        let fold = |name: &str, folded, reason: &str| Fold::new(name, folded, reason.into(), scale);
         let report = Report {
             folds: vec![fold("block1_bn", true, "into Conv2D 'block1'"), fold("bn", false, "it reads an input of the network")],
             notes: vec!["fuse_activations: ReLU 'relu' into Conv2D 'block1'".into()],

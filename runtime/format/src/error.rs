@@ -47,6 +47,8 @@ pub enum FormatErrorKind {
     Pipeline,
     /// A step writes over a tensor that is still needed, or reads one that is not there yet.
     Overlap,
+    /// The section that says how pictures become inputs is impossible.
+    Preprocessing,
 }
 
 impl FormatError {
@@ -89,6 +91,7 @@ impl fmt::Display for FormatError {
             Step => ("parameters, inputs or shapes do not fit the operator", "step"),
             Pipeline => ("steps of a pipeline cannot run by rows", "pipeline"),
             Overlap => ("memory plan overlaps a tensor that is in use", "step"),
+            Preprocessing => ("preprocessing is impossible", ""),
         };
         match self.index() {
             Some(i) if !noun.is_empty() => write!(f, "{text} ({noun} {i})"),

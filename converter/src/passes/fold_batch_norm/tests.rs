@@ -10,7 +10,7 @@ const ONE: [usize; 4] = [0; 4];
 fn fold(before: &Graph) -> (Graph, Report) {
     let norms = before.nodes.iter().filter(|n| matches!(n.op, Op::BatchNorm { .. }));
     let open =
-        |n: &Node| super::super::Fold { name: n.name.clone(), folded: false, reason: String::new(), scale: Default::default() };
+        |n: &Node| super::super::Fold::new(&n.name, false, String::new(), Default::default());
     let mut report = Report { folds: norms.map(open).collect(), ..Report::default() };
     let after = run(before.clone(), &mut report).unwrap();
     after.verify().unwrap();
