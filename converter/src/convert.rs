@@ -153,6 +153,20 @@ pub fn convert_bytes(name: &str, source: &[u8], options: &ConvertOptions, progre
     finish(graph, name, import::format_name(source), options, progress)
 }
 
+/// Converts a network that is there as a graph already. `format` is what is written down in place of a format.
+///
+/// # Errors
+/// As [`convert`].
+pub fn convert_graph(
+    graph: Graph,
+    name: &str,
+    format: &'static str,
+    options: &ConvertOptions,
+    progress: &mut dyn Progress,
+) -> Result<Converted> {
+    finish(graph, name, format, options, progress)
+}
+
 fn finish(
     graph: Graph,
     name: &str,
@@ -253,7 +267,12 @@ fn prepare(graph: Graph, options: &ConvertOptions) -> Result<Prepared> {
     let folded = run(inside, Some(levels), Some(given.clone()), None)?;
     match folded.report.preprocessing.clone() {
         None | Some(Ok(_)) => {
-            let place = folded.report.preprocessing.clone().and_then(std::result::Result::ok).unwrap_or("nowhere: it changes nothing".into());
+            let place = folded
+                .report
+                .preprocessing
+                .clone()
+                .and_then(std::result::Result::ok)
+                .unwrap_or("nowhere: it changes nothing".into());
             Ok(Prepared { note: Some(format!("mean and deviation folded, {place}")), ..folded })
         }
         Some(Err(why)) => {

@@ -3,9 +3,9 @@
 
 use crate::convert::{ConvertOptions, Summary};
 use crate::emit::{Precision, Rounded, Winograd};
+use crate::error::Result;
 use crate::ir::{Graph, Op};
 use crate::passes::{Fold, Report};
-use crate::error::Result;
 use crate::preprocessing::{Preprocessing, with_input};
 use serde_json::{Value, json};
 use std::collections::HashSet;

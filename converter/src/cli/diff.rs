@@ -94,9 +94,9 @@ pub fn main(args: Args) -> Result<(), Failure> {
         let read = samples::read(&args.input, &ports, &args.normalizing.of(&model)?)?;
         (read.samples, read.names)
     };
-    let threshold = args.threshold.unwrap_or_else(|| {
-        self_check_limit(if about["options"]["weights"] == "f16" { Precision::F16 } else { Precision::F32 })
-    });
+    let threshold = args
+        .threshold
+        .unwrap_or_else(|| self_check_limit(if about["options"]["weights"] == "f16" { Precision::F16 } else { Precision::F32 }));
 
     let mut line = Line::new();
     line.say("reading the source");
@@ -111,7 +111,7 @@ pub fn main(args: Args) -> Result<(), Failure> {
     })?;
     if let Some(path) = &args.html {
         let title = format!("{} against {}", file_name(&args.model), file_name(&args.source));
-        let page = report::page(&title, &model, Some(&diff), &names);
+        let page = report::page(&title, &model, Some(&diff), &names, None);
         write_whole(path, true, |file| file.write_all(page.as_bytes())).map_err(|e| Failure::io(path, &e))?;
     }
     let text = if args.json { format!("{:#}\n", describe(&args, &diff, &names)) } else { render(&args, &diff, &names) };
@@ -173,9 +173,10 @@ fn describe(args: &Args, diff: &Diff, names: &[String]) -> Value {
         })
     };
     let output = |o: &Output| {
-        let agreement = o.agreement.as_ref().map(|a| {
-            json!({ "samples": a.samples, "top1": a.top1, "top5": a.top5, "smallest_margin": number(a.margin) })
-        });
+        let agreement = o
+            .agreement
+            .as_ref()
+            .map(|a| json!({ "samples": a.samples, "top1": a.top1, "top5": a.top5, "smallest_margin": number(a.margin) }));
         json!({ "name": o.name, "error": stats(&o.stats), "agreement": agreement })
     };
     json!({
@@ -230,9 +231,10 @@ fn render(args: &Args, diff: &Diff, names: &[String]) -> String {
     text += &table.render();
     let mut table = Table::new(&columns("output"));
     for o in &diff.outputs {
-        let agreement = o.agreement.as_ref().map_or(String::new(), |a| {
-            format!("top-1 {} of {}, top-5 {} of {}", a.top1, a.samples, a.top5, a.samples)
-        });
+        let agreement = o
+            .agreement
+            .as_ref()
+            .map_or(String::new(), |a| format!("top-1 {} of {}, top-5 {} of {}", a.top1, a.samples, a.top5, a.samples));
         table.row([out::tail(&o.name, 44)].into_iter().chain(cells(&o.stats)).chain([agreement]));
     }
     text += &format!("\n{}\n", table.render());
@@ -250,7 +252,10 @@ fn render(args: &Args, diff: &Diff, names: &[String]) -> String {
                 format!("; element {}{of} is {:e} where {:e} is expected", w.element, w.got, w.want)
             });
             let inside = if l.inside.is_empty() { String::new() } else { format!("\nIn it: {}.", l.inside.join(", ")) };
-            format!("The first layer off by more than {:.0e} of its range: {} '{}'{worst}.{inside}\n", diff.threshold, l.kind, l.name)
+            format!(
+                "The first layer off by more than {:.0e} of its range: {} '{}'{worst}.{inside}\n",
+                diff.threshold, l.kind, l.name
+            )
         }
     };
     text

@@ -115,7 +115,8 @@ fn without_folders(args: &[InputArg]) -> Result<Vec<InputArg>, Failure> {
             continue;
         }
         let entries = std::fs::read_dir(&arg.path).map_err(|e| Failure::io(&arg.path, &e))?;
-        let mut files = entries.map(|e| e.map(|e| e.path())).collect::<Result<Vec<_>, _>>().map_err(|e| Failure::io(&arg.path, &e))?;
+        let mut files =
+            entries.map(|e| e.map(|e| e.path())).collect::<Result<Vec<_>, _>>().map_err(|e| Failure::io(&arg.path, &e))?;
         files.retain(|p| p.is_file() && matches!(kind(p), Ok(Kind::Npy | Kind::Picture)));
         files.sort();
         if files.is_empty() {

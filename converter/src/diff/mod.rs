@@ -260,7 +260,8 @@ fn layers(source: &Graph, view: &ModelView) -> Result<Vec<Layer>> {
     let mut layers = Vec::new();
     for row in rows {
         let number = |key: &str| row[key].as_u64().map(|v| v as usize);
-        let list = |v: &Value| v.as_array().and_then(|a| a.iter().map(|v| v.as_u64().map(|v| v as usize)).collect::<Option<Vec<_>>>());
+        let list =
+            |v: &Value| v.as_array().and_then(|a| a.iter().map(|v| v.as_u64().map(|v| v as usize)).collect::<Option<Vec<_>>>());
         let (Some(step), Some(tensor), Some(index), Some(name)) =
             (number("step"), number("tensor"), number("value"), row["name"].as_str())
         else {
@@ -269,8 +270,9 @@ fn layers(source: &Graph, view: &ModelView) -> Result<Vec<Layer>> {
         // The index tells values of one name apart, if the source was read as it was then.
         let same = |v: &ValueId| source.values.get(v.0).is_some_and(|value| value.name == name) && producers.contains_key(v);
         let found = Some(ValueId(index)).filter(same).or_else(|| by_name.get(name).copied().flatten());
-        let value = found
-            .ok_or_else(|| invalid(format!("the source has no tensor '{name}', of which the file says that it holds it: was it made from it?")))?;
+        let value = found.ok_or_else(|| {
+            invalid(format!("the source has no tensor '{name}', of which the file says that it holds it: was it made from it?"))
+        })?;
         let shape = source.shape(value).to_vec();
         let axes = if row["axes"].is_null() { (0..shape.len()).collect() } else { list(&row["axes"]).ok_or_else(none)? };
         let mut sorted = axes.clone();
@@ -296,7 +298,9 @@ fn layers(source: &Graph, view: &ModelView) -> Result<Vec<Layer>> {
 /// Tells each layer which nodes of the source end in it: those whose results are in no tensor of the file.
 fn inside(source: &Graph, layers: &mut [Layer]) {
     let mut layer_of: HashMap<ValueId, usize> = HashMap::new();
-    layers.iter().enumerate().for_each(|(l, layer)| drop(layer_of.entry(layer.value).or_insert(l)));
+    for (l, layer) in layers.iter().enumerate() {
+        layer_of.entry(layer.value).or_insert(l);
+    }
     // From the end: a node's result goes where its first reader's does.
     for n in source.nodes.iter().rev() {
         let own = layer_of.get(&n.output).copied();

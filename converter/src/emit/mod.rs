@@ -5,8 +5,8 @@
 
 use crate::error::{Result, Unsupported, invalid};
 use crate::ir::{Graph, ValueId};
-use sepal_format::limits;
 use crate::passes::Origins;
+use sepal_format::limits;
 use sepal_format::record::{Io, Plan, Step, Tensor, dtype, place, role, section};
 use sepal_format::write::Model;
 

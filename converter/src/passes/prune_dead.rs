@@ -12,7 +12,7 @@
 //! Each tensor keeps at least one channel.
 use super::Report;
 use crate::error::Result;
-use crate::ir::{BinaryOp, Graph, Node, Op, Pads, ValueId};
+use crate::ir::{Graph, Node, Op, Pads, ValueId};
 use range::{Interval, intervals};
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -74,7 +74,10 @@ fn first_layers_tell_which_levels_they_want() {
     assert_eq!(levels(&[("Rescaling", Mul, &[1.0 / 127.5]), ("Rescaling", Add, &[-1.0])]), Some(255.0));
     assert_eq!(levels(&[("Rescaling", Mul, &[1.0 / 255.0])]), Some(255.0));
     assert_eq!(levels(&[("Rescaling", Mul, &[2.0]), ("Rescaling", Add, &[-1.0])]), Some(1.0));
-    assert_eq!(levels(&[("Normalization", Sub, &[0.485, 0.456, 0.406]), ("Normalization", Div, &[0.229, 0.224, 0.225])]), Some(1.0));
+    assert_eq!(
+        levels(&[("Normalization", Sub, &[0.485, 0.456, 0.406]), ("Normalization", Div, &[0.229, 0.224, 0.225])]),
+        Some(1.0)
+    );
     assert_eq!(levels(&[("Normalization", Sub, &[123.0, 117.0, 104.0]), ("Normalization", Div, &[58.0, 57.0, 57.0])]), Some(255.0));
     let both: [(&str, _, &[f32]); 3] =
         [("Rescaling", Mul, &[1.0 / 255.0]), ("Normalization", Sub, &[0.48, 0.45, 0.4]), ("Normalization", Div, &[0.2, 0.2, 0.2])];

@@ -150,15 +150,7 @@ fn binary(op: BinaryOp, a: Interval, b: Interval) -> Interval {
 }
 
 /// Of a convolution or Dense; `x` are the intervals that its taps read.
-fn sums(
-    g: &Graph,
-    n: &Node,
-    x: &[Interval],
-    groups: usize,
-    bias: bool,
-    residual: Option<&[Interval]>,
-    act: Act,
-) -> Vec<Interval> {
+fn sums(g: &Graph, n: &Node, x: &[Interval], groups: usize, bias: bool, residual: Option<&[Interval]>, act: Act) -> Vec<Interval> {
     let Some(w) = g.data(n.inputs[1]) else { return Vec::new() };
     let outputs = g.shape(n.output).last().copied().unwrap_or(1);
     let b = if bias { g.data(n.inputs[2]) } else { None };
