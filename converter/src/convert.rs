@@ -264,22 +264,18 @@ fn prepare(graph: Graph, options: &ConvertOptions) -> Result<Prepared> {
     }
     let inside = preprocessing::with_input(graph.clone(), given.input, &given.mean, &given.std)?;
     let levels = Preprocessing { mean: vec![0.0], std: vec![1.0], ..given.clone() };
-    let folded = run(inside, Some(levels), Some(given.clone()), None)?;
-    match folded.report.preprocessing.clone() {
-        None | Some(Ok(_)) => {
-            let place = folded
-                .report
-                .preprocessing
-                .clone()
-                .and_then(std::result::Result::ok)
-                .unwrap_or("nowhere: it changes nothing".into());
-            Ok(Prepared { note: Some(format!("mean and deviation folded, {place}")), ..folded })
-        }
+    let mut folded = run(inside, Some(levels), Some(given.clone()), None)?;
+    let (prepared, note) = match folded.report.preprocessing.take() {
+        None => (folded, "mean and deviation folded: they change nothing".into()),
+        Some(Ok(place)) => (folded, format!("mean and deviation folded, {place}")),
         Some(Err(why)) => {
-            let note = format!("mean and deviation not folded, they stay outside of the network: {why}");
-            run(graph, Some(given.clone()), None, Some(note))
+            let outside = run(graph, Some(given.clone()), None, None)?;
+            (outside, format!("mean and deviation not folded, they stay outside of the network: {why}"))
         }
-    }
+    };
+    let mut report = prepared.report;
+    report.notes.push(format!("preprocessing: {note}"));
+    Ok(Prepared { report, note: Some(note), ..prepared })
 }
 
 /// Runs the file and interprets the source on the same pseudo-random inputs. Fills in the drift of `folds`, for which all layers are

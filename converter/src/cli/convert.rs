@@ -32,8 +32,6 @@ pub struct Args {
     output: Option<PathBuf>,
     #[command(flatten)]
     import: ImportArgs,
-    #[command(flatten)]
-    pictures: PictureArgs,
     /// Type of the stored weights; f16: half the file, within 1e-3 of the range
     #[arg(long, value_parser = precision, default_value = "f32", value_name = "f32|f16")]
     weights: Precision,
@@ -47,7 +45,7 @@ pub struct Args {
     #[arg(long)]
     explain: bool,
     /// Write the fold report to a file
-    #[arg(long, value_name = "OUT.json")]
+    #[arg(long, value_name = "OUT.json|OUT.html")]
     report: Option<PathBuf>,
     /// Remove channels that are proved to be constant, whatever the input: between their smallest and largest value is at most E
     #[arg(long, value_name = "E", num_args = 0..=1, require_equals = true, default_missing_value = "0", value_parser = prune_dead)]
@@ -61,6 +59,8 @@ pub struct Args {
     /// Replace OUT if it exists
     #[arg(long)]
     force: bool,
+    #[command(flatten)]
+    pictures: PictureArgs,
 }
 
 /// How to read a source.

@@ -131,10 +131,10 @@ pub fn diff(
         as_it_is.run();
         fill(&mut by_steps, sample)?;
         let got = watch(&whole.view(), &mut by_steps, &layers)?;
-        for j in 0..outputs.len() {
+        for (j, output) in outputs.iter().enumerate() {
             let bits = |s: &Session| s.output(j).map(|y| y.iter().map(|v| v.to_bits()).collect::<Vec<_>>());
             if bits(&as_it_is) != bits(&by_steps) {
-                return Err(Error::Verification(format!("output {}: other bits without pipelines", outputs[j].name)));
+                return Err(Error::Verification(format!("output {}: other bits without pipelines", output.name)));
             }
         }
         let wide: Vec<Vec<f64>> = sample.iter().map(|x| x.iter().map(|&v| f64::from(v)).collect()).collect();
@@ -301,7 +301,7 @@ fn inside(source: &Graph, layers: &mut [Layer]) {
     for (l, layer) in layers.iter().enumerate() {
         layer_of.entry(layer.value).or_insert(l);
     }
-    // From the end: a node's result goes where its first reader's does.
+    // From the end: a node's result goes where that of its last reader does.
     for n in source.nodes.iter().rev() {
         let own = layer_of.get(&n.output).copied();
         if let Some(l) = own {

@@ -255,8 +255,7 @@ fn rewrite(mut g: Graph, removed: &[Vec<bool>], known: &[Vec<Interval>], pruned:
         } else if loses(out) && !matches!(n.op, Op::Concat { .. }) {
             let channels = left(out);
             let all = removed[out.0].len();
-            for k in 0..n.inputs.len() {
-                let v = n.inputs[k];
+            for (k, &v) in n.inputs.iter().enumerate() {
                 let rank = g.shape(v).len();
                 // Weights, biases, scales and slopes along the channels.
                 if g.data(v).is_some() && rank > 0 && g.shape(v)[rank - 1] == all {
