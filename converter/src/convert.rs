@@ -7,7 +7,8 @@ use crate::file::write_whole;
 use crate::import;
 use crate::ir::Graph;
 use crate::passes::{self, Report};
-use crate::{interp, provenance};
+use crate::preprocessing::{self, Preprocessing};
+use crate::{diff, interp, provenance};
 use bytemuck::{Pod, Zeroable};
 use sepal_format::record::section;
 use sepal_format::{FormatErrorKind, Proof};
@@ -35,6 +36,14 @@ pub struct ConvertOptions {
     pub no_verify: bool,
     /// For the emitter.
     pub emit: emit::Options,
+    /// For the passes.
+    pub passes: passes::Options,
+    /// How pictures become the network's input; what its first layers tell, if nothing is said here.
+    pub preprocessing: Option<Preprocessing>,
+    /// Let the first convolution subtract the mean and divide by the deviation, where that is exact.
+    pub fold_input: bool,
+    /// Compare all layers in the self-check, for the drift of each fold.
+    pub measure_drift: bool,
 }
 
 /// What a conversion is busy with.
@@ -94,6 +103,10 @@ pub struct Summary {
     pub self_check_limit: f64,
     /// The outcome of the self-check, unless it was left out.
     pub self_check: Option<SelfCheck>,
+    /// What the file says of pictures.
+    pub preprocessing: Option<Preprocessing>,
+    /// What is to be said of that: where it comes from, where it went.
+    pub preprocessing_note: Option<String>,
 }
 
 impl Summary {
@@ -141,6 +154,20 @@ pub fn convert_bytes(name: &str, source: &[u8], options: &ConvertOptions, progre
     finish(graph, name, import::format_name(source), options, progress)
 }
 
+/// Converts a network that is there as a graph already. `format` is what is written down in place of a format.
+///
+/// # Errors
+/// As [`convert`].
+pub fn convert_graph(
+    graph: Graph,
+    name: &str,
+    format: &'static str,
+    options: &ConvertOptions,
+    progress: &mut dyn Progress,
+) -> Result<Converted> {
+    finish(graph, name, format, options, progress)
+}
+
 fn finish(
     graph: Graph,
     name: &str,
@@ -149,11 +176,9 @@ fn finish(
     progress: &mut dyn Progress,
 ) -> Result<Converted> {
     progress.stage(Stage::Passes);
-    // Weights are shared, so this copy costs the folded ones only.
-    let source = (!options.no_verify).then(|| graph.clone());
+    let Prepared { source, graph, report, preprocessing, folded_input, note } = prepare(graph, options)?;
     let (network, trainable_parameters, total_parameters) =
         (graph.name.clone(), graph.trainable_parameters, graph.total_parameters);
-    let (graph, report) = passes::run(graph)?;
     let mut summary = Summary {
         network,
         format,
@@ -165,14 +190,20 @@ fn finish(
         rounded: Vec::new(),
         self_check_limit: self_check_limit(options.emit.precision),
         self_check: None,
+        preprocessing,
+        preprocessing_note: note,
     };
 
     progress.stage(Stage::Emit);
-    let extra = vec![
-        (section::PROVENANCE, provenance::provenance(name, &summary).into_bytes()),
+    let mut extra = vec![
+        (section::PROVENANCE, provenance::provenance(name, &summary, options, folded_input.as_ref()).into_bytes()),
         (section::FOLDS, provenance::folds(&summary.report).into_bytes()),
     ];
-    let Emitted { structure, weights, winograd, rounded } = emit::emit(&graph, options.emit, extra)?;
+    if let Some(p) = &summary.preprocessing {
+        extra.push((section::PREPROCESSING, p.section()?));
+    }
+    let Emitted { structure, weights, winograd, rounded } =
+        emit::emit_traced(&graph, options.emit, &summary.report.origins, extra)?;
     (summary.winograd, summary.rounded) = (winograd, rounded);
     drop(graph);
     let len = structure.len() + weights.len();
@@ -186,7 +217,9 @@ fn finish(
     if let Some(source) = source {
         progress.stage(Stage::SelfCheck);
         let bytes: &[u8] = bytemuck::cast_slice(&blocks);
-        summary.self_check = Some(self_check(&source, &bytes[..len], summary.self_check_limit, progress)?);
+        let (limit, measured) = (summary.self_check_limit, options.measure_drift);
+        let folds = if measured { Some(&mut summary.report.folds) } else { None };
+        summary.self_check = Some(self_check(&source, &bytes[..len], limit, folds, progress)?);
     }
     Ok(Converted { blocks, len, summary })
 }
@@ -201,8 +234,71 @@ fn loads(file: &[u8]) -> Result<()> {
     })
 }
 
-/// Runs the file and interprets the source on the same pseudo-random inputs.
-fn self_check(source: &Graph, file: &[u8], limit: f64, progress: &mut dyn Progress) -> Result<SelfCheck> {
+/// What goes to the emitter, and what it is held against.
+struct Prepared {
+    /// Before the passes; nothing without a self-check.
+    source: Option<Graph>,
+    graph: Graph,
+    report: Report,
+    preprocessing: Option<Preprocessing>,
+    /// What the network does to pictures itself, if it does.
+    folded_input: Option<Preprocessing>,
+    note: Option<String>,
+}
+
+/// Runs the passes, with the preprocessing inside of the network if that is wanted and exact.
+fn prepare(graph: Graph, options: &ConvertOptions) -> Result<Prepared> {
+    let run = |source: Graph, preprocessing, folded_input, note| -> Result<Prepared> {
+        // Weights are shared, so this copy costs the folded ones only.
+        let copy = (!options.no_verify).then(|| source.clone());
+        let (graph, report) = passes::run_with(source, options.passes)?;
+        Ok(Prepared { source: copy, graph, report, preprocessing, folded_input, note })
+    };
+    let Some(given) = &options.preprocessing else {
+        let (preprocessing, note) = match preprocessing::wanted_levels(&graph) {
+            None => (None, None),
+            Some((level, kind)) => {
+                let note = format!("levels from 0 to {level}: what the network begins with, {kind}, takes those");
+                (Some(Preprocessing { level, ..Preprocessing::default() }), Some(note))
+            }
+        };
+        return run(graph, preprocessing, None, note);
+    };
+    if given.input >= graph.inputs.len() {
+        return Err(invalid(format!("preprocessing of input {}, and the network has {}", given.input, graph.inputs.len())));
+    }
+    let channels = graph.shape(graph.inputs[given.input]).iter().any(|&d| given.mean.len() == 1 || d == given.mean.len());
+    if !channels {
+        return Err(invalid(format!("a mean of {} channels, which the input does not have", given.mean.len())));
+    }
+    if !options.fold_input {
+        return run(graph, Some(given.clone()), None, None);
+    }
+    let inside = preprocessing::with_input(graph.clone(), given.input, &given.mean, &given.std)?;
+    let levels = Preprocessing { mean: vec![0.0], std: vec![1.0], ..given.clone() };
+    let mut folded = run(inside, Some(levels), Some(given.clone()), None)?;
+    let (prepared, note) = match folded.report.preprocessing.take() {
+        None => (folded, "mean and deviation folded: they change nothing".into()),
+        Some(Ok(place)) => (folded, format!("mean and deviation folded, {place}")),
+        Some(Err(why)) => {
+            let outside = run(graph, Some(given.clone()), None, None)?;
+            (outside, format!("mean and deviation not folded, they stay outside of the network: {why}"))
+        }
+    };
+    let mut report = prepared.report;
+    report.notes.push(format!("preprocessing: {note}"));
+    Ok(Prepared { report, note: Some(note), ..prepared })
+}
+
+/// Runs the file and interprets the source on the same pseudo-random inputs. Fills in the drift of `folds`, for which all layers are
+/// compared.
+fn self_check(
+    source: &Graph,
+    file: &[u8],
+    limit: f64,
+    folds: Option<&mut Vec<passes::Fold>>,
+    progress: &mut dyn Progress,
+) -> Result<SelfCheck> {
     interp::affordable(source).map_err(|e| match e {
         Error::Invalid(what) => invalid(format!("{what}; --no-verify leaves the self-check out")),
         other => other,
@@ -212,6 +308,14 @@ fn self_check(source: &Graph, file: &[u8], limit: f64, progress: &mut dyn Progre
 
     let refused = |what: &str, e: &dyn std::fmt::Display| Error::Verification(format!("the converted file {what}: {e}"));
     let model = sepal::Model::from_bytes(file).map_err(|e| refused("is refused", &e))?;
+    if let Some(folds) = folds {
+        let samples = [inputs.clone()];
+        let diff = diff::diff(source, &model, &samples, limit, &mut |done, all| progress.steps(done, all))?;
+        let norms = source.nodes.iter().filter(|n| matches!(n.op, crate::ir::Op::BatchNorm { .. }));
+        for (fold, norm) in folds.iter_mut().zip(norms) {
+            fold.drift = diff.behind(source, norm.output).map(|l| l.stats.relative());
+        }
+    }
     let mut session = sepal::Session::new(&model, sepal::Options::default()).map_err(|e| refused("gives no session", &e))?;
     for (i, values) in inputs.iter().enumerate() {
         let input = session.input_mut(i).filter(|input| input.len() == values.len());
@@ -291,6 +395,8 @@ mod tests {
             rounded: Vec::new(),
             self_check_limit: 1e-4,
             self_check: None,
+            preprocessing: None,
+            preprocessing_note: None,
         };
         Converted { blocks: vec![Block([7; 64]); 2], len: 100, summary }
     }

@@ -3,6 +3,7 @@
 
 pub mod convert;
 pub mod data;
+pub mod diff;
 pub mod emit;
 pub mod error;
 pub mod file;
@@ -10,6 +11,7 @@ pub mod import;
 pub mod interp;
 pub mod ir;
 pub mod passes;
+pub mod preprocessing;
 pub mod provenance;
 
 pub use error::{Error, Result, Unsupported};

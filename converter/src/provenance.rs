@@ -1,15 +1,20 @@
 //! The optional sections of a file that tell where it comes from: JSON without clocks, paths or anything else that would
 //! make two conversions of one source differ.
 
-use crate::convert::Summary;
-use crate::emit::{Rounded, Winograd};
+use crate::convert::{ConvertOptions, Summary};
+use crate::emit::{Precision, Rounded, Winograd};
+use crate::error::Result;
 use crate::ir::{Graph, Op};
 use crate::passes::{Fold, Report};
+use crate::preprocessing::{Preprocessing, with_input};
 use serde_json::{Value, json};
 use std::collections::HashSet;
 
 /// The section [`PROVENANCE`](sepal_format::record::section::PROVENANCE). `source` is the name of the file, without folders.
-pub fn provenance(source: &str, summary: &Summary) -> String {
+///
+/// `folded_input` is what the network does to pictures itself, in place of its caller.
+pub fn provenance(source: &str, summary: &Summary, options: &ConvertOptions, folded_input: Option<&Preprocessing>) -> String {
+    let shape = |(name, dims): &(String, Vec<usize>)| json!({ "name": name, "dims": dims });
     json!({
         "schema": 1,
         "sepal": env!("CARGO_PKG_VERSION"),
@@ -22,13 +27,53 @@ pub fn provenance(source: &str, summary: &Summary) -> String {
             "after_folding": summary.parameters,
         },
         "batch_norms": { "total": summary.report.folds.len(), "folded": summary.folded() },
+        "options": {
+            "input_shapes": options.import.input_shapes.iter().map(shape).collect::<Vec<_>>(),
+            "outputs": options.import.outputs,
+            "weights": match options.emit.precision {
+                Precision::F32 => "f32",
+                Precision::F16 => "f16",
+            },
+            "max_error": options.emit.max_error,
+            "prune_dead": options.passes.prune_dead,
+            "input_in_network": folded_input.map(|p| json!({ "input": p.input, "mean": p.mean, "std": p.std })),
+        },
     })
     .to_string()
 }
 
+/// The options of the importer that a file was made with, as its provenance tells them.
+pub fn import_options(provenance: &Value) -> crate::import::Options {
+    let list = |v: &Value| v.as_array().cloned().unwrap_or_default();
+    let options = &provenance["options"];
+    let shape = |v: &Value| {
+        let dims = list(&v["dims"]).iter().map(|d| d.as_u64().map(|d| d as usize)).collect::<Option<_>>()?;
+        Some((v["name"].as_str()?.to_owned(), dims))
+    };
+    crate::import::Options {
+        input_shapes: list(&options["input_shapes"]).iter().filter_map(shape).collect(),
+        outputs: list(&options["outputs"]).iter().filter_map(|v| v.as_str().map(str::to_owned)).collect(),
+    }
+}
+
+/// A source's graph with what was put in front of it when the file was made.
+///
+/// # Errors
+/// Those of [`with_input`].
+pub fn as_converted(graph: Graph, provenance: &Value) -> Result<Graph> {
+    let inside = &provenance["options"]["input_in_network"];
+    let numbers = |key: &str| -> Vec<f32> {
+        inside[key].as_array().into_iter().flatten().filter_map(|v| v.as_f64().map(|v| v as f32)).collect()
+    };
+    match inside["input"].as_u64() {
+        None => Ok(graph),
+        Some(input) => with_input(graph, input as usize, &numbers("mean"), &numbers("std")),
+    }
+}
+
 /// The section [`FOLDS`](sepal_format::record::section::FOLDS): every batch normalisation with what was done to it and why.
 pub fn folds(report: &Report) -> String {
-    json!({ "schema": 1, "batch_norms": batch_norms(report), "notes": report.notes }).to_string()
+    json!({ "schema": 1, "batch_norms": batch_norms(report), "pruned": pruned(report), "notes": report.notes }).to_string()
 }
 
 /// The report of a conversion as JSON: folds, other changes, the convolutions that are not summed directly, and what rounding did to
@@ -49,9 +94,25 @@ pub fn report_json(report: &Report, winograd: &[Winograd], rounded: &[Rounded]) 
     json!({
         "schema": 1,
         "batch_norms": batch_norms(report),
+        "pruned": pruned(report),
         "notes": report.notes,
         "winograd": winograd.iter().map(convolution).collect::<Vec<_>>(),
         "halves": rounded.iter().map(weights).collect::<Vec<_>>(),
+    })
+}
+
+fn pruned(report: &Report) -> Value {
+    let Some(p) = &report.pruned else { return Value::Null };
+    let node = |(name, lost, all): &(String, usize, usize)| json!({ "name": name, "removed": lost, "of": all });
+    json!({
+        "threshold": p.threshold,
+        "constant_channels": p.constant,
+        "removed_channels": p.removed,
+        "macs_before": p.macs_before,
+        "macs_after": p.macs_after,
+        "error": p.error,
+        "nodes": p.nodes.iter().map(node).collect::<Vec<_>>(),
+        "kept": p.kept.iter().map(|(name, n)| json!({ "name": name, "channels": n })).collect::<Vec<_>>(),
     })
 }
 
@@ -67,7 +128,11 @@ fn batch_norms(report: &Report) -> Vec<Value> {
                 "negative": f.scale.negative,
                 "zero": f.scale.zero,
                 "tiny_variance": f.scale.tiny_variance,
+                "histogram": f.scale.histogram,
             },
+            "denormals_flushed": f.denormal,
+            "dead_channels": f.dead,
+            "drift": f.drift,
         })
     };
     report.folds.iter().map(fold).collect()

@@ -112,7 +112,7 @@ fn exit_codes() {
     f.fails(2, &["info", "short.sepal"]);
     f.fails(1, &["convert", "net.keras", "--weights", "f8", "-o", "half.sepal"]);
     f.fails(2, &["convert", "net.keras", "--quantize", "int8", "--calibrate", ".", "-o", "byte.sepal"]);
-    f.fails(2, &["convert", "net.keras", "--report", "r.html", "-o", "html.sepal"]);
+    f.fails(1, &["convert", "net.keras", "--report", "r.txt", "-o", "text.sepal"]);
     fs::write(f.path("rubbish.png"), "rubbish").unwrap();
     f.fails(2, &["run", "net.sepal", "--input", "rubbish.png"]);
     f.fails(4, &["convert", "nobody.keras"]);

@@ -156,6 +156,12 @@ impl<'m> Session<'m> {
     /// step of a pipeline is called for each time that it has made some rows; with several threads only the last one of it, when
     /// all is done.
     pub fn run_profiled(&mut self, after: &mut dyn FnMut(usize)) {
+        self.run_watched(&mut |i, _| after(i));
+    }
+
+    /// As [`run_profiled`](Session::run_profiled); shows `after` the arena, too, in which the step's output now lies where its
+    /// tensor's record says. For a step of a pipeline, which has made some rows only, it is shown nothing.
+    pub fn run_watched(&mut self, after: &mut dyn FnMut(usize, &[f32])) {
         #[cfg(feature = "threads")]
         let par: &dyn Parallel = match &self.pool {
             Some(pool) => pool,
@@ -169,9 +175,12 @@ impl<'m> Session<'m> {
         let mut i = 0;
         while let Some(step) = steps.get(i) {
             let done = match pipelines.next_if(|p| p.first as usize == i) {
-                Some(p) => pipeline::run(&self.view, self.isa, par, p, arena, after).map(|()| p.range().end),
+                Some(p) => {
+                    let after = &mut |i| after(i, &[]);
+                    pipeline::run(&self.view, self.isa, par, p, arena, after).map(|()| p.range().end)
+                }
                 None => exec::step(&self.view, self.isa, par, step, arena).map(|()| {
-                    after(i);
+                    after(i, arena);
                     i + 1
                 }),
             };

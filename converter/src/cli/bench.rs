@@ -32,13 +32,17 @@ With several threads the steps of a pipeline are timed together, in the last of 
 Examples:
   sepal bench model.sepal
   sepal bench model.sepal --threads 1,2 --runs 100 --json
-  sepal bench model.sepal --profile --trace trace.json      (open the trace in a Chrome trace viewer)";
+  sepal bench model.sepal --profile --trace trace.json      (open the trace in a Chrome trace viewer)
+  sepal bench spectrum --channels 256 --size 28 --kernel 3  (what grouping a convolution brings)";
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = HELP)]
+#[command(after_help = HELP, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct Args {
+    #[command(subcommand)]
+    of: Option<Of>,
     /// Converted network
-    model: PathBuf,
+    #[arg(required = true)]
+    model: Option<PathBuf>,
     /// Numbers of threads to measure with, one after the other
     #[arg(long, default_value = "1", value_name = "1,2", value_delimiter = ',', value_parser = engine::threads)]
     threads: Vec<usize>,
@@ -68,11 +72,18 @@ pub struct Args {
     trace: Option<PathBuf>,
 }
 
-fn runs(s: &str) -> Result<usize, String> {
+/// What is measured, other than a file.
+#[derive(Debug, clap::Subcommand)]
+enum Of {
+    /// Measure a block from a regular to a depthwise convolution, each followed by a pointwise one
+    Spectrum(super::spectrum::Args),
+}
+
+pub fn runs(s: &str) -> Result<usize, String> {
     s.parse().ok().filter(|n| (1..=MAX_RUNS).contains(n)).ok_or_else(|| format!("a number from 1 to {MAX_RUNS} is needed"))
 }
 
-fn seconds(s: &str) -> Result<f64, String> {
+pub fn seconds(s: &str) -> Result<f64, String> {
     s.parse().ok().filter(|v: &f64| *v > 0.0 && *v <= 86_400.0).ok_or_else(|| "a number of seconds is needed".into())
 }
 
@@ -143,7 +154,11 @@ pub fn ms_since(t: Instant) -> f64 {
 }
 
 pub fn main(args: Args) -> Result<(), Failure> {
-    if let Some(path) = args.trace.as_deref().filter(|path| same_file(path, &args.model)) {
+    if let Some(Of::Spectrum(args)) = args.of {
+        return super::spectrum::main(args);
+    }
+    let path = args.path();
+    if let Some(path) = args.trace.as_deref().filter(|trace| same_file(trace, &path)) {
         return Err(Failure::usage(format!("--trace {}: that is the model", path.display())));
     }
     if args.csv {
@@ -152,7 +167,7 @@ pub fn main(args: Args) -> Result<(), Failure> {
         )?;
     }
     // Not part of what is timed.
-    engine::open_verified(&args.model, args.isa.as_deref())?;
+    engine::open_verified(&path, args.isa.as_deref())?;
     let mut events = Vec::new();
     let mut roof = None;
     for &threads in &args.threads {
@@ -176,9 +191,16 @@ pub fn main(args: Args) -> Result<(), Failure> {
     Ok(())
 }
 
+impl Args {
+    /// The file; the grammar asks for one.
+    fn path(&self) -> PathBuf {
+        self.model.clone().unwrap_or_default()
+    }
+}
+
 fn measure(args: &Args, threads: usize) -> Result<Measured, Failure> {
     let start = Instant::now();
-    let model = engine::open(&args.model, args.isa.as_deref())?;
+    let model = engine::open(&args.path(), args.isa.as_deref())?;
     let mut runner = Runner::new(&model, threads)?;
     let load_ms = ms_since(start);
 
@@ -289,7 +311,7 @@ fn json_of(args: &Args, m: &Measured) -> Value {
     let s = &m.stats;
     let mut object = json!({
         "schema": 1,
-        "model": args.model.display().to_string(),
+        "model": args.path().display().to_string(),
         "isa": m.isa,
         "threads": m.threads,
         "warmup": args.warmup,
@@ -329,7 +351,7 @@ fn json_of(args: &Args, m: &Measured) -> Value {
 
 fn csv_of(args: &Args, m: &Measured) -> String {
     let s = &m.stats;
-    let name = args.model.display().to_string().replace('"', "\"\"");
+    let name = args.path().display().to_string().replace('"', "\"\"");
     let times = [m.load_ms, m.first_ms, s.min, s.median, s.mean, s.p90, s.p99, s.max].map(|t| format!("{t:.6}")).join(",");
     format!(
         "\"{name}\",{},{},{},{},{times},{},{},{},{}\n",
@@ -347,7 +369,7 @@ fn csv_of(args: &Args, m: &Measured) -> String {
 fn text_of(args: &Args, m: &Measured) -> String {
     let s = &m.stats;
     let threads = if m.threads == 1 { "1 thread".into() } else { format!("{} threads", m.threads) };
-    let mut text = format!("{}, {}, {threads}, {} runs\n\n", args.model.display(), m.isa, m.times_ms.len());
+    let mut text = format!("{}, {}, {threads}, {} runs\n\n", args.path().display(), m.isa, m.times_ms.len());
     text += &out::facts(&[
         ("median", format!("{}   ({:.1} GMAC/s)", out::ms(s.median), m.sizes.macs as f64 / s.median / 1e6)),
         ("min", out::ms(s.min)),

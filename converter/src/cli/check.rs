@@ -22,6 +22,7 @@ pub fn main(args: Args) -> Result<(), Failure> {
         import: args.import.into(),
         no_verify: true,
         emit: emit::Options { max_error: 0.0, ..emit::Options::default() },
+        ..ConvertOptions::default()
     };
     let mut line = Line::new();
     let converted = convert::convert(&args.source, &options, &mut line).map_err(|e| Failure::conversion(&args.source, &e))?;

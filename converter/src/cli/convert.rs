@@ -2,8 +2,9 @@
 
 use super::failure::Failure;
 use super::out::{self, Side, Table};
+use super::pictures::PictureArgs;
 use super::progress::Line;
-use super::{engine, halves, info};
+use super::{engine, halves, info, report};
 use sepal_converter::convert::{self, ConvertOptions, Converted};
 use sepal_converter::emit::{self, Precision};
 use sepal_converter::file::{refuse_existing, same_file, write_whole};
@@ -17,7 +18,9 @@ const EXAMPLES: &str = "\
 Examples:
   sepal convert model.h5
   sepal convert model.onnx -o edge.sepal --input-shape 1,3,224,224 --explain
-  sepal convert model.keras --input-shape image=1,299,299,3 --outputs features";
+  sepal convert model.keras --input-shape image=1,299,299,3 --outputs features
+  sepal convert model.onnx --normalize imagenet --resize crop:0.875 --labels imagenet.txt
+  sepal convert model.h5 --prune-dead --report report.html";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -42,8 +45,11 @@ pub struct Args {
     #[arg(long)]
     explain: bool,
     /// Write the fold report to a file
-    #[arg(long, value_name = "OUT.json")]
+    #[arg(long, value_name = "OUT.json|OUT.html")]
     report: Option<PathBuf>,
+    /// Remove channels that are proved to be constant, whatever the input: between their smallest and largest value is at most E
+    #[arg(long, value_name = "E", num_args = 0..=1, require_equals = true, default_missing_value = "0", value_parser = prune_dead)]
+    prune_dead: Option<f64>,
     /// How far Winograd convolutions may be off, as a share of the range; 0: none [default: 1e-5; f16: 5e-4]
     #[arg(long, value_name = "E", value_parser = max_error)]
     max_error: Option<f64>,
@@ -53,6 +59,8 @@ pub struct Args {
     /// Replace OUT if it exists
     #[arg(long)]
     force: bool,
+    #[command(flatten)]
+    pictures: PictureArgs,
 }
 
 /// How to read a source.
@@ -80,6 +88,10 @@ fn precision(s: &str) -> Result<Precision, String> {
     }
 }
 
+fn prune_dead(s: &str) -> Result<f64, String> {
+    s.parse().ok().filter(|e: &f64| e.is_finite() && *e >= 0.0).ok_or_else(|| "a number from 0 up is needed".into())
+}
+
 fn max_error(s: &str) -> Result<f64, String> {
     s.parse().ok().filter(|e| (0.0..=1.0).contains(e)).ok_or_else(|| "a number from 0 to 1 is needed".into())
 }
@@ -97,11 +109,11 @@ pub fn main(args: Args) -> Result<(), Failure> {
     if args.quantize.is_some() {
         return Err(Failure::invalid("--quantize: not supported yet"));
     }
-    if let Some(report) = &args.report
-        && report.extension().is_none_or(|e| e != "json")
-    {
-        return Err(Failure::invalid(format!("--report {}: only .json is supported yet", report.display())));
+    let ending = args.report.as_ref().and_then(|r| r.extension()).map(|e| e.to_string_lossy().to_lowercase());
+    if let Some(report) = args.report.as_ref().filter(|_| !matches!(ending.as_deref(), Some("json" | "html"))) {
+        return Err(Failure::usage(format!("--report {}: .json or .html files are written", report.display())));
     }
+    let preprocessing = args.pictures.preprocessing()?;
     let output = args.output.clone().unwrap_or_else(|| args.source.with_extension("sepal"));
     if same_file(&args.source, &output) {
         return Err(Failure::usage(format!("{} is both the source and the output", output.display())));
@@ -116,15 +128,33 @@ pub fn main(args: Args) -> Result<(), Failure> {
 
     let max_error = args.max_error.unwrap_or(args.weights.max_error());
     let emit = emit::Options { max_error, precision: args.weights, ..emit::Options::default() };
-    let options = ConvertOptions { import: args.import.into(), no_verify: args.no_verify, emit };
+    let options = ConvertOptions {
+        import: args.import.into(),
+        no_verify: args.no_verify,
+        emit,
+        passes: passes::Options { prune_dead: args.prune_dead },
+        preprocessing,
+        fold_input: args.pictures.fold_input,
+        measure_drift: args.explain || args.report.is_some(),
+    };
     let mut line = Line::new();
     let converted = convert::convert(&args.source, &options, &mut line).map_err(|e| Failure::conversion(&args.source, &e))?;
     // Before anything is written: it opens the file as the runtime will.
     let summary = summary(&converted)?;
     line.say("writing");
     if let Some(path) = &args.report {
-        let text =
-            format!("{:#}\n", report_json(&converted.summary.report, &converted.summary.winograd, &converted.summary.rounded));
+        let s = &converted.summary;
+        let json = report_json(&s.report, &s.winograd, &s.rounded);
+        let text = match ending.as_deref() {
+            Some("html") => report::page(
+                &format!("{}, converted", args.source.file_name().unwrap_or_default().to_string_lossy()),
+                &engine::from_bytes(converted.bytes(), None)?,
+                None,
+                &[],
+                Some(json),
+            ),
+            _ => format!("{json:#}\n"),
+        };
         write_whole(path, true, |file| file.write_all(text.as_bytes())).map_err(|e| Failure::io(path, &e))?;
     }
     converted.write(&output, args.force).map_err(write)?;
@@ -183,6 +213,24 @@ pub fn summary(converted: &Converted) -> Result<String, Failure> {
     }
     if let Some(text) = halves::fact(&s.rounded) {
         facts.push(("halves", text));
+    }
+    if let Some(p) = &s.report.pruned {
+        let text = format!(
+            "{} of {} constant channels removed, multiply-adds {} instead of {}; {}",
+            p.removed,
+            p.constant,
+            out::count(p.macs_after),
+            out::count(p.macs_before),
+            if p.error == 0.0 {
+                "exact but for rounding".into()
+            } else {
+                format!("what reads them is off by at most {:.1e}", p.error)
+            }
+        );
+        facts.push(("pruning", text));
+    }
+    if let Some(note) = &s.preprocessing_note {
+        facts.push(("pictures", note.clone()));
     }
     facts.push((
         "self-check",

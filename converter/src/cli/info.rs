@@ -1,15 +1,18 @@
 //! `sepal info`.
 
 use super::convert::ImportArgs;
+use super::diff::provenance;
 use super::engine::{self, Port};
 use super::failure::Failure;
+use super::normalizing::stored;
 use super::out::{self, Side, Table};
 use super::progress::Line;
 use super::steps::{PipelineInfo, StepInfo, pipelines, short_name, steps};
 use sepal::Model;
 use sepal_converter::convert::{self, ConvertOptions};
-use sepal_converter::emit;
-use sepal_format::record::{MAGIC, section};
+use sepal_converter::data::image::Resize;
+use sepal_converter::preprocessing::Preprocessing;
+use sepal_format::record::MAGIC;
 use serde_json::{Value, json};
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -66,13 +69,18 @@ impl Sizes {
 
 pub fn main(args: Args) -> Result<(), Failure> {
     let show = |model: &Model| {
-        let text = if args.json { format!("{:#}\n", describe(&args.model, model)) } else { render(&args.model, model) };
+        let pictures = stored(model)?;
+        let pictures = pictures.as_ref();
+        let text = match args.json {
+            true => format!("{:#}\n", describe(&args.model, model, pictures)),
+            false => render(&args.model, model, pictures),
+        };
         out::print(&text)
     };
     if is_model(&args.model)? {
         return show(&engine::open_verified(&args.model, None)?);
     }
-    let options = ConvertOptions { import: args.import.clone().into(), no_verify: true, emit: emit::Options::default() };
+    let options = ConvertOptions { import: args.import.clone().into(), no_verify: true, ..ConvertOptions::default() };
     let mut line = Line::new();
     let converted = convert::convert(&args.model, &options, &mut line).map_err(|e| Failure::conversion(&args.model, &e))?;
     drop(line);
@@ -86,17 +94,12 @@ fn is_model(path: &Path) -> Result<bool, Failure> {
     Ok(start == MAGIC)
 }
 
-/// The file's own account of where it comes from; null if it has none.
-fn provenance(model: &Model) -> Value {
-    model.view().section(section::PROVENANCE).and_then(|b| serde_json::from_slice(b).ok()).unwrap_or(Value::Null)
-}
-
 /// The layout, or null where the source does not say.
 fn layout(port: &Port) -> Value {
     if port.layout.is_empty() { Value::Null } else { port.layout.into() }
 }
 
-fn describe(path: &Path, model: &Model) -> Value {
+fn describe(path: &Path, model: &Model, pictures: Option<&Preprocessing>) -> Value {
     let sizes = Sizes::of(model);
     let provenance = provenance(model);
     let port = |p: &Port| json!({ "name": p.name, "shape": p.dims, "layout": layout(p), "dtype": "f32" });
@@ -122,6 +125,15 @@ fn describe(path: &Path, model: &Model) -> Value {
         "outputs": engine::outputs(model).iter().map(port).collect::<Vec<_>>(),
         "parameters": provenance["parameters"],
         "batch_norms": provenance["batch_norms"],
+        "preprocessing": pictures.map(|p| json!({
+            "input": p.input, "level": p.level, "mean": p.mean, "std": p.std, "colour": if p.bgr { "bgr" } else { "rgb" },
+            "resize": match p.resize {
+                Resize::Stretch => json!({ "rule": "stretch" }),
+                Resize::Crop(share) => json!({ "rule": "crop", "share": share }),
+                Resize::Fit(bars) => json!({ "rule": "fit", "bars": bars }),
+            },
+        })),
+        "labels": pictures.map(|p| &p.labels),
         "macs": sizes.macs,
         "file_bytes": sizes.file,
         "weights_bytes": sizes.weights,
@@ -132,7 +144,7 @@ fn describe(path: &Path, model: &Model) -> Value {
     })
 }
 
-fn render(path: &Path, model: &Model) -> String {
+fn render(path: &Path, model: &Model, pictures: Option<&Preprocessing>) -> String {
     let sizes = Sizes::of(model);
     let from = provenance(model);
     let mut text = format!("{}\n", path.display());
@@ -169,6 +181,10 @@ fn render(path: &Path, model: &Model) -> String {
             ),
         ),
     ]);
+
+    if let Some(p) = pictures {
+        text += &format!("\n  pictures for input {}\n{}", p.input, out::facts(&p.describe()));
+    }
 
     let mut table = Table::new(&[
         ("#", Side::Right),

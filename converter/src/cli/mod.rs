@@ -6,18 +6,23 @@ mod bench;
 mod check;
 mod convert;
 mod demo;
+mod diff;
 mod engine;
 mod failure;
 mod features;
 mod halves;
 mod info;
+mod normalizing;
 mod out;
 mod picture;
+mod pictures;
 mod progress;
+mod report;
 mod roof;
 mod run;
 mod samples;
 mod sign;
+mod spectrum;
 mod steps;
 mod tolerance;
 mod verify;
@@ -32,6 +37,7 @@ Examples:
   sepal convert model.keras                    write model.sepal
   sepal info model.sepal                       what is in it
   sepal run model.sepal --input cat.jpg --top 5 --labels labels.txt
+  sepal diff model.keras model.sepal --html diff.html
   sepal bench model.sepal --threads 1,2
 
 Exit codes: 0 done, 1 usage, 2 invalid or unsupported input, 3 verification failed, 4 I/O.";
@@ -62,6 +68,8 @@ enum Command {
     Keygen(sign::KeygenArgs),
     /// Sign a .sepal file
     Sign(sign::SignArgs),
+    /// Compare a .sepal file layer by layer with the network that it comes from, computed in f64
+    Diff(diff::Args),
     /// Measure how long an inference takes
     Bench(bench::Args),
     /// Convert the built-in network, run it on the built-in pictures and show what it sees
@@ -87,6 +95,7 @@ pub fn main() -> ExitCode {
         Command::Verify(args) => verify::main(args),
         Command::Keygen(args) => sign::keygen(args),
         Command::Sign(args) => sign::sign(args),
+        Command::Diff(args) => diff::main(args),
         Command::Bench(args) => bench::main(args),
         Command::Demo(args) => demo::main(args),
     };

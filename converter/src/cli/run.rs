@@ -2,24 +2,26 @@
 
 use super::engine::{self, Runner};
 use super::failure::Failure;
+use super::normalizing::{Normalizing, stored};
 use super::out::{self, Side, Table};
+use super::pictures::labels;
 use super::samples::{self, InputArg};
-use sepal_converter::data::image::Normalize;
 use sepal_converter::data::npz::{Array, write_npz};
 use sepal_converter::file::same_file;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 const HELP: &str = "\
 Inputs:
   .npy          an array of the input's shape (leading extents of 1 do not matter)
   .npz          arrays under the inputs' names, or its only array; or several samples: x0, x1, ..
                 (x0_0, x0_1, .. where the network has several inputs)
-  .png, .jpg    resized to the input's size (bilinear, antialiased, proportions not kept) and
-                scaled by --normalize; colour becomes grey where the input has one channel
+  .png, .jpg    resized to the input's size (bilinear, antialiased) and normalised: as the file says,
+                or by --normalize; colour becomes grey where the input has one channel
+  A folder stands for all of its .npy, .png and .jpg files.
   Several files without a name, for a network of one input, are one sample each.
 
 Normalisation:
-  0..1          levels from 0 to 1 (the default)
+  0..1          levels from 0 to 1 (the default, where the file says nothing)
   -1..1         levels from -1 to 1, as Xception, Inception and MobileNet want them
   0..255        levels as they are in the file
   imagenet      (level - mean) / deviation of ImageNet, as torchvision's networks want them
@@ -33,6 +35,9 @@ Examples:
   sepal run model.sepal --input cat.jpg --normalize=-1..1 --top 5 --labels imagenet.txt
   sepal run model.sepal --input left=l.npy --input right=r.npy --output out.npz";
 
+/// Classes that are shown if the file has labels.
+const TOP: usize = 5;
+
 #[derive(Debug, clap::Args)]
 #[command(after_help = HELP)]
 pub struct Args {
@@ -44,15 +49,14 @@ pub struct Args {
     /// Write the outputs
     #[arg(short, long, value_name = "OUT.npz")]
     output: Option<PathBuf>,
-    /// Print the K largest elements of the first output
+    /// Print the K largest elements of the first output [default: 5, if the file has labels]
     #[arg(long, value_name = "K")]
     top: Option<usize>,
-    /// Names of the elements, one a line
+    /// Names of the elements, one a line [default: those in the file]
     #[arg(long, value_name = "FILE", requires = "top")]
     labels: Option<PathBuf>,
-    /// How pictures become numbers
-    #[arg(long, default_value = "0..1", value_name = "MODE", allow_hyphen_values = true)]
-    normalize: Normalize,
+    #[command(flatten)]
+    normalizing: Normalizing,
     /// Threads to run on
     #[arg(long, default_value = "1", value_name = "N", value_parser = engine::threads)]
     threads: usize,
@@ -70,8 +74,11 @@ pub fn main(args: Args) -> Result<(), Failure> {
     }
     let model = engine::open_verified(&args.model, args.isa.as_deref())?;
     let ports = engine::inputs(&model);
-    let samples = samples::read(&args.input, &ports, &args.normalize)?;
-    let labels = args.labels.as_deref().map(read_labels).transpose()?;
+    let samples = samples::read(&args.input, &ports, &args.normalizing.of(&model)?)?;
+    let own = stored(&model)?.map(|p| p.labels).filter(|l| !l.is_empty());
+    // A file that knows what its classes are called says them without being asked.
+    let k = args.top.or(own.as_ref().filter(|_| args.output.is_none()).map(|_| TOP));
+    let labels = args.labels.as_deref().map(labels).transpose()?.or(own);
     let mut runner = Runner::new(&model, args.threads)?;
 
     let mut stored = Vec::new();
@@ -81,7 +88,7 @@ pub fn main(args: Args) -> Result<(), Failure> {
         if samples.samples.len() > 1 {
             text += &format!("{}{name}\n", if i > 0 { "\n" } else { "" });
         }
-        match args.top {
+        match k {
             Some(k) => text += &top(&outputs[0], k, labels.as_deref()),
             None => text += &overview(runner.output_names(), &outputs),
         }
@@ -96,12 +103,6 @@ pub fn main(args: Args) -> Result<(), Failure> {
         write_npz(path, &stored)?;
     }
     out::print(&text)
-}
-
-/// One name a line.
-pub fn read_labels(path: &Path) -> Result<Vec<String>, Failure> {
-    let text = std::fs::read_to_string(path).map_err(|e| Failure::io(path, &e))?;
-    Ok(text.lines().map(|l| l.trim().to_owned()).collect())
 }
 
 /// Indices of the `k` largest elements, largest first; not-numbers last.

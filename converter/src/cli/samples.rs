@@ -3,7 +3,7 @@
 use super::engine::Port;
 use super::failure::Failure;
 use super::out;
-use sepal_converter::data::image::{self, Normalize, Target};
+use sepal_converter::data::image::{self, Recipe, Target};
 use sepal_converter::data::npz::{self, Array, Arrays};
 use std::path::{Path, PathBuf};
 
@@ -63,7 +63,8 @@ fn kind(path: &Path) -> Result<Kind, Failure> {
 ///
 /// Files without a name, for a network with one input, are a sample each; an `.npz` with arrays `x0, x1, ..` (or
 /// `x0_0, x0_1, ..`) is several samples; otherwise the files together make one sample.
-pub fn read(args: &[InputArg], ports: &[Port], normalize: &Normalize) -> Result<Samples, Failure> {
+pub fn read(args: &[InputArg], ports: &[Port], recipe: &Recipe) -> Result<Samples, Failure> {
+    let args = &without_folders(args)?[..];
     if let [only] = args
         && only.name.is_none()
         && kind(&only.path)? == Kind::Npz
@@ -79,7 +80,7 @@ pub fn read(args: &[InputArg], ports: &[Port], normalize: &Normalize) -> Result<
     if let [port] = ports
         && args.iter().all(|a| a.name.is_none())
     {
-        let samples = args.iter().map(|a| Ok(vec![one(a, port, normalize)?])).collect::<Result<Vec<_>, Failure>>()?;
+        let samples = args.iter().map(|a| Ok(vec![one(a, port, recipe)?])).collect::<Result<Vec<_>, Failure>>()?;
         let names = args.iter().map(|a| a.path.display().to_string()).collect();
         return Ok(Samples { numbered: samples.len() > 1, samples, names });
     }
@@ -93,7 +94,7 @@ pub fn read(args: &[InputArg], ports: &[Port], normalize: &Normalize) -> Result<
                 return Err(Failure::usage(format!("{}: which input is it? Write NAME={0}; {}", arg.path.display(), list(ports))));
             }
         };
-        if slots[i].replace(one(arg, &ports[i], normalize)?).is_some() {
+        if slots[i].replace(one(arg, &ports[i], recipe)?).is_some() {
             return Err(Failure::usage(format!("input {} is given twice", ports[i].name)));
         }
     }
@@ -103,6 +104,27 @@ pub fn read(args: &[InputArg], ports: &[Port], normalize: &Normalize) -> Result<
         .map(|(slot, port)| slot.ok_or_else(|| Failure::usage(format!("input {} is missing; {}", port.name, list(ports)))));
     let sample = sample.collect::<Result<Sample, _>>()?;
     Ok(Samples { samples: vec![sample], names: vec!["sample".into()], numbered: false })
+}
+
+/// The files in place of the folders that they are in, in the order of their names: pictures and arrays.
+fn without_folders(args: &[InputArg]) -> Result<Vec<InputArg>, Failure> {
+    let mut all = Vec::new();
+    for arg in args {
+        if !arg.path.is_dir() {
+            all.push(arg.clone());
+            continue;
+        }
+        let entries = std::fs::read_dir(&arg.path).map_err(|e| Failure::io(&arg.path, &e))?;
+        let mut files =
+            entries.map(|e| e.map(|e| e.path())).collect::<Result<Vec<_>, _>>().map_err(|e| Failure::io(&arg.path, &e))?;
+        files.retain(|p| p.is_file() && matches!(kind(p), Ok(Kind::Npy | Kind::Picture)));
+        files.sort();
+        if files.is_empty() {
+            return Err(Failure::invalid(format!("{}: no .png, .jpg or .npy file in this folder", arg.path.display())));
+        }
+        all.extend(files.into_iter().map(|path| InputArg { name: arg.name.clone(), path }));
+    }
+    Ok(all)
 }
 
 /// The samples `x{i}` or `x{i}_{j}` of an archive, if it has them (and they are not simply the inputs' names).
@@ -145,7 +167,7 @@ pub fn named(arrays: &Arrays, ports: &[Port], path: &Path) -> Result<Sample, Fai
     sample.collect()
 }
 
-fn one(arg: &InputArg, port: &Port, normalize: &Normalize) -> Result<Vec<f32>, Failure> {
+fn one(arg: &InputArg, port: &Port, recipe: &Recipe) -> Result<Vec<f32>, Failure> {
     match kind(&arg.path)? {
         Kind::Npy => fit(&npz::read_npy(&arg.path)?, port, &arg.path.display().to_string()),
         Kind::Npz => {
@@ -154,7 +176,7 @@ fn one(arg: &InputArg, port: &Port, normalize: &Normalize) -> Result<Vec<f32>, F
         }
         Kind::Picture => {
             let target = target(port).map_err(|why| Failure::invalid(format!("{}: {why}", arg.path.display())))?;
-            Ok(image::read(&arg.path, target, normalize)?)
+            Ok(image::read(&arg.path, target, recipe)?)
         }
     }
 }

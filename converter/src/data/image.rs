@@ -19,8 +19,10 @@ pub enum Normalize {
         /// Addend.
         shift: f32,
     },
-    /// `(level - mean) / std`, one entry for all channels or one per channel.
+    /// `(level * full - mean) / std`, one entry for all channels or one per channel.
     PerChannel {
+        /// What full intensity is: 1 or 255.
+        full: f32,
         /// What is subtracted.
         mean: Vec<f32>,
         /// What is divided by.
@@ -44,7 +46,7 @@ impl std::str::FromStr for Normalize {
             "-1..1" => return Ok(Normalize::Linear { scale: 2.0, shift: -1.0 }),
             "0..255" => return Ok(Normalize::Linear { scale: 255.0, shift: 0.0 }),
             "imagenet" => {
-                return Ok(Normalize::PerChannel { mean: vec![0.485, 0.456, 0.406], std: vec![0.229, 0.224, 0.225] });
+                return Ok(Normalize::PerChannel { full: 1.0, mean: vec![0.485, 0.456, 0.406], std: vec![0.229, 0.224, 0.225] });
             }
             _ => {}
         }
@@ -61,7 +63,7 @@ impl std::str::FromStr for Normalize {
         if mean.iter().chain(&std).any(|v| !v.is_finite()) || std.contains(&0.0) {
             return Err(format!("{s}: finite numbers are needed, and no deviation of 0"));
         }
-        Ok(Normalize::PerChannel { mean, std })
+        Ok(Normalize::PerChannel { full: 1.0, mean, std })
     }
 }
 
@@ -69,12 +71,35 @@ impl Normalize {
     fn apply(&self, level: f32, channel: usize) -> f32 {
         match self {
             Normalize::Linear { scale, shift } => level * scale + shift,
-            Normalize::PerChannel { mean, std } => {
+            Normalize::PerChannel { full, mean, std } => {
                 let i = if mean.len() == 1 { 0 } else { channel };
-                (level - mean[i]) / std[i]
+                (level * full - mean[i]) / std[i]
             }
         }
     }
+}
+
+/// How a picture gets another size.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum Resize {
+    /// Stretched, whatever its proportions.
+    #[default]
+    Stretch,
+    /// The middle of it, in the target's proportions: so much of the largest such part, along each side.
+    Crop(f32),
+    /// All of it, and bars of an intensity (0 to 1) on two sides.
+    Fit(f32),
+}
+
+/// All that is done to a picture.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Recipe {
+    /// What becomes of levels.
+    pub normalize: Normalize,
+    /// Blue comes first.
+    pub bgr: bool,
+    /// How it gets the target's size.
+    pub resize: Resize,
 }
 
 /// What a picture is to become.
@@ -94,9 +119,9 @@ pub struct Target {
 ///
 /// # Errors
 /// [`DataError`], also for what is not a picture.
-pub fn read(path: &Path, target: Target, normalize: &Normalize) -> Result<Vec<f32>, DataError> {
+pub fn read(path: &Path, target: Target, recipe: &Recipe) -> Result<Vec<f32>, DataError> {
     let bytes = crate::file::read_whole(path).map_err(|e| DataError::io(path, e))?;
-    decode(&bytes, target, normalize).map_err(|e| DataError::invalid(path, e))
+    decode_by(&bytes, target, recipe).map_err(|e| DataError::invalid(path, e))
 }
 
 /// Decodes a PNG or JPEG, resizes it to the target with a triangle filter that widens when shrinking (bilinear,
@@ -106,7 +131,19 @@ pub fn read(path: &Path, target: Target, normalize: &Normalize) -> Result<Vec<f3
 /// # Errors
 /// Says what is not a picture, or cannot become the target.
 pub fn decode(bytes: &[u8], target: Target, normalize: &Normalize) -> Result<Vec<f32>, String> {
+    decode_by(bytes, target, &Recipe { normalize: normalize.clone(), ..Recipe::default() })
+}
+
+/// As [`decode`], by any recipe.
+///
+/// # Errors
+/// As [`decode`].
+pub fn decode_by(bytes: &[u8], target: Target, recipe: &Recipe) -> Result<Vec<f32>, String> {
     let Target { height, width, channels, planar } = target;
+    let normalize = &recipe.normalize;
+    if recipe.bgr && channels < 3 {
+        return Err(format!("blue, green and red for an input of {channels} channels"));
+    }
     if let Normalize::PerChannel { mean, .. } = normalize
         && mean.len() > 1
         && mean.len() != channels
@@ -123,21 +160,23 @@ pub fn decode(bytes: &[u8], target: Target, normalize: &Normalize) -> Result<Vec
     let picture = reader.decode().map_err(|e| format!("not a picture that can be read: {e}"))?;
 
     let levels = match channels {
-        1 if !picture.color().has_color() => resize::<Luma<f32>>(picture.to_luma32f(), w, h),
+        1 if !picture.color().has_color() => resize::<Luma<f32>>(picture.to_luma32f(), w, h, recipe.resize),
         1 => {
             let rgb = picture.to_rgb32f();
             let grey = ImageBuffer::from_fn(rgb.width(), rgb.height(), |x, y| {
                 let Rgb([r, g, b]) = *rgb.get_pixel(x, y);
                 Luma([0.299 * r + 0.587 * g + 0.114 * b])
             });
-            resize::<Luma<f32>>(grey, w, h)
+            resize::<Luma<f32>>(grey, w, h, recipe.resize)
         }
-        3 => resize(picture.to_rgb32f(), w, h),
-        4 => resize(picture.to_rgba32f(), w, h),
+        3 => resize(picture.to_rgb32f(), w, h, recipe.resize),
+        4 => resize(picture.to_rgba32f(), w, h, recipe.resize),
         n => return Err(format!("a picture cannot fill an input of {n} channels; give an array (.npy)")),
     };
     let pixels = height * width;
-    let at = |i: usize, c: usize| normalize.apply(levels[i * channels + c], c);
+    // Of the network's channel c.
+    let from = |c: usize| if recipe.bgr && c < 3 { 2 - c } else { c };
+    let at = |i: usize, c: usize| normalize.apply(levels[i * channels + from(c)], c);
     Ok(if planar {
         (0..channels).flat_map(|c| (0..pixels).map(move |i| (i, c))).map(|(i, c)| at(i, c)).collect()
     } else {
@@ -145,14 +184,35 @@ pub fn decode(bytes: &[u8], target: Target, normalize: &Normalize) -> Result<Vec
     })
 }
 
-fn resize<P>(picture: ImageBuffer<P, Vec<f32>>, w: u32, h: u32) -> Vec<f32>
+fn resize<P>(picture: ImageBuffer<P, Vec<f32>>, w: u32, h: u32, rule: Resize) -> Vec<f32>
 where
     P: image::Pixel<Subpixel = f32> + 'static,
 {
-    if picture.dimensions() == (w, h) {
+    let (pw, ph) = picture.dimensions();
+    if (pw, ph) == (w, h) && !matches!(rule, Resize::Crop(share) if share < 1.0) {
         return picture.into_raw();
     }
-    imageops::resize(&picture, w, h, FilterType::Triangle).into_raw()
+    // How often the target goes into the picture, across and down.
+    let (across, down) = (f64::from(pw) / f64::from(w.max(1)), f64::from(ph) / f64::from(h.max(1)));
+    let whole = |v: f64, most: u32| (v.round() as u32).clamp(1, most.max(1));
+    match rule {
+        Resize::Stretch => imageops::resize(&picture, w, h, FilterType::Triangle).into_raw(),
+        Resize::Crop(share) => {
+            let times = across.min(down) * f64::from(share);
+            let (cw, ch) = (whole(f64::from(w) * times, pw), whole(f64::from(h) * times, ph));
+            let middle = imageops::crop_imm(&picture, (pw - cw) / 2, (ph - ch) / 2, cw, ch).to_image();
+            imageops::resize(&middle, w, h, FilterType::Triangle).into_raw()
+        }
+        Resize::Fit(bars) => {
+            let times = across.max(down);
+            let (fw, fh) = (whole(f64::from(pw) / times, w), whole(f64::from(ph) / times, h));
+            let small = imageops::resize(&picture, fw, fh, FilterType::Triangle);
+            let bar = *P::from_slice(&[bars; 4][..P::CHANNEL_COUNT as usize]);
+            let mut all = ImageBuffer::from_pixel(w, h, bar);
+            imageops::replace(&mut all, &small, i64::from((w - fw) / 2), i64::from((h - fh) / 2));
+            all.into_raw()
+        }
+    }
 }
 
 #[cfg(test)]
@@ -204,6 +264,26 @@ mod tests {
         for bad in ["", "mean=1", "mean=1,2;std=1,2", "mean=1;std=0", "mean=x;std=1", "mean=1,2,3;std=1"] {
             assert!(bad.parse::<Normalize>().is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn rules_of_resizing() {
+        // Red on the left, green in the middle, blue on the right.
+        let bytes = png(6, 2, |x, _| std::array::from_fn(|c| if x / 2 == c as u32 { 255 } else { 0 }));
+        let with = |resize, bgr| decode_by(&bytes, RGB, &Recipe { resize, bgr, ..Recipe::default() }).unwrap();
+        let green = [0.0, 1.0, 0.0];
+        assert_eq!(with(Resize::Crop(1.0), false), [green; 4].concat());
+        assert_eq!(with(Resize::Crop(0.5), false), [green; 4].concat());
+        let wide = Target { height: 6, width: 6, ..RGB };
+        let recipe = Recipe { resize: Resize::Fit(0.25), ..Recipe::default() };
+        let got = decode_by(&bytes, wide, &recipe).unwrap();
+        assert_eq!(got[..3], [0.25; 3]);
+        assert_eq!(got[2 * 18..2 * 18 + 3], [1.0, 0.0, 0.0]);
+        assert_eq!(got[5 * 18..5 * 18 + 3], [0.25; 3]);
+        let left = decode_by(&bytes, wide, &Recipe { bgr: true, ..Recipe::default() }).unwrap();
+        assert_eq!(left[..3], [0.0, 0.0, 1.0]);
+        let one = Target { channels: 1, ..RGB };
+        assert!(decode_by(&bytes, one, &Recipe { bgr: true, ..Recipe::default() }).is_err());
     }
 
     #[test]

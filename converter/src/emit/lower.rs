@@ -12,15 +12,15 @@ use sepal_kernels::ops::winograd::points;
 use sepal_kernels::{Shape, pack};
 use std::collections::{HashMap, HashSet};
 
-/// Lowers a graph.
-pub(super) fn lower(graph: &Graph, options: Options) -> Result<Lowered> {
+/// Lowers a graph. With it comes the tensor of each value that is computed or read as a whole.
+pub(super) fn lower(graph: &Graph, options: Options) -> Result<(Lowered, HashMap<ValueId, usize>)> {
     let mut pins = concat_pins(graph);
     loop {
         let lowered = Lower::new(graph, &pins, options).run()?;
         // A step that reads one part of a buffer and writes another has views that interleave, which safe slices cannot
         // express: such a part gets memory of its own and is copied.
-        match lowered.1 {
-            None => return Ok(lowered.0),
+        match lowered.2 {
+            None => return Ok((lowered.0, lowered.1)),
             Some(value) => pins.remove(&value),
         };
     }
@@ -80,7 +80,7 @@ impl<'g> Lower<'g> {
         }
     }
 
-    fn run(mut self) -> Result<(Lowered, Option<ValueId>)> {
+    fn run(mut self) -> Result<(Lowered, HashMap<ValueId, usize>, Option<ValueId>)> {
         for &v in &self.graph.inputs {
             let dims = nhwc(self.graph.shape(v));
             let t = self.fresh(dims, dims[3])?;
@@ -114,7 +114,7 @@ impl<'g> Lower<'g> {
             let t = if own { t } else { self.densify(t, self.graph.shape(v), &format!("output {i}"))? };
             self.out.outputs.push(t);
         }
-        Ok((self.out, self.conflict))
+        Ok((self.out, self.map, self.conflict))
     }
 
     /// A tensor in a buffer of its own.

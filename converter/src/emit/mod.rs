@@ -5,8 +5,9 @@
 
 use crate::error::{Result, Unsupported, invalid};
 use crate::ir::{Graph, ValueId};
+use crate::passes::Origins;
 use sepal_format::limits;
-use sepal_format::record::{Io, Plan, Step, Tensor, dtype, place, role};
+use sepal_format::record::{Io, Plan, Step, Tensor, dtype, place, role, section};
 use sepal_format::write::Model;
 
 mod algorithm;
@@ -17,6 +18,7 @@ mod lower_copy;
 mod memory;
 mod pipelines;
 mod tensors;
+mod values;
 mod weights;
 
 pub use half::{Precision, Rounded};
@@ -82,7 +84,19 @@ pub const MAX_ERROR: f64 = 1e-5;
 /// # Errors
 /// [`crate::Error::Unsupported`] for what the runtime has no step for, [`crate::Error::Invalid`] for sizes that no file can hold.
 pub fn emit(graph: &Graph, options: Options, extra: Vec<(u32, Vec<u8>)>) -> Result<Emitted> {
-    let mut lowered = lower::lower(graph, options)?;
+    emit_traced(graph, options, &Origins::default(), extra)
+}
+
+/// As [`emit`], and writes down what the tensors hold of the source, by `origins`.
+///
+/// # Errors
+/// As [`emit`].
+pub fn emit_traced(graph: &Graph, options: Options, origins: &Origins, mut extra: Vec<(u32, Vec<u8>)>) -> Result<Emitted> {
+    let (mut lowered, held) = lower::lower(graph, options)?;
+    // Before tensors share memory: who writes what is plain here.
+    if origins.iter().next().is_some() {
+        extra.push((section::VALUES, values::section(graph, &lowered, &held, origins)));
+    }
     for t in &lowered.tensors {
         t.dims.iter().chain([&t.pixel]).try_for_each(|&n| small(n).map(|_| ()))?;
     }
@@ -142,6 +156,11 @@ pub fn emit(graph: &Graph, options: Options, extra: Vec<(u32, Vec<u8>)>) -> Resu
         extra,
     };
     Ok(Emitted { structure: model.structure(&weights), weights, winograd: lowered.winograd, rounded: lowered.rounded })
+}
+
+/// Of each input: 0 unknown, 1 NHWC, 2 NCHW.
+pub(crate) fn input_layouts(graph: &Graph) -> Vec<u32> {
+    interface::layouts(graph).0
 }
 
 fn io_record(graph: &Graph, v: ValueId, tensor: usize, role: u32, name: &str, i: usize, names: &mut Names) -> Result<Io> {

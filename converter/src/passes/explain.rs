@@ -2,8 +2,9 @@
 use super::{Fold, Report};
 use std::fmt::Write;
 
-/// A table of all batch norms (whether and where they folded, or why not, and the range of their scales), a summary, and every
-/// other change.
+/// A table of all batch norms (whether and where they folded, or why not; the range of their scales; channels that are constant and
+/// weights that were denormal in the node they went into; how far the tensor behind them is from the source in f64), a summary, and
+/// every other change.
 pub fn explain(report: &Report) -> String {
     let mut text = String::new();
     let folded = report.folds.iter().filter(|f| f.folded).count();
@@ -11,8 +12,10 @@ pub fn explain(report: &Report) -> String {
     let _ = writeln!(text, "{folded} of {} batch norms folded", report.folds.len());
     if !report.folds.is_empty() {
         let width = report.folds.iter().map(|f| f.name.chars().count()).max().unwrap_or(0).max("batch norm".len());
-        let head =
-            format!("{:<width$}  {:<6}  {:>23}  {:>8}  {:>4}  {:>8}", "batch norm", "", "|scale|", "negative", "zero", "tiny var");
+        let head = format!(
+            "{:<width$}  {:<6}  {:>23}  {:>8}  {:>4}  {:>8}  {:>4}  {:>9}  {:>7}",
+            "batch norm", "", "|scale|", "negative", "zero", "tiny var", "dead", "denormals", "drift"
+        );
         let _ = writeln!(text, "\n{head}  where, or why not");
         for f in &report.folds {
             let _ = writeln!(text, "{}", row(f, width));
@@ -31,7 +34,11 @@ fn row(f: &Fold, width: usize) -> String {
     let fate = if f.folded { "folded" } else { "kept" };
     let s = &f.scale;
     let range = format!("{:.3e} .. {:.3e}", s.min, s.max);
-    format!("{:<width$}  {fate:<6}  {range:>23}  {:>8}  {:>4}  {:>8}  {}", f.name, s.negative, s.zero, s.tiny_variance, f.reason)
+    let drift = f.drift.map_or(String::new(), |d| format!("{d:.1e}"));
+    format!(
+        "{:<width$}  {fate:<6}  {range:>23}  {:>8}  {:>4}  {:>8}  {:>4}  {:>9}  {drift:>7}  {}",
+        f.name, s.negative, s.zero, s.tiny_variance, f.dead, f.denormal, f.reason
+    )
 }
 
 #[cfg(test)]
@@ -41,17 +48,19 @@ mod tests {
 
     #[test]
     fn lists_every_batch_norm() {
-        let scale = ScaleRange { min: 0.0, max: 12.5, negative: 2, zero: 1, tiny_variance: 3 };
-        let fold = |name: &str, folded, reason: &str| Fold { name: name.into(), folded, reason: reason.into(), scale };
+        let scale = ScaleRange { max: 12.5, negative: 2, zero: 1, tiny_variance: 3, ..ScaleRange::default() };
+        let fold = |name: &str, folded, reason: &str| Fold::new(name, folded, reason.into(), scale);
+        let measured = Fold { dead: 4, denormal: 5, drift: Some(1.5e-7), ..fold("block1_bn", true, "into Conv2D 'block1'") };
         let report = Report {
-            folds: vec![fold("block1_bn", true, "into Conv2D 'block1'"), fold("bn", false, "it reads an input of the network")],
+            folds: vec![measured, fold("bn", false, "it reads an input of the network")],
             notes: vec!["fuse_activations: ReLU 'relu' into Conv2D 'block1'".into()],
+            ..Report::default()
         };
         let expected = "1 of 2 batch norms folded
 
-batch norm                          |scale|  negative  zero  tiny var  where, or why not
-block1_bn   folded       0.000e0 .. 1.250e1         2     1         3  into Conv2D 'block1'
-bn          kept         0.000e0 .. 1.250e1         2     1         3  it reads an input of the network
+batch norm                          |scale|  negative  zero  tiny var  dead  denormals    drift  where, or why not
+block1_bn   folded       0.000e0 .. 1.250e1         2     1         3     4          5   1.5e-7  into Conv2D 'block1'
+bn          kept         0.000e0 .. 1.250e1         2     1         3     0          0           it reads an input of the network
 
 1 other changes
   fuse_activations: ReLU 'relu' into Conv2D 'block1'

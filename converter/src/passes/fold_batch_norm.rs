@@ -94,10 +94,16 @@ impl Folder {
                 let direct = self.e.graph.nodes[p].output == n.inputs[0];
                 self.target(p).behind(&affine);
                 affine.report(report, Ok(format!("into {}", title(&self.e.graph.nodes[p]))));
-                if direct { self.e.absorb(p, i) } else { self.e.forward(i, n.inputs[0]) }
+                if direct {
+                    self.e.absorb(p, i);
+                } else {
+                    report.origins.moved(&self.e, p, n.inputs[0], n.output);
+                    self.e.forward(i, n.inputs[0]);
+                }
             }
             (Err(_), Ok(next)) => {
                 self.target(next).before(&affine);
+                report.origins.skipped(&self.e, self.e.graph.nodes[next].inputs[0], n.output);
                 affine.report(report, Ok(format!("forward into {}", title(&self.e.graph.nodes[next]))));
                 self.e.forward(i, n.inputs[0]);
             }

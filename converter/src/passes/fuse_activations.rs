@@ -22,7 +22,12 @@ pub(super) fn run(g: Graph, report: &mut Report) -> Result<Graph> {
         report.note("fuse_activations", format!("{} '{}' into {} '{}'", n.kind, n.name, producer.kind, producer.name));
         let inputs = producer.inputs.clone();
         e.rewrite(p, op, inputs);
-        if x == n.inputs[0] { e.absorb(p, i) } else { e.forward(i, n.inputs[0]) }
+        if x == n.inputs[0] {
+            e.absorb(p, i);
+        } else {
+            report.origins.moved(&e, p, n.inputs[0], n.output);
+            e.forward(i, n.inputs[0]);
+        }
     }
     Ok(e.finish())
 }

@@ -28,13 +28,13 @@ pub(super) fn run(g: Graph, report: &mut Report) -> Result<Graph> {
         return Ok(g);
     }
     let mut choice = Choice::default();
-    let Some(mut best) = build::build(&g, &choice) else { return Ok(g) };
+    let Some((mut best, mut held)) = build::build(&g, &choice) else { return Ok(g) };
     if cost(&best).moving > 0 {
         let other = Choice { keep_source_order: true, ..Choice::default() };
-        if let Some(built) = build::build(&g, &other)
+        if let Some((built, lies)) = build::build(&g, &other)
             && cost(&built) < cost(&best)
         {
-            (best, choice) = (built, other);
+            (best, held, choice) = (built, lies, other);
         }
     }
     let mut tries = 0;
@@ -46,10 +46,10 @@ pub(super) fn run(g: Graph, report: &mut Report) -> Result<Graph> {
             }
             let mut other = choice.clone();
             other.inputs.push((input, perm));
-            if let Some(built) = build::build(&g, &other)
+            if let Some((built, lies)) = build::build(&g, &other)
                 && cost(&built) < cost(&best)
             {
-                (best, choice) = (built, other);
+                (best, held, choice) = (built, lies, other);
                 break;
             }
         }
@@ -58,6 +58,7 @@ pub(super) fn run(g: Graph, report: &mut Report) -> Result<Graph> {
     if after.moving > before.moving {
         return Ok(g);
     }
+    report.origins.rebuilt(held.into_iter());
     if before != after {
         let what = format!("{} of {} transposes left, {} of them inside the network", after.moving, before.moving, after.inside);
         report.note("layout", what);

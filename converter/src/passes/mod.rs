@@ -12,7 +12,9 @@ mod fuse_activations;
 mod fuse_pads;
 mod fuse_residuals;
 mod layout;
+mod origin;
 mod pre_relu;
+mod prune_dead;
 mod recognise_activations;
 mod sweep;
 #[cfg(test)]
@@ -21,6 +23,8 @@ mod testing;
 mod tests;
 
 pub use explain::explain;
+pub use origin::{Origin, Origins};
+pub use prune_dead::Pruned;
 
 /// A pass: the same function, in fewer or better nodes.
 type Pass = fn(Graph, &mut Report) -> Result<Graph>;
@@ -54,6 +58,9 @@ const PASSES: &[(&str, Pass)] = &[
     ("sweep", sweep::run),
 ];
 
+/// Dead channels are removed when batch norms have folded and activations have fused: what a step gives is plain then.
+const PRUNED_BEFORE: &str = "sweep";
+
 /// What happened to one batch normalisation.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Fold {
@@ -65,7 +72,23 @@ pub struct Fold {
     pub reason: String,
     /// Smallest and largest magnitude of its scale, and how many gammas are negative and zero.
     pub scale: ScaleRange,
+    /// Weights and biases of the node it went into that became denormal by that, and were made zero.
+    pub denormal: usize,
+    /// Channels that the node it went into gives the same number in, whatever it reads: its weights for them are zero.
+    pub dead: usize,
+    /// How far the first tensor of the file behind it is from the source in f64, as a share of its range, if that was measured.
+    pub drift: Option<f64>,
 }
+
+impl Fold {
+    /// A fate without anything measured.
+    fn new(name: &str, folded: bool, reason: String, scale: ScaleRange) -> Self {
+        Fold { name: name.into(), folded, reason, scale, denormal: 0, dead: 0, drift: None }
+    }
+}
+
+/// Magnitudes that the histogram of a scale tells apart: powers of two, the first of them 2^-16, what is smaller or larger at its ends.
+pub const SCALE_BINS: usize = 32;
 
 /// Statistics of a folded scale.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -80,6 +103,30 @@ pub struct ScaleRange {
     pub zero: usize,
     /// Channels with a variance below 1e-8.
     pub tiny_variance: usize,
+    /// Channels by the power of two of their scale; those of scale 0 are in none.
+    pub histogram: [u32; SCALE_BINS],
+}
+
+impl ScaleRange {
+    /// Of the scales of all channels.
+    pub(crate) fn of(scale: &[f64]) -> Self {
+        let magnitudes = || scale.iter().map(|s| s.abs());
+        let mut histogram = [0; SCALE_BINS];
+        let half = SCALE_BINS as i32 / 2;
+        for s in magnitudes().filter(|&s| s > 0.0) {
+            // The exponent of a double: exact, where a logarithm would depend on the host's library.
+            let exponent = ((s.to_bits() >> 52) as i32 & 0x7ff) - 1023;
+            histogram[(exponent + half).clamp(0, SCALE_BINS as i32 - 1) as usize] += 1;
+        }
+        ScaleRange {
+            min: magnitudes().fold(f64::INFINITY, f64::min),
+            max: magnitudes().fold(0.0, f64::max),
+            negative: scale.iter().filter(|&&s| s < 0.0).count(),
+            zero: scale.iter().filter(|&&s| s == 0.0).count(),
+            tiny_variance: 0,
+            histogram,
+        }
+    }
 }
 
 /// Everything the passes have to tell.
@@ -89,6 +136,12 @@ pub struct Report {
     pub folds: Vec<Fold>,
     /// One line per other change, `pass: what`.
     pub notes: Vec<String>,
+    /// What the values of the result hold of the source.
+    pub origins: Origins,
+    /// Where the preprocessing of [`crate::preprocessing::with_input`] went, or why it went nowhere.
+    pub preprocessing: Option<std::result::Result<String, String>>,
+    /// What pruning came to, if it was asked for.
+    pub pruned: Option<Pruned>,
 }
 
 impl Report {
@@ -100,22 +153,42 @@ impl Report {
     /// Settles the fate of the batch norm `name`: the first of that name that is still open.
     fn decide(&mut self, name: &str, folded: bool, reason: String, scale: ScaleRange) {
         if let Some(fold) = self.folds.iter_mut().find(|f| f.name == name && f.reason.is_empty()) {
-            *fold = Fold { name: name.into(), folded, reason, scale };
+            *fold = Fold::new(name, folded, reason, scale);
         }
     }
+}
+
+/// What may be done beyond what is always done.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Options {
+    /// Remove channels that are proved to be constant, up to this much between their smallest and their largest value.
+    pub prune_dead: Option<f64>,
 }
 
 /// Rewrites a graph into what the emitter takes. The result computes the same function.
 ///
 /// # Errors
+/// As [`run_with`].
+pub fn run(graph: Graph) -> Result<(Graph, Report)> {
+    run_with(graph, Options::default())
+}
+
+/// As [`run`], and what the options say.
+///
+/// # Errors
 /// [`Error::Invalid`] for weights that are not finite, or batch norms of negative variance; [`Error::Verification`] if a pass
 /// made an inconsistent graph, which is a mistake of ours.
-pub fn run(mut graph: Graph) -> Result<(Graph, Report)> {
+pub fn run_with(mut graph: Graph, options: Options) -> Result<(Graph, Report)> {
     graph.verify().map_err(|e| crate::error::invalid(format!("inconsistent network: {e}")))?;
     let norms = graph.nodes.iter().filter(|n| matches!(n.op, Op::BatchNorm { .. }));
-    let open = |name: &String| Fold { name: name.clone(), folded: false, reason: String::new(), scale: ScaleRange::default() };
-    let mut report = Report { folds: norms.map(|n| open(&n.name)).collect(), notes: Vec::new() };
+    let open = |name: &String| Fold::new(name, false, String::new(), ScaleRange::default());
+    let mut report = Report { folds: norms.map(|n| open(&n.name)).collect(), origins: Origins::of(&graph), ..Report::default() };
     for (name, pass) in PASSES {
+        if *name == PRUNED_BEFORE
+            && let Some(threshold) = options.prune_dead
+        {
+            graph = prune_dead::run(graph, threshold, &mut report)?;
+        }
         graph = pass(graph, &mut report)?;
         graph.verify().map_err(|e| Error::Verification(format!("internal error: pass {name} broke the network: {e}")))?;
     }

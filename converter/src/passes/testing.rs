@@ -98,3 +98,28 @@ pub(super) fn same_function(before: &Graph, after: &Graph) -> f64 {
     }
     worst
 }
+
+/// Whether every value of the result that has an origin holds what it says; how many do.
+pub(super) fn same_values(before: &Graph, after: &Graph, origins: &super::Origins) -> usize {
+    let mut r = Numbers(7);
+    let random = |v: &ValueId| r.many(before.shape(*v).iter().product()).into_iter().map(f64::from).collect();
+    let inputs: Vec<Vec<f64>> = before.inputs.iter().map(random).collect();
+    let [a, b] = [before, after].map(|g| {
+        let mut all = std::collections::HashMap::new();
+        let mut keep = |v, x: &[f64]| drop(all.insert(v, x.to_vec()));
+        crate::interp::interpret_observed(g, &inputs, &mut keep).unwrap();
+        all
+    });
+    let mut compared = 0;
+    for n in &after.nodes {
+        let (Some(o), y) = (origins.get(n.output), &b[&n.output]) else { continue };
+        let Some(x) = a.get(&o.value) else { continue };
+        let moved = crate::interp::transpose(y, after.shape(n.output), &o.axes);
+        assert_eq!(x.len(), moved.len(), "{}", o.name);
+        let scale = x.iter().fold(1.0f64, |m, x| m.max(x.abs()));
+        let error = x.iter().zip(&moved).fold(0.0f64, |m, (a, b)| m.max((a - b).abs()));
+        assert!(error / scale < 2e-6, "{} ({}): {error}\n{before}\n{after}", o.name, n.name);
+        compared += 1;
+    }
+    compared
+}

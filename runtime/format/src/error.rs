@@ -49,6 +49,8 @@ pub enum FormatErrorKind {
     Overlap,
     /// The plan asks for more memory or work than [`limits`](crate::limits) grant a file of this size.
     Excess,
+    /// The section that says how pictures become inputs is impossible.
+    Preprocessing,
 }
 
 impl FormatError {
@@ -92,6 +94,7 @@ impl fmt::Display for FormatError {
             Pipeline => ("steps of a pipeline cannot run by rows", "pipeline"),
             Overlap => ("memory plan overlaps a tensor that is in use", "step"),
             Excess => ("asks for more memory or work than a file of its size may", ""),
+            Preprocessing => ("preprocessing is impossible", ""),
         };
         match self.index() {
             Some(i) if !noun.is_empty() => write!(f, "{text} ({noun} {i})"),

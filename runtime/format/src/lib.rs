@@ -6,6 +6,7 @@ mod error;
 pub mod layout;
 pub mod limits;
 pub mod op;
+pub mod preprocessing;
 pub mod record;
 pub mod rows;
 pub mod unary;

@@ -61,6 +61,10 @@ pub mod section {
     pub const FOLDS: u32 = 8;
     /// [`Pipeline`](super::Pipeline) records in the order of their steps. Missing where there are none.
     pub const PIPELINES: u32 = 9;
+    /// One [`Preprocessing`](crate::preprocessing::Preprocessing) record and labels. Optional.
+    pub const PREPROCESSING: u32 = 10;
+    /// JSON: which tensor of the source each tensor holds, and after which step. Optional.
+    pub const VALUES: u32 = 11;
 }
 
 /// An entry of the section table.

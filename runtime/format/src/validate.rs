@@ -156,7 +156,7 @@ fn sections(bytes: &[u8], header: &Header) -> Result<Sections> {
             (0, section::IO) => Some(&mut found.io),
             (0, section::WEIGHTS) => Some(&mut found.weights),
             (0, section::NAMES) => Some(&mut found.names),
-            (0, section::PROVENANCE | section::FOLDS) => None,
+            (0, section::PROVENANCE | section::FOLDS | section::PREPROCESSING | section::VALUES) => None,
             _ => {
                 ensure_at(s.flags == 0, UnknownSection, i)?;
                 continue;

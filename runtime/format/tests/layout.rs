@@ -2,6 +2,7 @@
 
 use core::mem::offset_of;
 use sepal_format::act::ActRecord;
+use sepal_format::preprocessing::Preprocessing;
 use sepal_format::record::*;
 use sepal_format::unary::UnaryRecord;
 use std::fmt::Write;
@@ -60,6 +61,7 @@ fn records_are_as_committed() {
         LayerNormParams { scale shift epsilon kind }
         MatmulParams { reserved }
         CopyParams { dims in_strides out_strides in_offset out_offset filled fill }
+        Preprocessing { input colour resize channels labels labels_len level crop bars reserved mean std }
     };
     let want = include_str!("layout.txt");
     assert!(text.trim_end() == want.trim_end(), "the layout of a record has changed; it is now\n\n{text}");

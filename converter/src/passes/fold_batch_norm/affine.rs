@@ -2,6 +2,7 @@
 use crate::error::{Result, invalid};
 use crate::ir::{Act, BinaryOp, Graph, Node, Op, ValueId};
 use crate::passes::{Report, ScaleRange};
+use crate::preprocessing::KIND;
 
 /// Most channels for which one number is spread out: it must not make a small file large.
 const MOST_CHANNELS: usize = 1 << 12;
@@ -84,14 +85,8 @@ impl Affine {
             scale.push(gamma[c] / spread.sqrt());
             shift.push(beta[c] - mean[c] * scale[c]);
         }
-        let magnitudes = || scale.iter().map(|s| s.abs());
-        let range = ScaleRange {
-            min: magnitudes().fold(f64::INFINITY, f64::min),
-            max: magnitudes().fold(0.0, f64::max),
-            negative: scale.iter().filter(|&&s| s < 0.0).count(),
-            zero: scale.iter().filter(|&&s| s == 0.0).count(),
-            tiny_variance: variance.iter().filter(|&&v| v < f64::from(TINY_VARIANCE)).count(),
-        };
+        let tiny_variance = variance.iter().filter(|&&v| v < f64::from(TINY_VARIANCE)).count();
+        let range = ScaleRange { tiny_variance, ..ScaleRange::of(&scale) };
         Ok(Self::new(n, scale, shift, Some(range)))
     }
 
@@ -120,11 +115,19 @@ impl Affine {
         norm.or(self.parts.first()).map_or("", |p| &p.name)
     }
 
+    /// The names of its batch norms.
+    pub(super) fn norms(&self) -> impl Iterator<Item = &str> {
+        self.parts.iter().filter(|p| p.range.is_some()).map(|p| p.name.as_str())
+    }
+
     /// Records what became of it: `Ok` of the place it folded into, or `Err` of why it stands alone.
     pub(in crate::passes) fn report(&self, report: &mut Report, fate: std::result::Result<String, String>) {
         let folded = fate.is_ok();
         let (Ok(reason) | Err(reason)) = fate;
         for p in &self.parts {
+            if p.kind == KIND {
+                report.preprocessing = Some(if folded { Ok(reason.clone()) } else { Err(reason.clone()) });
+            }
             match p.range {
                 Some(range) => report.decide(&p.name, folded, reason.clone(), range),
                 None if folded => report.note("fold_batch_norm", format!("{} '{}' {reason}", p.kind, p.name)),

@@ -14,6 +14,8 @@ pub(super) struct Target {
     before: Vec<f64>,
     scale: Vec<f64>,
     bias: Vec<f64>,
+    /// The batch norms among what was taken.
+    norms: Vec<String>,
 }
 
 /// Which input and which output channel an element of the weights connects.
@@ -62,11 +64,12 @@ impl Target {
             _ => vec![0.0; outputs],
         };
         let weights = g.data(n.inputs[1]).cloned().unwrap_or_default();
-        Target { weights, place, before: vec![1.0; inputs], scale: vec![1.0; outputs], bias }
+        Target { weights, place, before: vec![1.0; inputs], scale: vec![1.0; outputs], bias, norms: Vec::new() }
     }
 
     /// Takes an affine of the result; it repeats if it has fewer channels.
     pub(super) fn behind(&mut self, a: &Affine) {
+        self.norms.extend(a.norms().map(str::to_owned));
         for o in 0..self.scale.len() {
             let (scale, shift) = a.of_channel(o);
             self.scale[o] *= scale;
@@ -76,6 +79,7 @@ impl Target {
 
     /// Takes an affine of the input; it repeats if it has fewer channels.
     pub(super) fn before(&mut self, a: &Affine) {
+        self.norms.extend(a.norms().map(str::to_owned));
         for (i, &w) in self.weights.iter().enumerate() {
             let (c, o) = self.place.of(i);
             self.bias[o] += self.scale[o] * (f64::from(w) * self.before[c]) * a.of_channel(c).1;
@@ -107,6 +111,14 @@ impl Target {
         }
         if denormal > 0 {
             report.note("fold_batch_norm", format!("{denormal} denormal weights of {} became zero", title(&n)));
+        }
+        let mut alive = vec![false; self.scale.len()];
+        for (i, &w) in if same { &self.weights[..] } else { &weights[..] }.iter().enumerate() {
+            alive[self.place.of(i).1] |= w != 0.0;
+        }
+        let dead = alive.iter().filter(|alive| !**alive).count();
+        for fold in report.folds.iter_mut().filter(|f| f.folded && self.norms.contains(&f.name)) {
+            (fold.denormal, fold.dead) = (denormal, dead);
         }
         let mut inputs = n.inputs.clone();
         if !same {

@@ -9,9 +9,8 @@ const ONE: [usize; 4] = [0; 4];
 /// Runs the pass with a record for every batch norm.
 fn fold(before: &Graph) -> (Graph, Report) {
     let norms = before.nodes.iter().filter(|n| matches!(n.op, Op::BatchNorm { .. }));
-    let open =
-        |n: &Node| super::super::Fold { name: n.name.clone(), folded: false, reason: String::new(), scale: Default::default() };
-    let mut report = Report { folds: norms.map(open).collect(), notes: Vec::new() };
+    let open = |n: &Node| super::super::Fold::new(&n.name, false, String::new(), Default::default());
+    let mut report = Report { folds: norms.map(open).collect(), ..Report::default() };
     let after = run(before.clone(), &mut report).unwrap();
     after.verify().unwrap();
     let error = same_function(before, &after);

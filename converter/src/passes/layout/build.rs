@@ -17,8 +17,11 @@ pub(super) struct Choice {
 /// How much larger constants may become in all by being held in several orders.
 const MOST_COPIES: usize = 4;
 
-/// Builds the graph with its transposes moved; `None` if that would multiply its constants.
-pub(super) fn build(old: &Graph, choice: &Choice) -> Option<Graph> {
+/// A value of the new graph, the one of the old graph that it holds, and where the axes of that lie.
+pub(super) type Lies = (ValueId, ValueId, Vec<usize>);
+
+/// Builds the graph with its transposes moved, and says what its values hold; `None` if that would multiply its constants.
+pub(super) fn build(old: &Graph, choice: &Choice) -> Option<(Graph, Vec<Lies>)> {
     let known: usize = old.values.iter().filter_map(|v| v.data.as_ref()).map(|d| d.len()).sum();
     let mut b = Build { old, choice, new: New::default(), held: vec![None; old.values.len()] };
     for (i, &v) in old.inputs.iter().enumerate() {
@@ -47,7 +50,13 @@ pub(super) fn build(old: &Graph, choice: &Choice) -> Option<Graph> {
     g.output_names.clone_from(output_names);
     (g.trainable_parameters, g.total_parameters) = (*trainable_parameters, *total_parameters);
     g.remove_dead();
-    Some(g)
+    let own = old.inputs.iter().copied().chain(old.nodes.iter().map(|n| n.output));
+    let lies = own.filter_map(|v| match b.held[v.0].take()? {
+        Held::Axes { at, perm } if g.data(at).is_none() => Some((at, v, perm)),
+        _ => None,
+    });
+    let lies = lies.collect();
+    Some((g, lies))
 }
 
 struct Build<'a> {

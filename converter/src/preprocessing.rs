@@ -1,0 +1,245 @@
+//! How pictures become a network's input: given with the source, read off its first layers, written to the file, read from it.
+//!
+//! The network keeps the input that it has in its source, and whoever runs it does to pictures what is written here. Only if it is
+//! asked for, mean and deviation go into the first convolution ([`with_input`]); they do where that is exact, which is for the pass
+//! that folds batch norms to say: not where the convolution pads with zeros, unless the mean is zero.
+
+use crate::data::image::{Normalize, Recipe, Resize};
+use crate::error::{Result, invalid};
+use crate::ir::{Act, BinaryOp, Graph, Node, Op, ValueId};
+use sepal_format::preprocessing::{LABELS, Preprocessing as Record};
+use sepal_format::record::section;
+use sepal_format::{FormatError, ModelView};
+use std::sync::Arc;
+
+/// What the nodes that [`with_input`] adds are called, in place of a word of the source.
+pub const KIND: &str = "Preprocessing";
+
+/// What is written in the file.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Preprocessing {
+    /// Index of the input.
+    pub input: usize,
+    /// Blue comes first.
+    pub bgr: bool,
+    /// How a picture gets the input's size.
+    pub resize: Resize,
+    /// What full intensity is: 1 or 255.
+    pub level: f32,
+    /// Subtracted from each channel, or one number from all.
+    pub mean: Vec<f32>,
+    /// What each channel, or all, is divided by then.
+    pub std: Vec<f32>,
+    /// Names of the first output's elements.
+    pub labels: Vec<String>,
+}
+
+impl Default for Preprocessing {
+    /// Levels from 0 to 1.
+    fn default() -> Self {
+        Preprocessing {
+            input: 0,
+            bgr: false,
+            resize: Resize::Stretch,
+            level: 1.0,
+            mean: vec![0.0],
+            std: vec![1.0],
+            labels: Vec::new(),
+        }
+    }
+}
+
+impl Preprocessing {
+    /// What a file says; `None` if it says nothing.
+    ///
+    /// # Errors
+    /// [`FormatError`] for a section that is unsound.
+    pub fn read(view: &ModelView) -> std::result::Result<Option<Self>, FormatError> {
+        let Some(bytes) = view.section(section::PREPROCESSING) else { return Ok(None) };
+        let (r, labels) = Record::parse(bytes)?;
+        let some = |v: &[f32; 4]| v[..r.channels as usize].to_vec();
+        Ok(Some(Preprocessing {
+            input: r.input as usize,
+            bgr: r.colour == 1,
+            resize: match r.resize {
+                1 => Resize::Crop(r.crop),
+                2 => Resize::Fit(r.bars),
+                _ => Resize::Stretch,
+            },
+            level: r.level,
+            mean: some(&r.mean),
+            std: some(&r.std),
+            labels: labels.lines().map(str::to_owned).collect(),
+        }))
+    }
+
+    /// The section.
+    ///
+    /// # Errors
+    /// [`crate::Error::Invalid`] for what a file cannot hold.
+    pub fn section(&self) -> Result<Vec<u8>> {
+        if let Some(bad) = self.labels.iter().find(|l| l.contains(['\n', '\r'])) {
+            return Err(invalid(format!("label {bad:?} has more than one line")));
+        }
+        let labels: String = self.labels.iter().flat_map(|l| [l, "\n"]).collect();
+        if labels.len() > LABELS {
+            return Err(invalid(format!("{} bytes of labels; a file holds at most {LABELS}", labels.len())));
+        }
+        let four = |v: &[f32]| std::array::from_fn(|i| v.get(i).copied().unwrap_or(0.0));
+        let (resize, crop, bars) = match self.resize {
+            Resize::Stretch => (0, 0.0, 0.0),
+            Resize::Crop(share) => (1, share, 0.0),
+            Resize::Fit(bars) => (2, 0.0, bars),
+        };
+        let record = Record {
+            input: self.input as u32,
+            colour: self.bgr.into(),
+            resize,
+            channels: self.mean.len() as u32,
+            labels: self.labels.len() as u32,
+            labels_len: labels.len() as u32,
+            level: self.level,
+            crop,
+            bars,
+            reserved: 0,
+            mean: four(&self.mean),
+            std: four(&self.std),
+        };
+        let mut bytes = bytemuck::bytes_of(&record).to_vec();
+        bytes.extend_from_slice(labels.as_bytes());
+        match Record::parse(&bytes) {
+            Ok(_) if self.mean.len() == self.std.len() => Ok(bytes),
+            _ => Err(invalid("preprocessing that makes no sense: finite numbers are needed, no deviation of 0, crops from 0 to 1")),
+        }
+    }
+
+    /// What is to be done to a picture.
+    pub fn recipe(&self) -> Recipe {
+        let normalize = Normalize::PerChannel { full: self.level, mean: self.mean.clone(), std: self.std.clone() };
+        Recipe { normalize, bgr: self.bgr, resize: self.resize }
+    }
+
+    /// Takes over levels, mean and deviation of a mode.
+    pub fn set(&mut self, normalize: &Normalize) {
+        (self.level, self.mean, self.std) = match normalize {
+            // Twice a level less one is the same as a level less one half, by one half: to the bit.
+            Normalize::Linear { scale, shift } if *scale == 2.0 && *shift == -1.0 => (1.0, vec![0.5], vec![0.5]),
+            Normalize::Linear { scale, .. } => (*scale, vec![0.0], vec![1.0]),
+            Normalize::PerChannel { full, mean, std } => (*full, mean.clone(), std.clone()),
+        };
+    }
+
+    /// In words, one fact each.
+    pub fn describe(&self) -> Vec<(&'static str, String)> {
+        let list = |v: &[f32]| v.iter().map(f32::to_string).collect::<Vec<_>>().join(", ");
+        let mut facts = vec![("levels", format!("0 to {}", self.level))];
+        if self.mean.iter().any(|&m| m != 0.0) || self.std.iter().any(|&s| s != 1.0) {
+            facts.push(("mean", list(&self.mean)));
+            facts.push(("deviation", list(&self.std)));
+        }
+        if self.bgr {
+            facts.push(("colours", "blue, green, red".into()));
+        }
+        facts.push((
+            "size",
+            match self.resize {
+                Resize::Stretch => "stretched".into(),
+                Resize::Crop(share) => format!("the middle, {share} of it along each side"),
+                Resize::Fit(bars) => format!("all of it, with bars of {bars}"),
+            },
+        ));
+        if let (Some(first), Some(last)) = (self.labels.first(), self.labels.last()) {
+            facts.push(("labels", format!("{}, {first} to {last}", self.labels.len())));
+        }
+        facts
+    }
+}
+
+/// Which levels the first layers of a Keras network want: what a `Rescaling` or `Normalization` of pictures takes and makes small. With
+/// the kind of the layer that says so.
+pub fn wanted_levels(graph: &Graph) -> Option<(f32, String)> {
+    let consumers = graph.consumers();
+    let mut v = *graph.inputs.first().filter(|_| graph.inputs.len() == 1)?;
+    channel_axis(graph, v)?;
+    let mut kind = None;
+    // The largest magnitude that full intensity, and none, become.
+    let (mut scale, mut shift) = (vec![1.0f64], vec![0.0f64]);
+    while let Some([i]) = consumers.get(&v).map(Vec::as_slice)
+        && let Some(Node { kind: word, op: Op::Binary { op, act: Act::None }, inputs, output, .. }) = graph.nodes.get(*i)
+        && matches!(word.as_str(), "Rescaling" | "Normalization")
+        && let Some(c) = inputs.get(1).and_then(|&c| graph.data(c)).filter(|c| c.len() <= 4)
+    {
+        let n = c.len().max(scale.len());
+        let at = |list: &[f64], i: usize| list[if list.len() == 1 { 0 } else { i.min(list.len() - 1) }];
+        let c: Vec<f64> = c.iter().map(|&c| f64::from(c)).collect();
+        let f = |i: usize| {
+            let (s, t, c) = (at(&scale, i), at(&shift, i), at(&c, i));
+            Some(match op {
+                BinaryOp::Mul => (s * c, t * c),
+                BinaryOp::Div => (s / c, t / c),
+                BinaryOp::Add => (s, t + c),
+                BinaryOp::Sub => (s, t - c),
+                _ => return None,
+            })
+        };
+        (scale, shift) = (0..n).map(f).collect::<Option<Vec<_>>>()?.into_iter().unzip();
+        kind.get_or_insert_with(|| word.clone());
+        v = *output;
+    }
+    // Networks are trained on numbers of the order of one.
+    let most = scale.iter().zip(&shift).map(|(s, t)| (255.0 * s + t).abs().max(t.abs())).fold(0.0, f64::max);
+    kind.map(|kind| (if most <= 16.0 { 255.0 } else { 1.0 }, kind))
+}
+
+/// The axis of an input's channels, if it takes a picture.
+fn channel_axis(graph: &Graph, v: ValueId) -> Option<usize> {
+    let &[1, a, _, c] = graph.shape(v) else { return None };
+    let picture = |n: usize| matches!(n, 1 | 3 | 4);
+    let layout = graph.inputs.iter().position(|&i| i == v).map(|i| crate::emit::input_layouts(graph)[i]);
+    match layout {
+        Some(1) if picture(c) => Some(3),
+        Some(2) if picture(a) => Some(1),
+        Some(0) if picture(c) => Some(3),
+        Some(0) if picture(a) => Some(1),
+        _ => None,
+    }
+}
+
+/// The same network with another input: raw levels, from which a mean is subtracted and which are divided by a deviation.
+///
+/// # Errors
+/// [`crate::Error::Invalid`] for an input that takes no picture, or one of another number of channels.
+pub fn with_input(mut graph: Graph, input: usize, mean: &[f32], std: &[f32]) -> Result<Graph> {
+    let &v = graph.inputs.get(input).ok_or_else(|| invalid(format!("there is no input {input} to fold preprocessing into")))?;
+    let name = graph.values[v.0].name.clone();
+    let shape = graph.shape(v).to_vec();
+    let axis = channel_axis(&graph, v).ok_or_else(|| invalid(format!("input '{name}' of shape {shape:?} takes no picture")))?;
+    let channels = shape[axis];
+    if mean.len() != std.len() || (mean.len() != 1 && mean.len() != channels) {
+        return Err(invalid(format!("a mean of {} channels for input '{name}' of {channels}", mean.len())));
+    }
+    let mut extents = vec![1; shape.len() - axis];
+    extents[0] = channels;
+    let mut spread = |what: &str, list: &[f32]| {
+        let data = (0..channels).map(|c| list[if list.len() == 1 { 0 } else { c }]).collect();
+        graph.constant(format!("{name}/{what}"), &extents, Arc::new(data))
+    };
+    let (mean, std) = (spread("mean", mean), spread("deviation", std));
+    let centred = graph.value(format!("{name}/centred"), &shape);
+    let scaled = graph.value(format!("{name}/preprocessed"), &shape);
+    graph.replace_uses(v, scaled);
+    let node = |op, by, x, output: ValueId, name: &str| Node {
+        name: name.into(),
+        kind: KIND.into(),
+        op: Op::Binary { op, act: Act::None },
+        inputs: vec![x, by],
+        output,
+    };
+    let first = node(BinaryOp::Sub, mean, v, centred, &format!("{name}/mean"));
+    let second = node(BinaryOp::Div, std, centred, scaled, &format!("{name}/deviation"));
+    graph.nodes.splice(0..0, [first, second]);
+    Ok(graph)
+}
+
+#[cfg(test)]
+mod tests;

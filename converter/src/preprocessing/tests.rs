@@ -1,0 +1,132 @@
+use super::*;
+use crate::ir::{Pads, Window};
+use crate::passes;
+use proptest::prelude::*;
+
+fn first_convolution(pads: Pads, channels_first: bool) -> Graph {
+    let mut g = Graph::default();
+    let mut x = g.input("image", if channels_first { &[1, 3, 8, 8] } else { &[1, 8, 8, 3] });
+    if channels_first {
+        x = g.node("t", "Transpose", Op::Transpose { perm: vec![0, 2, 3, 1] }, &[x], &[1, 8, 8, 3]);
+    }
+    let w = g.constant("w", &[3, 3, 3, 2], Arc::new((0..54).map(|i| (i % 7) as f32 / 7.0 - 0.4).collect()));
+    let window = Window { kernel: [3, 3], stride: [1, 1], dilation: [1, 1], pads };
+    let side = 6 + pads.top + pads.bottom;
+    let op = Op::Conv { window, groups: 1, bias: false, residual: false, pre_relu: false, act: Act::None };
+    let y = g.node("conv", "Conv2D", op, &[x, w], &[1, side, side, 2]);
+    g.outputs.push(y);
+    g.output_names.push("y".into());
+    g
+}
+
+const SAME: Pads = Pads { top: 1, left: 1, bottom: 1, right: 1 };
+const MEAN: [f32; 3] = [120.0, 110.0, 100.0];
+
+#[test]
+fn goes_into_a_convolution_without_padding_and_into_others_without_a_mean() {
+    for channels_first in [false, true] {
+        for (pads, mean, folds) in
+            [(Pads::default(), MEAN, true), (SAME, [0.0; 3], true), (SAME, MEAN, false), (Pads::default(), [0.0; 3], true)]
+        {
+            let g = with_input(first_convolution(pads, channels_first), 0, &mean, &[57.0, 58.0, 59.0]).unwrap();
+            g.verify().unwrap();
+            let (after, report) = passes::run(g).unwrap();
+            let fate = report.preprocessing.expect("a fate");
+            assert_eq!(fate.is_ok(), folds, "{fate:?}");
+            match fate {
+                Ok(place) => assert!(place.contains("forward into Conv2D 'conv'"), "{place}"),
+                Err(why) => assert!(why.contains("pads it with zeros"), "{why}"),
+            }
+            let alone = after.nodes.iter().filter(|n| matches!(n.op, Op::ScaleShift { .. })).count();
+            assert_eq!(alone, usize::from(!folds), "{after}");
+        }
+    }
+}
+
+#[test]
+fn other_inputs_are_refused() {
+    let g = || first_convolution(SAME, false);
+    assert!(with_input(g(), 1, &[0.0], &[1.0]).is_err());
+    assert!(with_input(g(), 0, &[0.0; 4], &[1.0; 4]).is_err());
+    assert!(with_input(g(), 0, &[0.0; 3], &[1.0]).is_err());
+    let mut flat = Graph::default();
+    let x = flat.input("x", &[1, 4]);
+    flat.outputs.push(x);
+    assert!(with_input(flat, 0, &[0.0], &[1.0]).is_err());
+}
+
+fn rescaling(steps: &[(&str, BinaryOp, &[f32])]) -> Graph {
+    let mut g = Graph::default();
+    let mut x = g.input("image", &[1, 8, 8, 3]);
+    for (i, &(kind, op, by)) in steps.iter().enumerate() {
+        let c = g.constant(format!("c{i}"), &[by.len()], Arc::new(by.to_vec()));
+        x = g.node(format!("n{i}"), kind, Op::Binary { op, act: Act::None }, &[x, c], &[1, 8, 8, 3]);
+    }
+    let y = g.node("relu", "ReLU", Op::Act(Act::RELU), &[x], &[1, 8, 8, 3]);
+    g.outputs.push(y);
+    g
+}
+
+#[test]
+fn first_layers_tell_which_levels_they_want() {
+    use BinaryOp::{Add, Div, Mul, Sub};
+    let levels = |steps: &[_]| wanted_levels(&rescaling(steps)).map(|w| w.0);
+    assert_eq!(levels(&[("Rescaling", Mul, &[1.0 / 127.5]), ("Rescaling", Add, &[-1.0])]), Some(255.0));
+    assert_eq!(levels(&[("Rescaling", Mul, &[1.0 / 255.0])]), Some(255.0));
+    assert_eq!(levels(&[("Rescaling", Mul, &[2.0]), ("Rescaling", Add, &[-1.0])]), Some(1.0));
+    assert_eq!(
+        levels(&[("Normalization", Sub, &[0.485, 0.456, 0.406]), ("Normalization", Div, &[0.229, 0.224, 0.225])]),
+        Some(1.0)
+    );
+    assert_eq!(levels(&[("Normalization", Sub, &[123.0, 117.0, 104.0]), ("Normalization", Div, &[58.0, 57.0, 57.0])]), Some(255.0));
+    let both: [(&str, _, &[f32]); 3] =
+        [("Rescaling", Mul, &[1.0 / 255.0]), ("Normalization", Sub, &[0.48, 0.45, 0.4]), ("Normalization", Div, &[0.2, 0.2, 0.2])];
+    assert_eq!(levels(&both), Some(255.0));
+    assert_eq!(levels(&[("Mul", Mul, &[1.0 / 255.0])]), None);
+    assert_eq!(levels(&[]), None);
+}
+
+#[test]
+fn written_and_read_again() {
+    let p = Preprocessing {
+        input: 1,
+        bgr: true,
+        resize: Resize::Crop(0.875),
+        level: 255.0,
+        mean: vec![1.0, 2.0, 3.0],
+        std: vec![4.0, 5.0, 6.0],
+        labels: vec!["a cat".into(), String::new(), "ein Hund".into()],
+    };
+    let bytes = p.section().unwrap();
+    let (record, labels) = Record::parse(&bytes).unwrap();
+    assert_eq!((record.labels, labels), (3, "a cat\n\nein Hund\n"));
+    let bad = |change: &dyn Fn(&mut Preprocessing)| {
+        let mut q = p.clone();
+        change(&mut q);
+        assert!(q.section().is_err(), "{q:?}");
+    };
+    bad(&|q| q.std[1] = 0.0);
+    bad(&|q| q.mean[0] = f32::NAN);
+    bad(&|q| q.mean = vec![0.0; 2]);
+    bad(&|q| q.level = 2.0);
+    bad(&|q| q.resize = Resize::Crop(0.0));
+    bad(&|q| q.resize = Resize::Fit(1.5));
+    bad(&|q| q.labels.push("two\nlines".into()));
+    bad(&|q| q.labels.push("x".repeat(LABELS)));
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_give_an_answer(bytes in proptest::collection::vec(any::<u8>(), 0..120), at in 0usize..90, value in any::<u8>()) {
+        let _ = Record::parse(&bytes);
+        let mut sound = Preprocessing { labels: vec!["x".into(); 5], ..Preprocessing::default() }.section().unwrap();
+        if let Some(b) = sound.get_mut(at) {
+            *b = value;
+        }
+        if let Ok((r, labels)) = Record::parse(&sound) {
+            prop_assert_eq!(labels.lines().count(), r.labels as usize);
+        }
+        sound.truncate(at);
+        let _ = Record::parse(&sound);
+    }
+}
