@@ -86,6 +86,9 @@ fn work(op: &OpRef, x: &Tensor, y: &Tensor) -> u64 {
         OpRef::Resize(_) => written.saturating_mul(4),
         OpRef::Softmax(_) => written.saturating_mul(4),
         OpRef::Activation(_) => written.saturating_mul(8),
+        OpRef::Unary(_) => written.saturating_mul(16),
+        OpRef::LayerNorm(_) => read.saturating_mul(4),
+        OpRef::Matmul(_) => pixels.saturating_mul(x.dims[3].into()).saturating_mul(blocks(y.dims[3])),
         OpRef::Reduce(_) | OpRef::Binary(_) | OpRef::ScaleShift(_) | OpRef::Prelu(_) => read,
     };
     // An activation at the end, and a step's own cost.
