@@ -59,6 +59,8 @@ fn written() -> Vec<(&'static str, Vec<u8>)> {
     vec![
         ("all-ops-1.sepal", common::all_ops().0),
         ("all-ops-halves-1.sepal", common::all_ops_of(true).0),
+        // With functions of elements, layer norm and products of tensors.
+        ("all-ops-2.sepal", common::all_ops().0),
         ("pipelines-1.sepal", common::streamed([2, 3]).0),
         ("pipelines-halves-1.sepal", common::streamed_of([1, 2], true).0),
     ]

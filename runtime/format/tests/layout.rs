@@ -87,7 +87,7 @@ fn codes_are_as_committed() {
     use sepal_format::op::Op;
     use sepal_format::{limits, winograd};
     let mut text = codes! {
-        section { PLAN TENSORS STEPS IO WEIGHTS NAMES PROVENANCE FOLDS PIPELINES }
+        section { PLAN TENSORS STEPS IO WEIGHTS NAMES PROVENANCE FOLDS PIPELINES PREPROCESSING VALUES }
         dtype { F32 F16 BF16 I8 U8 }
         place { ARENA WEIGHTS ROWS }
         role { INPUT OUTPUT }
@@ -101,6 +101,12 @@ fn codes_are_as_committed() {
         let parameters = [(0.25, 0.5), (0.25, 0.0), (0.0, 0.0)];
         if let Some(act) = parameters.iter().find_map(|&(a, b)| ActRecord { code, a, b }.act()) {
             writeln!(text, "  {code:>3} {act:?}").unwrap();
+        }
+    }
+    writeln!(text, "\nfunction").unwrap();
+    for code in 0..1000 {
+        if let Some(function) = (UnaryRecord { code, a: 0.25, b: 0.5 }).unary() {
+            writeln!(text, "  {code:>3} {function:?}").unwrap();
         }
     }
     writeln!(text, "\nwinograd: kernel, tile, code").unwrap();
