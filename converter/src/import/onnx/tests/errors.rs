@@ -1,7 +1,7 @@
 //! What is refused, and how.
 
 use super::unsupported;
-use super::write::{floats, int, int64s, ints, model, node, value};
+use super::write::{floats, int, int64s, ints, model, node, text, value};
 use crate::error::Error;
 use crate::import::{Options, onnx};
 use crate::ir::Graph;
@@ -191,4 +191,6 @@ fn attributes_and_shapes_that_do_not_fit_are_invalid() {
     assert!(check(&[node("Conv", &["x", "w", "p"], &["y"], &[])]).contains("does not fit"));
     assert!(check(&[node("Add", &["x", "wide"], &["y"], &[])]).contains("broadcast"));
     assert!(check(&[node("Softmax", &["x"], &["y"], &[int("axis", 4)])]).contains("axis 4"));
+    let sideways = [int("blocksize", 1), text("mode", "sideways")];
+    assert!(check(&[node("DepthToSpace", &["x"], &["y"], &sideways)]).contains("sideways"));
 }
