@@ -23,7 +23,7 @@ const LAYERS: [(&str, &[&str]); 9] = [
 ];
 
 /// The files in which `unsafe` may be written, and what for.
-const UNSAFE: [(&str, &str); 12] = [
+const UNSAFE: [(&str, &str); 13] = [
     ("kernels/src/simd/avx2.rs", "instructions that the CPU was asked for"),
     ("kernels/src/simd/avx512.rs", "instructions that the CPU was asked for"),
     ("kernels/src/simd/cpuid.rs", "asking the CPU without the standard library"),
@@ -33,6 +33,7 @@ const UNSAFE: [(&str, &str); 12] = [
         "runtime/src/pool.rs",
         "jobs on a caller's stack, run by threads that live longer; scoped threads would start anew for each step",
     ),
+    ("runtime/bare/src/main.rs", "a program without operating system that talks to the debugger"),
     ("runtime/c/src/handle.rs", "what C calls and is called"),
     ("runtime/c/src/hosted.rs", "what C calls and is called"),
     ("runtime/c/src/model.rs", "what C calls and is called"),
