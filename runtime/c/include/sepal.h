@@ -165,7 +165,7 @@ extern "C" {
 
  The file must not be changed in place while the model or one of its sessions lives: replace it by renaming another.
 
- @param[out] out the model; null if this fails
+ `out` receives the model; null if this fails.
  */
 sepal_status sepal_model_open(const char *path,
                               struct sepal_model **out);
@@ -174,7 +174,7 @@ sepal_status sepal_model_open(const char *path,
  Verifies a model in the caller's memory, which must begin at a multiple of 64 bytes and stay, unchanged, until the model and all
  its sessions are freed.
 
- @param[out] out the model; null if this fails
+ `out` receives the model; null if this fails.
  */
 sepal_status sepal_model_from_memory(const void *bytes,
                                      size_t len,
@@ -183,7 +183,7 @@ sepal_status sepal_model_from_memory(const void *bytes,
 /*
  Copies a model from memory of any alignment, and verifies the copy. Needs the feature `std`.
 
- @param[out] out the model; null if this fails
+ `out` receives the model; null if this fails.
  */
 sepal_status sepal_model_copy(const void *bytes, size_t len, struct sepal_model **out);
 
@@ -221,14 +221,14 @@ size_t sepal_model_outputs(const struct sepal_model *model);
 /*
  Describes an input.
 
- @param[out] out is left alone if this fails
+ `out` is left alone if this fails.
  */
 sepal_status sepal_model_input(const struct sepal_model *model, size_t index, struct sepal_port *out);
 
 /*
  Describes an output.
 
- @param[out] out is left alone if this fails
+ `out` is left alone if this fails.
  */
 sepal_status sepal_model_output(const struct sepal_model *model, size_t index, struct sepal_port *out);
 
@@ -236,7 +236,7 @@ sepal_status sepal_model_output(const struct sepal_model *model, size_t index, s
  Allocates the arena, and starts `threads - 1` threads, at most 63. Without the feature `threads` only 1 is possible; without the
  feature `std` there is only `sepal_session_in_arena`.
 
- @param[out] out the session; null if this fails
+ `out` receives the session; null if this fails.
  */
 sepal_status sepal_session_new(const struct sepal_model *model,
                                uint32_t threads,
@@ -246,7 +246,7 @@ sepal_status sepal_session_new(const struct sepal_model *model,
  A session of one thread in the caller's memory, of which `sepal_model_arena_bytes(model, 1)` bytes are used: they must begin at
  a multiple of 64, and belong to the session until it is freed. Besides the handle, nothing is allocated.
 
- @param[out] out the session; null if this fails
+ `out` receives the session; null if this fails.
  */
 sepal_status sepal_session_in_arena(const struct sepal_model *model,
                                     void *arena,

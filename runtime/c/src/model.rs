@@ -137,7 +137,7 @@ unsafe fn slice<'a>(bytes: *const c_void, len: usize) -> Result<&'a [u8]> {
 ///
 /// The file must not be changed in place while the model or one of its sessions lives: replace it by renaming another.
 ///
-/// @param[out] out the model; null if this fails
+/// `out` receives the model; null if this fails.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sepal_model_open(path: *const c_char, out: *mut *mut Model) -> Status {
     let make = || {
@@ -170,7 +170,7 @@ fn open(_: &CStr) -> Result<sepal::Model<'static>> {
 /// Verifies a model in the caller's memory, which must begin at a multiple of 64 bytes and stay, unchanged, until the model and all
 /// its sessions are freed.
 ///
-/// @param[out] out the model; null if this fails
+/// `out` receives the model; null if this fails.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sepal_model_from_memory(bytes: *const c_void, len: usize, out: *mut *mut Model) -> Status {
     // SAFETY: the header asks for so many bytes that outlive the model, and for an `out` that may be written, or for null.
@@ -179,7 +179,7 @@ pub unsafe extern "C" fn sepal_model_from_memory(bytes: *const c_void, len: usiz
 
 /// Copies a model from memory of any alignment, and verifies the copy. Needs the feature `std`.
 ///
-/// @param[out] out the model; null if this fails
+/// `out` receives the model; null if this fails.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sepal_model_copy(bytes: *const c_void, len: usize, out: *mut *mut Model) -> Status {
     // SAFETY: the header asks for so many bytes and for an `out` that may be written, or for null.
@@ -261,7 +261,7 @@ pub unsafe extern "C" fn sepal_model_outputs(model: *const Model) -> usize {
 
 /// Describes an input.
 ///
-/// @param[out] out is left alone if this fails
+/// `out` is left alone if this fails.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sepal_model_input(model: *const Model, index: usize, out: *mut Port) -> Status {
     // SAFETY: the header asks for a live handle and an `out` that may be written, or for null.
@@ -270,7 +270,7 @@ pub unsafe extern "C" fn sepal_model_input(model: *const Model, index: usize, ou
 
 /// Describes an output.
 ///
-/// @param[out] out is left alone if this fails
+/// `out` is left alone if this fails.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sepal_model_output(model: *const Model, index: usize, out: *mut Port) -> Status {
     // SAFETY: the header asks for a live handle and an `out` that may be written, or for null.

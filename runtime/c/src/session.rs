@@ -59,7 +59,7 @@ unsafe fn hand_out(
 /// Allocates the arena, and starts `threads - 1` threads, at most 63. Without the feature `threads` only 1 is possible; without the
 /// feature `std` there is only `sepal_session_in_arena`.
 ///
-/// @param[out] out the session; null if this fails
+/// `out` receives the session; null if this fails.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sepal_session_new(model: *const Model, threads: u32, out: *mut *mut Session) -> Status {
     // SAFETY: the header asks for a live handle and an `out` that may be written, or for null. The arena is the session's own.
@@ -79,7 +79,7 @@ fn new(_: &'static sepal::Model<'static>, _: u32) -> Result<sepal::Session<'stat
 /// A session of one thread in the caller's memory, of which `sepal_model_arena_bytes(model, 1)` bytes are used: they must begin at
 /// a multiple of 64, and belong to the session until it is freed. Besides the handle, nothing is allocated.
 ///
-/// @param[out] out the session; null if this fails
+/// `out` receives the session; null if this fails.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sepal_session_in_arena(
     model: *const Model,
