@@ -206,7 +206,7 @@ fn what_is_refused_and_why() {
     assert_eq!(refusal(|b| b.io.swap(1, 2)), Some(K::Io));
     assert_eq!(refusal(|b| b.io[0].name_len = 1 << 20), Some(K::Name));
     assert_eq!(refusal(|b| b.names[0] = 0xff), Some(K::Name));
-    assert_eq!(refusal(|b| b.steps[0].op = 13), Some(K::UnknownOp));
+    assert_eq!(refusal(|b| b.steps[0].op = 1000), Some(K::UnknownOp));
     assert_eq!(refusal(|b| b.steps[0].params[PARAMS - 1] = 1), Some(K::Step));
     assert_eq!(refusal(|b| b.steps[0].flags = 2), Some(K::Step));
     assert_eq!(refusal(|b| b.steps[0].inputs[0] = NONE), Some(K::Step));
