@@ -91,7 +91,7 @@ fn keys(object: &Value) -> Vec<&str> {
 fn help_is_no_error_and_nonsense_is_usage() {
     assert!(ok(&["--help"]).contains("Exit codes"));
     assert!(ok(&["--version"]).starts_with("sepal "));
-    for command in ["convert", "check", "info", "run", "verify", "keygen", "sign", "bench", "demo"] {
+    for command in ["convert", "check", "info", "run", "verify", "keygen", "sign", "features", "diff", "bench", "demo"] {
         let help = ok(&[command, "--help"]);
         assert!(help.contains("Usage: sepal"), "{command}");
         assert!(help.lines().all(|l| l.chars().count() <= 120), "{command}: a line is too long");

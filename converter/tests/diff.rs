@@ -90,9 +90,9 @@ fn all_fixtures_agree_layer_by_layer() {
         let model = sepal::Model::from_bytes(converted.bytes()).unwrap();
         let d = diff(&g, &model, &[sample(&g)], 1e-4, &mut |_, _| ()).unwrap();
         assert!(!d.diverges(), "{:?}", d.first_diverging());
-        // Nearly all steps hold a tensor of the source.
+        // Most steps hold a tensor of the source; those that move parts of one do not.
         let steps = model.view().steps().len();
-        assert!(d.layers.len() * 10 >= steps * 8, "{} of {steps}", d.layers.len());
+        assert!(d.layers.len() * 4 >= steps * 3, "{} of {steps}", d.layers.len());
         assert_eq!(d.outputs[0].agreement.as_ref().map(|a| (a.samples, a.top1)), Some((1, 1)));
     }
 }

@@ -39,7 +39,7 @@ const UNSAFE: [(&str, &str); 13] = [
     ("runtime/c/src/model.rs", "what C calls and is called"),
     ("runtime/c/src/session.rs", "what C calls and is called"),
     ("runtime/c/src/status.rs", "what C calls and is called"),
-    ("fixtures/heap/src/lib.rs", "an allocator that counts; tests, measurements and the command, never the library"),
+    ("converter/heap/src/lib.rs", "an allocator that counts; tests, measurements and the command, never the library"),
 ];
 
 /// Crates that work without the standard library.

@@ -47,7 +47,7 @@ pub struct Args {
     /// Write the fold report to a file
     #[arg(long, value_name = "OUT.json|OUT.html")]
     report: Option<PathBuf>,
-    /// Remove channels that are proved to be constant, whatever the input: between their smallest and largest value is at most E
+    /// Remove channels proved to be constant for any input: their values lie at most E apart
     #[arg(long, value_name = "E", num_args = 0..=1, require_equals = true, default_missing_value = "0", value_parser = prune_dead)]
     prune_dead: Option<f64>,
     /// How far Winograd convolutions may be off, as a share of the range; 0: none [default: 1e-5; f16: 5e-4]

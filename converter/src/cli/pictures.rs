@@ -27,13 +27,13 @@ pub struct PictureArgs {
     /// Order of the colours that the network takes [default: rgb]
     #[arg(long, value_name = "rgb|bgr", value_parser = ["rgb", "bgr"])]
     color: Option<String>,
-    /// How a picture gets the input's size: stretch, crop[:SHARE] (its middle), fit[:INTENSITY] (all of it, with bars)
+    /// How pictures get the input size: stretch, crop[:SHARE] (the middle), fit[:INTENSITY] (bars)
     #[arg(long, value_name = "RULE", value_parser = resize)]
     resize: Option<Resize>,
     /// Names of the first output's elements, one a line
     #[arg(long, value_name = "FILE")]
     labels: Option<PathBuf>,
-    /// Fold mean and deviation into the first convolution, where that is exact: the network then takes plain levels
+    /// Fold mean and deviation into the first convolution where exact: the network takes levels then
     #[arg(long)]
     pub fold_input: bool,
 }
