@@ -2,7 +2,7 @@
 //! interpreter computes from the graph as the importer gave it, before any pass.
 //!
 //! The file says which of its tensors holds which of the source and after which step. It is run a second time without pipelines
-//! ([`whole`](self::whole)), so that each tensor can be read when its step is done; that this changes nothing is checked with `==`
+//! (`whole`), so that each tensor can be read when its step is done; that this changes nothing is checked with `==`
 //! on the outputs. What was fused away is compared where it ends: at the output of the step that does it.
 
 use crate::error::{Error, Result, invalid};
