@@ -27,7 +27,7 @@ pub struct PictureArgs {
     /// Order of the colours that the network takes [default: rgb]
     #[arg(long, value_name = "rgb|bgr", value_parser = ["rgb", "bgr"])]
     color: Option<String>,
-    /// How pictures get the input size: stretch, crop or crop:SHARE (the middle), fit or fit:INTENSITY (bars)
+    /// How pictures get the input size: stretch, crop or crop:SHARE, fit or fit:INTENSITY
     #[arg(long, value_name = "RULE", value_parser = resize)]
     resize: Option<Resize>,
     /// Names of the first output's elements, one a line

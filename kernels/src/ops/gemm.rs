@@ -299,7 +299,8 @@ impl Tile<'_> {
             }
         }
         let panels: [&[Block]; NB] = core::array::from_fn(|j| &self.panels[(block + j) * self.k..][..self.k]);
-        if !self.taps.is_empty() {
+        // Not with four panels of whole vectors: that loop needs all registers, and one more for the tap. Their runs are as good.
+        if (NB < 4 || S::PARTS > 1) && !self.taps.is_empty() {
             let rows: [&[f32]; MR] = core::array::from_fn(|i| &a[offsets[i]..][..self.span]);
             s.multiply_taps::<MR, NB, NV>(self.taps, self.span, rows, panels, &mut acc);
             return self.finish::<S, MR, NB, NV>(s, acc, block * BLOCK, m, out);
