@@ -1,20 +1,14 @@
 //! The `sepal` command as scripts see it: exit codes, files, fields.
 
+mod folder;
+
+use folder::Folder;
 use sepal_converter::data::npz::{Array, read_npz, write_npz};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-/// A folder of a test's own, removed afterwards.
-struct Folder(PathBuf);
-
 impl Folder {
-    fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("sepal-cli-{name}-{}", std::process::id()));
-        let _ = std::fs::remove_dir_all(&path);
-        std::fs::create_dir_all(&path).unwrap();
-        Folder(path)
-    }
     fn file(&self, name: &str, bytes: &[u8]) -> String {
         std::fs::write(self.0.join(name), bytes).unwrap();
         self.path(name)
@@ -22,23 +16,11 @@ impl Folder {
     fn path(&self, name: &str) -> String {
         self.0.join(name).to_str().unwrap().to_string()
     }
-    fn names(&self) -> Vec<String> {
-        let mut names: Vec<String> =
-            std::fs::read_dir(&self.0).unwrap().map(|e| e.unwrap().file_name().to_string_lossy().into_owned()).collect();
-        names.sort();
-        names
-    }
     /// The mini-Xception, converted.
     fn model(&self) -> String {
         let source = self.file("digits.keras", sepal_fixtures::MINI_XCEPTION_KERAS);
         ok(&["convert", &source, "--no-verify"]);
         self.path("digits.sepal")
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
     }
 }
 

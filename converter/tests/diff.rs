@@ -1,14 +1,15 @@
 //! `sepal diff` and what convert tells, as scripts see them; and the comparison of a file's tensors with its source's.
 
 mod common;
+mod folder;
 
 use common::Net;
+use folder::Folder;
 use sepal_converter::convert::{ConvertOptions, convert_graph};
 use sepal_converter::diff::diff;
 use sepal_converter::ir::{Act, BinaryOp, Graph, PoolKind};
 use sepal_converter::{emit, import, passes};
 use serde_json::Value;
-use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 
@@ -97,17 +98,7 @@ fn all_fixtures_agree_layer_by_layer() {
     }
 }
 
-/// A folder of a test's own, removed afterwards.
-struct Folder(PathBuf);
-
 impl Folder {
-    fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("sepal-diff-{name}-{}", std::process::id()));
-        let _ = std::fs::remove_dir_all(&path);
-        std::fs::create_dir_all(&path).unwrap();
-        Folder(path)
-    }
-
     fn run(&self, args: &[&str]) -> Output {
         let mut command = Command::new(env!("CARGO_BIN_EXE_sepal"));
         command.args(args).current_dir(&self.0).stdin(Stdio::null()).env_remove("SEPAL_ISA").output().unwrap()
@@ -117,12 +108,6 @@ impl Folder {
         let out = self.run(args);
         assert!(out.status.success(), "{args:?}: {}", String::from_utf8_lossy(&out.stderr));
         String::from_utf8(out.stdout).unwrap()
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
     }
 }
 

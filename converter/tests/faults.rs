@@ -1,21 +1,19 @@
 //! What the command leaves behind when the disk is full or it is killed: the file as it was, or whole, and nothing else. And
 //! signatures.
 
+mod folder;
+
+use folder::Folder;
 use std::fs;
-use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::time::Instant;
 
-/// A folder of a test's own with the mini-Xception in it; removed at the end.
-struct Folder(PathBuf);
-
 impl Folder {
-    fn new(test: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("sepal-convert-{test}-{}", std::process::id()));
-        let _ = fs::remove_dir_all(&path);
-        fs::create_dir_all(&path).unwrap();
-        fs::write(path.join("net.onnx"), sepal_fixtures::MINI_XCEPTION_ONNX).unwrap();
-        Folder(path)
+    /// With the mini-Xception in it.
+    fn with_network(test: &str) -> Self {
+        let folder = Folder::new(test);
+        fs::write(folder.0.join("net.onnx"), sepal_fixtures::MINI_XCEPTION_ONNX).unwrap();
+        folder
     }
 
     fn sepal(&self, args: &[&str]) -> Output {
@@ -29,19 +27,6 @@ impl Folder {
         assert_eq!(out.status.code(), Some(code), "{args:?}: {text}");
         text
     }
-
-    fn names(&self) -> Vec<String> {
-        let mut names: Vec<String> =
-            fs::read_dir(&self.0).unwrap().map(|e| e.unwrap().file_name().to_string_lossy().into_owned()).collect();
-        names.sort();
-        names
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
 }
 
 /// Files may have so many kilobytes: a disk that is full in the middle of writing.
@@ -51,7 +36,7 @@ const FULL: &str = "ulimit -f 64; exec \"$0\" convert net.onnx --no-verify --for
 #[test]
 #[cfg(target_os = "linux")]
 fn a_full_disk_is_an_error_and_leaves_what_was_there() {
-    let f = Folder::new("full");
+    let f = Folder::with_network("full");
     let run = || {
         let script = format!("trap '' XFSZ; {FULL}");
         Command::new("sh").args(["-c", &script, env!("CARGO_BIN_EXE_sepal")]).current_dir(&f.0).output().unwrap()
@@ -74,7 +59,7 @@ fn a_full_disk_is_an_error_and_leaves_what_was_there() {
 #[cfg(target_os = "linux")]
 fn a_process_that_dies_while_it_writes_leaves_nothing() {
     use std::os::unix::process::ExitStatusExt;
-    let f = Folder::new("dies");
+    let f = Folder::with_network("dies");
     let out = Command::new("sh").args(["-c", FULL, env!("CARGO_BIN_EXE_sepal")]).current_dir(&f.0).output().unwrap();
     assert!(out.status.signal().is_some(), "{out:?}");
     let names = f.names();
@@ -89,7 +74,7 @@ fn a_process_that_dies_while_it_writes_leaves_nothing() {
 #[test]
 #[cfg(unix)]
 fn a_killed_conversion_leaves_no_half_file() {
-    let f = Folder::new("killed");
+    let f = Folder::with_network("killed");
     let start = Instant::now();
     f.ends(0, &["convert", "net.onnx", "--no-verify", "-o", "whole.sepal"]);
     let took = start.elapsed();
@@ -119,7 +104,7 @@ fn a_killed_conversion_leaves_no_half_file() {
 
 #[test]
 fn what_is_signed_is_loaded_and_nothing_else() {
-    let f = Folder::new("sign");
+    let f = Folder::with_network("sign");
     f.ends(0, &["convert", "net.onnx", "--no-verify"]);
     f.ends(0, &["keygen", "vendor"]);
     f.ends(0, &["keygen", "other"]);

@@ -1,30 +1,30 @@
 //! What the command promises beyond its grammar: the same bytes from one source, the same bits with every instruction set and
 //! number of threads, an exit code for every mistake, tolerances by an index.
 
+mod folder;
+
+use folder::Folder;
 use sepal_fixtures as fixtures;
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-/// A folder of a test's own with the mini-Xception and a picture in it; removed at the end.
-struct Folder(PathBuf);
-
 impl Folder {
-    fn new(test: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("sepal-promises-{test}-{}", std::process::id()));
-        let _ = fs::remove_dir_all(&path);
-        fs::create_dir_all(&path).unwrap();
-        fs::write(path.join("net.keras"), fixtures::MINI_XCEPTION_KERAS).unwrap();
-        fs::write(path.join("seven.png"), fixtures::DIGITS[7].png).unwrap();
-        fs::write(path.join("three.png"), fixtures::DIGITS[3].png).unwrap();
-        fs::write(path.join("labels.txt"), fixtures::LABELS.map(|l| format!("digit {l}")).join("\n")).unwrap();
-        Folder(path)
+    /// With the mini-Xception and pictures in it.
+    fn with_network(test: &str) -> Self {
+        let folder = Folder::new(test);
+        let write = |name: &str, bytes: &[u8]| fs::write(folder.0.join(name), bytes).unwrap();
+        write("net.keras", fixtures::MINI_XCEPTION_KERAS);
+        write("seven.png", fixtures::DIGITS[7].png);
+        write("three.png", fixtures::DIGITS[3].png);
+        write("labels.txt", fixtures::LABELS.map(|l| format!("digit {l}")).join("\n").as_bytes());
+        folder
     }
 
     /// With `net.sepal` converted.
     fn converted(test: &str) -> Self {
-        let folder = Folder::new(test);
+        let folder = Folder::with_network(test);
         folder.ok(&["convert", "net.keras", "--no-verify"]);
         folder
     }
@@ -53,19 +53,6 @@ impl Folder {
     fn path(&self, name: &str) -> PathBuf {
         self.0.join(name)
     }
-
-    fn names(&self) -> Vec<String> {
-        let mut names: Vec<String> =
-            fs::read_dir(&self.0).unwrap().map(|e| e.unwrap().file_name().to_string_lossy().into_owned()).collect();
-        names.sort();
-        names
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
 }
 
 fn repository(path: &str) -> String {
@@ -74,7 +61,7 @@ fn repository(path: &str) -> String {
 
 #[test]
 fn convert_checks_itself_and_is_reproducible() {
-    let f = Folder::new("convert");
+    let f = Folder::with_network("convert");
     let text = f.ok(&["convert", "net.keras", "--explain", "--report", "report.json"]);
     assert!(text.contains("19 of 19 folded") && text.contains("passed") && text.contains("block1_conv1_bn"), "{text}");
     f.ok(&["convert", "net.keras", "-o", "again.sepal"]);
