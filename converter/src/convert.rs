@@ -141,7 +141,7 @@ pub fn convert(source: &Path, options: &ConvertOptions, progress: &mut dyn Progr
     let graph = import::import_bytes(&bytes, source.parent(), &options.import)?;
     let format = import::format_name(&bytes);
     drop(bytes);
-    finish(graph, &name, format, options, progress)
+    convert_graph(graph, &name, format, options, progress)
 }
 
 /// Converts a network in memory. `name` is what its file would be called.
@@ -151,7 +151,7 @@ pub fn convert(source: &Path, options: &ConvertOptions, progress: &mut dyn Progr
 pub fn convert_bytes(name: &str, source: &[u8], options: &ConvertOptions, progress: &mut dyn Progress) -> Result<Converted> {
     progress.stage(Stage::Import);
     let graph = import::import_bytes(source, None, &options.import)?;
-    finish(graph, name, import::format_name(source), options, progress)
+    convert_graph(graph, name, import::format_name(source), options, progress)
 }
 
 /// Converts a network that is there as a graph already. `format` is what is written down in place of a format.
@@ -159,16 +159,6 @@ pub fn convert_bytes(name: &str, source: &[u8], options: &ConvertOptions, progre
 /// # Errors
 /// As [`convert`].
 pub fn convert_graph(
-    graph: Graph,
-    name: &str,
-    format: &'static str,
-    options: &ConvertOptions,
-    progress: &mut dyn Progress,
-) -> Result<Converted> {
-    finish(graph, name, format, options, progress)
-}
-
-fn finish(
     graph: Graph,
     name: &str,
     format: &'static str,

@@ -226,21 +226,27 @@ fn render(args: &Args, blocks: &[Block]) -> String {
     ]);
     let most = blocks.iter().map(|b| b.stats.min).fold(f64::MIN_POSITIVE, f64::max);
     for b in blocks {
-        table.row([
-            b.groups.to_string(),
-            word(args, b.groups).into(),
-            out::ms(b.stats.min),
-            out::ms(b.stats.median),
-            out::count(b.macs),
-            out::grouped(b.parameters),
-            out::bytes(b.weights),
-            out::bytes(b.moved),
-            format!("{:.1}", b.gflops()),
-            "█".repeat(((b.stats.min / most * 24.0).round() as usize).max(1)),
-            b.kernels.clone(),
-        ]);
+        let [groups, word, min, median, macs, parameters, weights, tensors, rate, kernels] = cells(args, b);
+        let bar = "█".repeat(((b.stats.min / most * 24.0).round() as usize).max(1));
+        table.row([groups, word, min, median, macs, parameters, weights, tensors, rate, bar, kernels]);
     }
     format!("{}\n\n{}", heading(args), table.render())
+}
+
+/// What is told of a block, on a terminal and on a page.
+fn cells(args: &Args, b: &Block) -> [String; 10] {
+    [
+        b.groups.to_string(),
+        word(args, b.groups).into(),
+        out::ms(b.stats.min),
+        out::ms(b.stats.median),
+        out::count(b.macs),
+        out::grouped(b.parameters),
+        out::bytes(b.weights),
+        out::bytes(b.moved),
+        format!("{:.1}", b.gflops()),
+        b.kernels.clone(),
+    ]
 }
 
 /// Time and multiply-adds over the groups, both with powers of two upwards.
@@ -301,19 +307,7 @@ fn page(args: &Args, blocks: &[Block]) -> String {
 }
 
 fn row(args: &Args, b: &Block) -> String {
-    let cells = [
-        b.groups.to_string(),
-        word(args, b.groups).into(),
-        out::ms(b.stats.min),
-        out::ms(b.stats.median),
-        out::count(b.macs),
-        out::grouped(b.parameters),
-        out::bytes(b.weights),
-        out::bytes(b.moved),
-        format!("{:.1}", b.gflops()),
-        b.kernels.clone(),
-    ];
     let cell =
         |(i, text): (usize, &String)| format!("<td{}>{}</td>", if i == 1 || i == 9 { "" } else { " class=\"n\"" }, svg::esc(text));
-    format!("<tr>{}</tr>\n", cells.iter().enumerate().map(cell).collect::<String>())
+    format!("<tr>{}</tr>\n", cells(args, b).iter().enumerate().map(cell).collect::<String>())
 }
