@@ -16,6 +16,9 @@
 //! 2. Slices are cut to the length of the segment before the loop: then no index in it needs a check.
 //! 3. Pixels are spread evenly over tiles (13 rows are 5 + 4 + 4, not 6 + 6 + 1).
 //! 4. With 16 registers a tile has one panel, and four panels go by for each tile of A (which stays in L1).
+//! 5. While a tile multiplies, the panels of the next group are brought to L2. They lie right behind, across steps too, since a file
+//!    has its weights in the order of use.
+//! 6. Where a window is several short runs, each term is taken from a list of taps: to begin a run would cost as much as to sum it.
 
 use super::activation::{InPlace, act_row, blocks_mut};
 use crate::simd::{Block, Kernel, Simd};
