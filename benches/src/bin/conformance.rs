@@ -1,4 +1,4 @@
-//! Runs ONNX's own tests of its operators, which `fixtures/python/make_onnx_node_tests.py` writes out, and makes the table of what is
+//! Runs ONNX's own tests of its operators, which `benches/python/make_onnx_node_tests.py` writes out, and makes the table of what is
 //! supported from what passes: `conformance CASES [--check | --write] TABLE`.
 //!
 //! A case passes if it converts (self-check against the f64 interpreter included), runs, and its outputs have the right shapes and are
@@ -177,7 +177,7 @@ fn main() -> ExitCode {
         return ExitCode::from(1);
     };
     let Ok(lines) = std::fs::read_to_string(Path::new(cases).join("cases.tsv")) else {
-        eprintln!("{cases} has no cases.tsv; fixtures/python/make_onnx_node_tests.py makes it");
+        eprintln!("{cases} has no cases.tsv; benches/python/make_onnx_node_tests.py makes it");
         return ExitCode::from(4);
     };
     let version = lines.lines().next().unwrap_or("").trim_start_matches("# ").to_string();
