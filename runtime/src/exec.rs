@@ -54,7 +54,7 @@ pub fn scratch(op: &OpRef, input: Shape, output: Shape) -> usize {
 /// What the operator itself needs.
 fn operator_scratch(op: &OpRef, input: Shape, output: Shape) -> usize {
     match op {
-        OpRef::Conv(p) if p.algorithm == 0 => conv_scratch(window(&p.window), p.groups as usize, input, output),
+        OpRef::Conv(p) if p.algorithm == 0 => conv_scratch(window(&p.window), false, input, output),
         OpRef::Conv(p) => winograd_scratch(window(&p.window), tile(p.algorithm), input, output),
         OpRef::Separable(p) => separable_scratch(window(&p.depthwise.window), input, output),
         _ => 0,

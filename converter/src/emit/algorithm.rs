@@ -10,7 +10,7 @@ use crate::data::random::Random;
 use crate::ir::{Pads, Window};
 use sepal_format::layout::BLOCK;
 use sepal_format::winograd::TILES;
-use sepal_kernels::ops::conv::Conv;
+use sepal_kernels::ops::conv::{Conv, Take};
 use sepal_kernels::ops::panels::{Panels, widened};
 use sepal_kernels::ops::winograd::{exists, points, winograd, winograd_scratch};
 use sepal_kernels::par::Serial;
@@ -112,7 +112,7 @@ fn error(task: &Task, tile: [usize; 2]) -> f64 {
             Panels::F16(&halves)
         }
     };
-    let args = Conv { window, groups: 1, weights: stored, bias: &[0.0; BLOCK], act: Act::None };
+    let args = Conv { window, groups: 1, weights: stored, bias: &[0.0; BLOCK], take: Take::Plain, act: Act::None };
     let view = View::new(&pixels, input, padded);
     winograd(Isa::detect(), &Serial, &args, tile, view, None, ViewMut::new(&mut got, output, BLOCK), &mut scratch);
 

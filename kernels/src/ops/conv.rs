@@ -2,11 +2,13 @@
 //! 1x1 image the fully connected layer.
 //!
 //! Where every window lies inside the input, the input's own memory is what the multiplication reads. Otherwise the rows that a
-//! block of output rows needs are copied to scratch with a border of zeros first.
+//! block of output rows needs are copied to scratch with a border of zeros first, and so are they where the input has planes.
 
+use super::copy::pixels_of_planes;
 use super::gemm::{A_BLOCK, Gemm, MAX_TAPS, Pixels, Segments};
 use super::panels::{Panels, multiply, widened};
 use crate::par::{Parallel, split};
+use crate::view::span;
 use crate::{Act, Isa, Shape, View, ViewMut};
 use core::ops::Range;
 use sepal_format::layout::BLOCK;
@@ -55,8 +57,29 @@ pub struct Conv<'a> {
     pub weights: Panels<'a>,
     /// Bias per group, padded to blocks: `[g][N/16][16]`.
     pub bias: &'a [f32],
+    /// How the input is taken.
+    pub take: Take<'a>,
     /// Applied last.
     pub act: Act,
+}
+
+/// How a convolution takes its input.
+#[derive(Clone, Copy, Debug)]
+pub enum Take<'a> {
+    /// As it is.
+    Plain,
+    /// With a factor for each channel of each image, `[n, 1, 1, c]`: the weights of that channel are multiplied by it, and rounded,
+    /// before they are used. For one group.
+    Gated(View<'a>),
+    /// A plane of so many floats for each channel of each image, as NCHW has them: element (n, y, x, c) of the input, whose `pixel` is
+    /// 1, is `data[(n * C + c) * planes + y * w + x]`.
+    Planes(usize),
+}
+
+impl<'a> Take<'a> {
+    fn gate(self) -> Option<View<'a>> {
+        if let Take::Gated(gate) = self { Some(gate) } else { None }
+    }
 }
 
 /// Output rows for which a bordered copy is made at a time, and the floats of that copy.
@@ -69,9 +92,15 @@ fn bordered_rows(window: &Window, input: Shape, output: Shape) -> (usize, usize)
     (rows, window.cover(0, rows) * row)
 }
 
-/// Floats of scratch that [`conv`] needs for each part of [`Parallel::parts`], besides what [`conv_widened`] says.
-pub fn conv_scratch(window: Window, _groups: usize, input: Shape, output: Shape) -> usize {
-    if window.inside(input, output) { 0 } else { bordered_rows(&window, input, output).1 }
+/// Floats of scratch that [`conv`] needs for each part of [`Parallel::parts`], besides what [`conv_widened`] or [`conv_gated`] says.
+/// `planes`: whether the input has them.
+pub fn conv_scratch(window: Window, planes: bool, input: Shape, output: Shape) -> usize {
+    if window.inside(input, output) && !planes { 0 } else { bordered_rows(&window, input, output).1 }
+}
+
+/// Floats of scratch in which [`conv`] with a gate multiplies so many weights by it.
+pub fn conv_gated(output: Shape, weights: usize) -> usize {
+    widened(weights, output.c)
 }
 
 /// Floats of scratch in which [`conv`] widens weights that are so many halves.
@@ -83,13 +112,17 @@ pub fn conv_widened(window: Window, groups: usize, output: Shape, halves: usize)
 /// Runs a convolution. `input` may have any pixel stride; `residual` has the shape of `out`.
 pub fn conv(isa: Isa, par: &dyn Parallel, args: &Conv, input: View, residual: Option<View>, out: ViewMut, scratch: &mut [f32]) {
     let (shape, pixel) = (out.shape, out.pixel);
+    if let Some(gate) = args.take.gate().filter(|_| shape.n > 1) {
+        return image_by_image(isa, par, args, gate, input, residual, out, scratch);
+    }
     let w = &args.window;
     let wide = match args.weights {
+        weights if args.take.gate().is_some() => conv_gated(shape, weights.weights()),
         Panels::F32(_) => 0,
         Panels::F16(halves) => conv_widened(*w, args.groups, shape, halves.len()),
     };
-    if w.inside(input.shape, shape) {
-        if shape.pixels() == 1 && args.groups == 1 {
+    if w.inside(input.shape, shape) && !matches!(args.take, Take::Planes(_)) {
+        if shape.pixels() == 1 && args.groups == 1 && args.take.gate().is_none() {
             return fully_connected(isa, par, args, input, residual, out, scratch, wide);
         }
         // One grain is a tile of every set, so that parts do not tear tiles more than needed.
@@ -112,7 +145,7 @@ pub fn conv(isa: Isa, par: &dyn Parallel, args: &Conv, input: View, residual: Op
             let (n, y) = (row / shape.h, row % shape.h);
             let count = rows.min(r.end - row).min(shape.h - y);
             let copy = Shape::new(1, w.cover(0, count), w.cover(1, shape.w), input.shape.c);
-            bordered_copy(w, &input, n, y, copy, copied);
+            bordered_copy(args, &input, n, y, copy, copied);
             let view = View { data: copied, shape: copy, pixel: copy.c };
             let base = Pixels { width: shape.w, height: count, dx: w.stride[1] * copy.c, dy: w.stride[0] * copy.w * copy.c, dn: 0 };
             let first = row * shape.w;
@@ -123,8 +156,34 @@ pub fn conv(isa: Isa, par: &dyn Parallel, args: &Conv, input: View, residual: Op
     });
 }
 
+/// A convolution whose images have different weights.
+fn image_by_image(
+    isa: Isa,
+    par: &dyn Parallel,
+    args: &Conv,
+    gate: View,
+    input: View,
+    residual: Option<View>,
+    out: ViewMut,
+    scratch: &mut [f32],
+) {
+    fn one(v: View<'_>, i: usize) -> View<'_> {
+        let shape = Shape { n: 1, ..v.shape };
+        View { data: &v.data[i * shape.pixels() * v.pixel..], shape, ..v }
+    }
+    let shape = Shape { n: 1, ..out.shape };
+    for i in 0..out.shape.n {
+        let at = i * shape.pixels() * out.pixel;
+        let data = &mut out.data[at..][..span(shape, out.pixel)];
+        let args = Conv { take: Take::Gated(one(gate, i)), ..*args };
+        let out = ViewMut { data, shape, pixel: out.pixel };
+        conv(isa, par, &args, one(input, i), residual.map(|r| one(r, i)), out, scratch);
+    }
+}
+
 /// Copies the input rows under output rows `y..` of image `n` to `to`, with zeros where they lie outside.
-fn bordered_copy(w: &Window, input: &View, n: usize, y: usize, copy: Shape, to: &mut [f32]) {
+fn bordered_copy(args: &Conv, input: &View, n: usize, y: usize, copy: Shape, to: &mut [f32]) {
+    let w = &args.window;
     let Shape { h, w: width, c, .. } = input.shape;
     let left = w.pad[1];
     let inside = (left + width).min(copy.w).saturating_sub(left);
@@ -137,6 +196,10 @@ fn bordered_copy(w: &Window, input: &View, n: usize, y: usize, copy: Shape, to: 
         let (middle, after) = rest.split_at_mut(inside * c);
         before.fill(0.0);
         after.fill(0.0);
+        if let Take::Planes(apart) = args.take {
+            pixels_of_planes(&input.data[n * c * apart + iy * width..], apart, c, middle);
+            continue;
+        }
         let from = &input.data[(n * h + iy) * width * input.pixel..];
         if input.pixel == c {
             middle.copy_from_slice(&from[..inside * c]);
@@ -192,7 +255,8 @@ fn groups(
             out: &mut out[g * n..],
             out_pixel,
         };
-        multiply(isa, args.weights.part(g * panels..(g + 1) * panels), gemm, scratch);
+        let gate = args.take.gate().map(|gate| &gate.data[..c]);
+        multiply(isa, args.weights.part(g * panels..(g + 1) * panels), gate, gemm, scratch);
     }
 }
 
@@ -252,5 +316,5 @@ pub(crate) fn pointwise(
         out,
         out_pixel,
     };
-    multiply(isa, args.weights, gemm, scratch);
+    multiply(isa, args.weights, None, gemm, scratch);
 }

@@ -156,6 +156,12 @@ fn plane([outer, inner]: [Dim; 2], input: &[f32], out: &mut [f32]) {
     }
 }
 
+/// One pixel of `c` channels after the other, of planes that lie `apart`, as many as there is room for.
+pub(crate) fn pixels_of_planes(planes: &[f32], apart: usize, c: usize, to: &mut [f32]) {
+    let pixels = Dim { extent: to.len() / c.max(1), from: 1, to: c };
+    plane([pixels, Dim { extent: c, from: apart, to: 1 }], planes, to);
+}
+
 /// `N` runs of `extent` elements, `apart` from each other, to one of `extent` groups of `N`.
 fn interleave<const N: usize>(extent: usize, apart: usize, input: &[f32], out: &mut [f32]) {
     let runs: [&[f32]; N] = core::array::from_fn(|k| &input[k * apart..][..extent]);

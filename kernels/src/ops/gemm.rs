@@ -133,6 +133,12 @@ pub(crate) struct Gemm<'a> {
 }
 
 impl<'a> Gemm<'a> {
+    /// Whether it is a product of one pixel with one run of A.
+    pub(crate) fn is_one_pixel(&self) -> bool {
+        let Segments { ny, nx, .. } = self.segments;
+        self.m == 1 && self.first == 0 && self.whole_blocks && ny * nx == 1
+    }
+
     /// A 1x1 window over pixels that follow each other every `pixel` floats.
     pub(crate) fn linear(a: &View<'a>) -> (Pixels, Segments) {
         let pixels = Pixels { width: usize::MAX, height: usize::MAX, dx: a.pixel, dy: 0, dn: 0 };

@@ -6,6 +6,9 @@
 //!
 //! For a single pixel that would be to write each weight and to read it again, for one multiplication. There halves become floats in
 //! registers, and the time is that of reading them from memory: half as long as for f32.
+//!
+//! A gate, a factor for each channel of the input, is multiplied into the panels on the same way: there are fewer weights than
+//! elements of an input of many pixels.
 
 use super::activation::{InPlace, blocks, blocks_mut};
 use super::gemm::{CHUNK, Gemm};
@@ -54,11 +57,11 @@ impl Panels<'_> {
     }
 }
 
-/// Floats of scratch that a multiplication by so many halves, those of `n` channels, needs for each part of
-/// [`Parallel::parts`](crate::par::Parallel::parts), besides what its operator needs with weights in f32.
-pub fn widened(halves: usize, n: usize) -> usize {
+/// Floats of scratch that a multiplication by so many weights that are halves or have a gate, those of `n` channels, needs for each
+/// part of [`Parallel::parts`](crate::par::Parallel::parts), besides what its operator needs with weights as they are used.
+pub fn widened(weights: usize, n: usize) -> usize {
     let blocks = n.div_ceil(BLOCK).max(1);
-    let panel = halves / blocks;
+    let panel = weights / blocks;
     together(panel).min(blocks) * panel
 }
 
@@ -67,31 +70,34 @@ fn together(panel: usize) -> usize {
     (WIDE / panel.max(1) / GROUP * GROUP).max(GROUP)
 }
 
-/// Multiplies by `panels`, which take the place of those of `gemm`. `scratch` is as long as [`Panels::scratch`] says.
-pub(crate) fn multiply(isa: Isa, panels: Panels, gemm: Gemm, scratch: &mut [f32]) {
-    let halves = match panels {
-        Panels::F32(panels) => return isa.run(Gemm { panels, ..gemm }),
-        Panels::F16(halves) => {
-            if !cfg!(feature = "f16") {
-                panic!("this build has no weights in halves");
-            }
-            halves
+/// Multiplies by `panels`, which take the place of those of `gemm`, with `gate` as a factor of each term's weight, if there is one.
+/// `scratch` is as long as [`Panels::scratch`] says, with a gate as [`widened`] does.
+pub(crate) fn multiply(isa: Isa, panels: Panels, gate: Option<&[f32]>, gemm: Gemm, scratch: &mut [f32]) {
+    match (panels, gate) {
+        (Panels::F32(panels), None) => return isa.run(Gemm { panels, ..gemm }),
+        (Panels::F16(_), _) if !cfg!(feature = "f16") => panic!("this build has no weights in halves"),
+        (Panels::F16(halves), None) if gemm.is_one_pixel() => {
+            let (residual, bias) = (gemm.residual.map(|(r, _)| blocks(r)), blocks(gemm.bias));
+            let out = &mut blocks_mut(gemm.out)[..gemm.n.div_ceil(BLOCK)];
+            let a = &gemm.a[..gemm.segments.len];
+            return isa.run(OnePixel { a, panels: halves.as_chunks().0, bias, residual, act: gemm.act, out });
         }
-    };
-    let Gemm { a, segments, .. } = gemm;
-    if gemm.m == 1 && gemm.first == 0 && gemm.whole_blocks && segments.ny * segments.nx == 1 {
-        let (residual, bias) = (gemm.residual.map(|(r, _)| blocks(r)), blocks(gemm.bias));
-        let panels = halves.as_chunks().0;
-        let out = &mut blocks_mut(gemm.out)[..gemm.n.div_ceil(BLOCK)];
-        return isa.run(OnePixel { a: &a[..segments.len], panels, bias, residual, act: gemm.act, out });
+        _ => (),
     }
     let blocks = gemm.n.div_ceil(BLOCK);
-    let panel = halves.len() / blocks.max(1);
+    let panel = panels.weights() / blocks.max(1);
     let together = together(panel);
     for block in (0..blocks).step_by(together) {
         let (channel, count) = (block * BLOCK, together.min(blocks - block));
         let wide = &mut scratch[..count * panel];
-        isa.run(Widen { halves: halves[block * panel..].as_chunks().0, to: wide.as_chunks_mut().0 });
+        let to = wide.as_chunks_mut().0;
+        match panels.part(block * panel..(block + count) * panel) {
+            Panels::F32(panels) => to.copy_from_slice(panels.as_chunks().0),
+            Panels::F16(halves) => isa.run(Widen { halves: halves.as_chunks().0, to }),
+        }
+        if let Some(gate) = gate {
+            isa.run(Gated { gate, panels: to });
+        }
         isa.run(Gemm {
             panels: wide,
             bias: &gemm.bias[channel..],
@@ -117,6 +123,28 @@ impl Kernel for Widen<'_> {
         for (half, block) in self.halves.iter().zip(self.to) {
             for j in 0..S::PARTS {
                 s.store(s.widen(half, j), block, j);
+            }
+        }
+    }
+}
+
+/// Multiplies the weight of each term by the gate of its channel; terms go through the channels again and again.
+struct Gated<'a> {
+    /// `[C]`.
+    gate: &'a [f32],
+    panels: &'a mut [Block],
+}
+
+impl Kernel for Gated<'_> {
+    type Out = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        for panels in self.panels.chunks_mut(self.gate.len().max(1)) {
+            for (block, &g) in panels.iter_mut().zip(self.gate) {
+                for j in 0..S::PARTS {
+                    s.store(s.mul(s.splat(g), s.load(block, j)), block, j);
+                }
             }
         }
     }

@@ -12,7 +12,7 @@
 //! 3. Points lie a block more than their extent apart: otherwise all stores of a tile fall into one set of the cache.
 
 use super::activation::{InPlace, blocks, blocks_mut};
-use super::conv::{Conv, Window, pointwise};
+use super::conv::{Conv, Take, Window, pointwise};
 use crate::par::{Parallel, split};
 use crate::simd::{Block, Kernel, Simd};
 use crate::{Act, Isa, Shape, View, ViewMut};
@@ -161,7 +161,7 @@ impl Part<'_> {
                 let shape = Shape::new(1, 1, count, self.input.shape.c);
                 let view = View { data: &v[p * v_apart..], shape, pixel: c };
                 let weights = self.args.weights.part(p * n * shape.c..(p + 1) * n * shape.c);
-                let args = Conv { window: Window::ONE, groups: 1, weights, bias: zeros, act: Act::None };
+                let args = Conv { window: Window::ONE, groups: 1, weights, bias: zeros, take: Take::Plain, act: Act::None };
                 pointwise(isa, &args, &view, self.shape.c, None, &mut m[p * m_apart..], n, wide);
             }
             self.transform(isa, Way::Out { m, out }, tiles);

@@ -57,6 +57,13 @@ impl Image {
         Image { data: self.data.chunks(self.pixel).flat_map(|p| p[..c].to_vec()).collect(), pixel: c, ..*self }
     }
 
+    /// The same elements as NCHW has them, without gaps.
+    pub fn planes(&self) -> Vec<f32> {
+        let Shape { n, h, w, c } = self.shape;
+        let plane = h * w;
+        (0..n * c * plane).map(|i| self.get(i / plane / c, 0, i % plane, i / plane % c)).collect()
+    }
+
     /// To read.
     pub fn view(&self) -> View<'_> {
         View::new(&self.data, self.shape, self.pixel)

@@ -5,7 +5,7 @@ use crate::{Image, Rng};
 use sepal_format::layout::{BLOCK, pixel_stride};
 use sepal_kernels::ops::activation::{activation, prelu};
 use sepal_kernels::ops::binary::binary;
-use sepal_kernels::ops::conv::{Conv, Window, conv, conv_scratch};
+use sepal_kernels::ops::conv::{Conv, Take, Window, conv, conv_scratch};
 use sepal_kernels::ops::copy::{Copy, copy};
 use sepal_kernels::ops::depthwise::{Depthwise, depthwise};
 use sepal_kernels::ops::panels::Panels;
@@ -53,7 +53,7 @@ impl Weights {
     }
 
     fn conv(&self, window: Window) -> Conv<'_> {
-        Conv { window, groups: 1, weights: Panels::F32(&self.packed), bias: &self.packed_bias, act: ACT }
+        Conv { window, groups: 1, weights: Panels::F32(&self.packed), bias: &self.packed_bias, take: Take::Plain, act: ACT }
     }
 
     fn depthwise(&self, window: Window) -> Depthwise<'_> {
@@ -109,7 +109,7 @@ impl Layer {
     pub fn scratch(&self, parts: usize) -> Vec<f32> {
         let (input, output) = (self.case.input(), self.case.output());
         let floats = match self.case.op {
-            Op::Conv(_, w) => conv_scratch(w, 1, input, output),
+            Op::Conv(_, w) => conv_scratch(w, false, input, output),
             Op::Winograd(_, w, tile) => winograd_scratch(w, tile, input, output),
             Op::Separable(_, w) => separable_scratch(w, input, output),
             _ => 0,

@@ -1,8 +1,8 @@
 use proptest::prelude::*;
 use sepal_format::layout::BLOCK;
-use sepal_kernels::ops::conv::{Conv, Window, conv, conv_scratch};
+use sepal_kernels::ops::conv::{Conv, Take, Window, conv, conv_gated, conv_scratch};
 use sepal_kernels::ops::panels::Panels;
-use sepal_kernels::{Act, pack, reference};
+use sepal_kernels::{Act, View, pack, reference};
 use sepal_testing::{Image, Rng, Threads, assert_same, each_isa, outputs};
 
 #[derive(Clone, Debug)]
@@ -17,6 +17,15 @@ struct Case {
     residual: bool,
     act: Act,
     gap: usize,
+    form: Form,
+}
+
+/// How the input is given.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Form {
+    Plain,
+    Gated,
+    Planes,
 }
 
 const BASE: Case = Case {
@@ -30,6 +39,7 @@ const BASE: Case = Case {
     residual: false,
     act: Act::None,
     gap: 0,
+    form: Form::Plain,
 };
 
 fn window(kernel: [usize; 2], stride: [usize; 2], dilation: [usize; 2], pad: [usize; 2]) -> Window {
@@ -37,7 +47,7 @@ fn window(kernel: [usize; 2], stride: [usize; 2], dilation: [usize; 2], pad: [us
 }
 
 fn check(case: &Case) {
-    let Case { n, size, c, o, groups, window, pad_end, residual, act, gap } = case.clone();
+    let Case { n, size, c, o, groups, window, pad_end, residual, act, gap, form } = case.clone();
     let [h, w] = outputs(&window, size, pad_end);
     if h * w == 0 {
         return;
@@ -49,16 +59,38 @@ fn check(case: &Case) {
     let extra = Image::random(n, h, w, o, gap, 5);
     let extra = residual.then(|| extra.view());
     let mut want = Image::new(n, h, w, o, gap);
-    reference::conv::conv(window, groups, &weights, &bias, act, input.view(), extra, want.view_mut());
+    let gate = Image::random(n, 1, 1, c, gap, 7);
+    if form == Form::Gated {
+        for image in 0..n {
+            // The weights by the image's gate, rounded.
+            let gated: Vec<f32> = weights.iter().enumerate().map(|(i, w)| gate.get(image, 0, 0, i / o % c) * w).collect();
+            let mut all = Image::new(n, h, w, o, gap);
+            reference::conv::conv(window, groups, &gated, &bias, act, input.view(), extra, all.view_mut());
+            for pixel in image * h * w..(image + 1) * h * w {
+                (0..o).for_each(|i| want.set(0, 0, pixel, i, all.get(0, 0, pixel, i)));
+            }
+        }
+    } else {
+        reference::conv::conv(window, groups, &weights, &bias, act, input.view(), extra, want.view_mut());
+    }
+    let planes = input.planes();
+    let of_planes = View { data: &planes, shape: input.shape, pixel: 1 };
+    let (views, take) = match form {
+        Form::Plain => (vec![input.view(), tight.view()], Take::Plain),
+        Form::Gated => (vec![input.view(), tight.view()], Take::Gated(gate.view())),
+        Form::Planes => (vec![of_planes], Take::Planes(size[0] * size[1])),
+    };
     let mut panels = vec![f32::NAN; pack::conv_len(window.kernel, c / groups, o, groups).unwrap()];
     pack::conv(window.kernel, c / groups, o, groups, &weights, &mut panels);
     let mut padded = vec![0.0; (o / groups).next_multiple_of(BLOCK) * groups];
     pack::channels(groups, &bias, &mut padded);
-    let args = Conv { window, groups, weights: Panels::F32(&panels), bias: &padded, act };
+    let args = Conv { window, groups, weights: Panels::F32(&panels), bias: &padded, take, act };
     each_isa(|isa| {
         for parts in [1, 2, 4] {
-            let mut scratch = vec![f32::NAN; parts * conv_scratch(window, groups, input.shape, want.shape)];
-            for view in [input.view(), tight.view()] {
+            let wide = if form == Form::Gated { conv_gated(want.shape, panels.len()) } else { 0 };
+            let floats = conv_scratch(window, form == Form::Planes, input.shape, want.shape) + wide;
+            let mut scratch = vec![f32::NAN; parts * floats];
+            for &view in &views {
                 let mut got = Image::new(n, h, w, o, gap);
                 conv(isa, &Threads(parts), &args, view, extra, got.view_mut(), &mut scratch);
                 assert_same(&got, &want, (isa, parts, case));
@@ -161,6 +193,35 @@ fn many_pixels_cross_blocks() {
     check(&Case { n: 2, size: [30, 41], c: 300, o: 18, ..BASE });
 }
 
+#[test]
+fn gated() {
+    for (n, c, o) in [(1, 1, 1), (1, 16, 16), (4, 33, 24), (2, 5, 130)] {
+        for residual in [false, true] {
+            check(&Case { n, c, o, residual, form: Form::Gated, act: Act::Silu, ..BASE });
+        }
+    }
+    check(&Case { size: [1, 1], n: 2, c: 40, o: 70, form: Form::Gated, ..BASE });
+    // More panels than go together, sums of several chunks.
+    check(&Case { size: [3, 5], c: 600, o: 150, form: Form::Gated, ..BASE });
+    let window = window([3, 3], [2, 1], [1, 2], [1, 2]);
+    check(&Case { n: 2, size: [9, 8], c: 7, window, pad_end: [1, 2], form: Form::Gated, ..BASE });
+}
+
+#[test]
+fn planes() {
+    for c in 1..=6 {
+        for (kernel, pad) in [([1, 1], [0, 0]), ([3, 3], [1, 1]), ([3, 3], [0, 0]), ([5, 2], [4, 3])] {
+            for (n, size) in [(1, [9, 8]), (4, [7, 30]), (1, [1, 1])] {
+                let window = window(kernel, [2, 2], [1, 1], pad);
+                check(&Case { n, size, c, window, pad_end: pad, residual: n == 4, form: Form::Planes, ..BASE });
+            }
+        }
+    }
+    let window = window([3, 3], [1, 1], [1, 1], [1, 1]);
+    check(&Case { c: 12, o: 8, groups: 4, window, pad_end: [1, 1], form: Form::Planes, ..BASE });
+    check(&Case { size: [1, 1], n: 2, c: 40, o: 70, form: Form::Planes, ..BASE });
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
     #[test]
@@ -168,8 +229,10 @@ proptest! {
         n in 1usize..3, h in 1usize..9, w in 1usize..9, c in 1usize..20, o in 1usize..40, groups in 1usize..5,
         kernel in [1usize..5, 1usize..5], stride in [1usize..4, 1usize..4], dilation in [1usize..3, 1usize..3],
         pad in [0usize..4, 0usize..4], pad_end in [0usize..4, 0usize..4], residual: bool, gap in 0usize..2,
+        form in prop_oneof![2 => Just(Form::Plain), 1 => Just(Form::Gated), 1 => Just(Form::Planes)],
     ) {
         let window = Window { kernel, stride, dilation, pad };
-        check(&Case { n, size: [h, w], c: c * groups, o: o * groups, groups, window, pad_end, residual, act: Act::RELU, gap: gap * BLOCK });
+        let groups = if form == Form::Gated { 1 } else { groups };
+        check(&Case { n, size: [h, w], c: c * groups, o: o * groups, groups, window, pad_end, residual, act: Act::RELU, gap: gap * BLOCK, form });
     }
 }

@@ -3,7 +3,7 @@
 use half::f16;
 use sepal_format::layout::BLOCK;
 use sepal_format::winograd::TILES;
-use sepal_kernels::ops::conv::{Conv, Window, conv, conv_scratch, conv_widened};
+use sepal_kernels::ops::conv::{Conv, Take, Window, conv, conv_scratch, conv_widened};
 use sepal_kernels::ops::depthwise::Depthwise;
 use sepal_kernels::ops::panels::{Panels, widened};
 use sepal_kernels::ops::separable::{separable, separable_scratch};
@@ -53,10 +53,10 @@ fn check_conv(size: [usize; 2], c: usize, o: usize, groups: usize, window: Windo
     let out = Shape::new(2, extent(0), extent(1), o);
     let bias = Rng(2).values((o / groups).next_multiple_of(BLOCK) * groups);
     let len = bias.len() * window.kernel[0] * window.kernel[1] * c / groups;
-    let scratch = conv_scratch(window, groups, x.shape, out);
+    let scratch = conv_scratch(window, false, x.shape, out);
     let what = std::format!("{size:?} {c} -> {o}, {groups} groups, {window:?}");
     check(&what, len, &x, out, scratch, conv_widened(window, groups, out, len), &|isa, par, weights, x, residual, out, scratch| {
-        conv(isa, par, &Conv { window, groups, weights, bias: &bias, act }, x, residual, out, scratch);
+        conv(isa, par, &Conv { window, groups, weights, bias: &bias, take: Take::Plain, act }, x, residual, out, scratch);
     });
 }
 
@@ -91,7 +91,7 @@ fn fully_connected() {
         let x = Image::random(1, 1, 1, c, 0, 3);
         let act = Act::Clamp { lo: -1.0, hi: 2.0 };
         check("fully connected", bias.len() * c, &x, Shape::new(1, 1, 1, o), 0, 0, &|isa, par, weights, x, r, out, scratch| {
-            conv(isa, par, &Conv { window: Window::ONE, groups: 1, weights, bias: &bias, act }, x, r, out, scratch);
+            conv(isa, par, &Conv { window: Window::ONE, groups: 1, weights, bias: &bias, take: Take::Plain, act }, x, r, out, scratch);
         });
     }
 }
@@ -108,7 +108,7 @@ fn the_second_half_of_a_separable() {
         let scratch = separable_scratch(window, x.shape, out);
         let wide = widened(bias.len() * c, o);
         check("separable", bias.len() * c, &x, out, scratch, wide, &|isa, par, weights, x, residual, out, scratch| {
-            let second = Conv { window: Window::ONE, groups: 1, weights, bias: &bias, act: Act::Silu };
+            let second = Conv { window: Window::ONE, groups: 1, weights, bias: &bias, take: Take::Plain, act: Act::Silu };
             separable(isa, par, &first, &second, x, residual, out, scratch);
         });
     }
@@ -127,7 +127,7 @@ fn every_winograd_tile() {
             let what = std::format!("{kernel:?} by {tile:?}");
             let wide = widened(bias.len() * c, o);
             check(&what, matrices * bias.len() * c, &x, out, scratch, wide, &|isa, par, weights, x, r, out, scratch| {
-                let args = Conv { window, groups: 1, weights, bias: &bias, act: Act::RELU };
+                let args = Conv { window, groups: 1, weights, bias: &bias, take: Take::Plain, act: Act::RELU };
                 winograd(isa, par, &args, tile, x, r, out, scratch);
             });
         }
@@ -144,7 +144,7 @@ fn any_bits_are_welcome() {
     each_isa(|isa| {
         let mut out = Image::new(1, 3, 3, o, 0);
         let mut scratch = vec![0.0; widened(halves.len(), o)];
-        let args = Conv { window: Window::ONE, groups: 1, weights: Panels::F16(&halves), bias: &bias, act: Act::None };
+        let args = Conv { window: Window::ONE, groups: 1, weights: Panels::F16(&halves), bias: &bias, take: Take::Plain, act: Act::None };
         conv(isa, &Threads(1), &args, x.view(), None, out.view_mut(), &mut scratch);
         assert!((0..o).all(|i| !out.get(0, 1, 1, i).is_finite()), "{isa:?}");
     });

@@ -1,6 +1,6 @@
 use sepal_format::layout::BLOCK;
 use sepal_format::winograd::TILES;
-use sepal_kernels::ops::conv::{Conv, Window};
+use sepal_kernels::ops::conv::{Conv, Take, Window};
 use sepal_kernels::ops::panels::Panels;
 use sepal_kernels::ops::winograd::{Tile, exists, points, winograd, winograd_scratch};
 use sepal_kernels::{Act, pack, reference};
@@ -65,7 +65,7 @@ fn check(case: Case) {
     pack::winograd(ay * ax, c, o, &transformed, &mut panels);
     let mut padded = vec![0.0; o.next_multiple_of(BLOCK)];
     pack::channels(1, &bias, &mut padded);
-    let args = Conv { window, groups: 1, weights: Panels::F32(&panels), bias: &padded, act };
+    let args = Conv { window, groups: 1, weights: Panels::F32(&panels), bias: &padded, take: Take::Plain, act };
     each_isa(|isa| {
         for parts in [1, 2, 4] {
             let mut scratch = vec![f32::NAN; parts * winograd_scratch(window, tile, input.shape, want.shape)];

@@ -20,7 +20,7 @@ impl Builder {
         let (from, to) = (self.shape(x), self.shape(y));
         let p = self.conv_parts(w, groups, from.c, to.c, act);
         let wide = if self.halves { conv_widened(w, groups, to, p.params.weights.len as usize / 2) } else { 0 };
-        self.needs_scratch(conv_scratch(w, groups, from, to) + wide);
+        self.needs_scratch(conv_scratch(w, false, from, to) + wide);
         let inputs: Vec<u32> = std::iter::once(x).chain(residual).collect();
         let (weights, bias) = (p.weights, p.bias);
         let meaning = Self::on(y, &inputs, move |x, y| {
