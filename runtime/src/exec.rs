@@ -8,7 +8,7 @@ use sepal_format::record::*;
 use sepal_format::{FormatError, FormatErrorKind, ModelView, layout};
 use sepal_kernels::ops::activation::{activation, activation_in_place, prelu, prelu_in_place};
 use sepal_kernels::ops::binary::{BinaryOp, binary, binary_in_place};
-use sepal_kernels::ops::conv::{Conv, Window, conv, conv_scratch};
+use sepal_kernels::ops::conv::{Conv, Take, Window, conv, conv_scratch};
 use sepal_kernels::ops::copy::{Copy, copy};
 use sepal_kernels::ops::depthwise::{Depthwise, depthwise};
 use sepal_kernels::ops::layer_norm::{LayerNorm, layer_norm};
@@ -43,7 +43,8 @@ pub(crate) fn check_scratch(view: &ModelView) -> Result<(), FormatError> {
 
 /// Of a step's input 0 and output.
 pub(crate) fn shapes(view: &ModelView, step: &Step) -> Option<(Shape, Shape)> {
-    Some((shape(tensor(view, step.inputs[0])?), shape(tensor(view, step.output)?)))
+    let x = step.op_ref()?.sees(0, tensor(view, step.inputs[0])?);
+    Some((shape(&x), shape(tensor(view, step.output)?)))
 }
 
 /// Floats of scratch that an operator needs for each thread, from a whole input to a whole output.
@@ -54,7 +55,7 @@ pub fn scratch(op: &OpRef, input: Shape, output: Shape) -> usize {
 /// What the operator itself needs.
 fn operator_scratch(op: &OpRef, input: Shape, output: Shape) -> usize {
     match op {
-        OpRef::Conv(p) if p.algorithm == 0 => conv_scratch(window(&p.window), false, input, output),
+        OpRef::Conv(p) if p.algorithm == 0 => conv_scratch(window(&p.window), op.takes_planes(), input, output),
         OpRef::Conv(p) => winograd_scratch(window(&p.window), tile(p.algorithm), input, output),
         OpRef::Separable(p) => separable_scratch(window(&p.depthwise.window), input, output),
         _ => 0,
@@ -85,25 +86,42 @@ pub(crate) fn step(view: &ModelView, isa: Isa, par: &dyn Parallel, step: &Step, 
     let out = ViewMut { data, shape: shape(target), pixel: target.pixel as usize };
     let input = |slot: usize| read(view, rest, *step.inputs.get(slot)?);
     let op = step.op_ref()?;
-    let second = if step.inputs[1] == NONE { None } else { Some(input(1)?) };
+    let second = if *step.inputs.get(op.second())? == NONE { None } else { Some(input(op.second())?) };
     if step.flags & IN_PLACE != 0 {
         return in_place(view, isa, par, &op, second, out);
     }
     if let OpRef::Copy(p) = op {
         return copy_step(par, p, input(0)?, out);
     }
-    apply(view, isa, par, &op, Operands { x: input(0)?, second, pad: None, out, scratch })
+    let (x, first) = (input(0)?, tensor(view, step.inputs[0])?);
+    let seen = op.sees(0, first);
+    let x = View { shape: shape(&seen), pixel: seen.pixel as usize, ..x };
+    let gate = if op.is_gated() { Some(input(1)?) } else { None };
+    let take = take(&op, first, gate);
+    apply(view, isa, par, &op, Operands { x, take, second, pad: None, out, scratch })
 }
 
 /// What an operator works on.
 pub(crate) struct Operands<'a> {
     pub x: View<'a>,
+    /// How a convolution takes it.
+    pub take: Take<'a>,
     /// A residual, or the other operand.
     pub second: Option<View<'a>>,
     /// Rows above `x` that the first window, if there is one, begins, if not as many as the operator says: `x` may be a part of its rows.
     pub pad: Option<usize>,
     pub out: ViewMut<'a>,
     pub scratch: &'a mut [f32],
+}
+
+/// How an operator takes its input 0, which is `t` or some rows of it.
+pub(crate) fn take<'a>(op: &OpRef, t: &Tensor, gate: Option<View<'a>>) -> Take<'a> {
+    let [_, _, h, w] = t.dims.map(|d| d as usize);
+    match gate {
+        Some(gate) => Take::Gated(gate),
+        None if op.takes_planes() => Take::Planes(h * w),
+        None => Take::Plain,
+    }
 }
 
 /// An operator that changes its input.
@@ -136,7 +154,7 @@ fn in_place(view: &ModelView, isa: Isa, par: &dyn Parallel, op: &OpRef, second: 
 
 /// An operator from its inputs to its output: all of it, or some rows of one image.
 pub(crate) fn apply(view: &ModelView, isa: Isa, par: &dyn Parallel, op: &OpRef, operands: Operands) -> Option<()> {
-    let Operands { x, second, pad, out, scratch } = operands;
+    let Operands { x, take, second, pad, out, scratch } = operands;
     let window = |w: &WindowRecord| {
         let w = window(w);
         Window { pad: [pad.unwrap_or(w.pad[0]), w.pad[1]], ..w }
@@ -157,6 +175,7 @@ pub(crate) fn apply(view: &ModelView, isa: Isa, par: &dyn Parallel, op: &OpRef, 
                 groups: p.groups as usize,
                 weights: panels::bind(view, p.weights, p.weight_dtype)?,
                 bias: view.floats(p.bias),
+                take,
                 act: p.act.act()?,
             };
             match p.algorithm {
@@ -181,6 +200,7 @@ pub(crate) fn apply(view: &ModelView, isa: Isa, par: &dyn Parallel, op: &OpRef, 
                 groups: 1,
                 weights: panels::bind(view, p.weights, p.weight_dtype)?,
                 bias: view.floats(p.bias),
+                take: Take::Plain,
                 act: p.act.act()?,
             };
             separable(isa, par, &depthwise_args(&p.depthwise)?, &args, x, second, out, scratch);

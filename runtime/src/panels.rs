@@ -3,10 +3,10 @@
 use crate::exec::window;
 use crate::features;
 use sepal_format::op::OpRef;
-use sepal_format::record::{Range, dtype};
+use sepal_format::record::{Range, dtype, take};
 use sepal_format::{ModelView, winograd};
 use sepal_kernels::Shape;
-use sepal_kernels::ops::conv::conv_widened;
+use sepal_kernels::ops::conv::{conv_gated, conv_widened};
 use sepal_kernels::ops::panels::{Panels, widened};
 
 /// The weights of a verified step.
@@ -21,14 +21,16 @@ pub(crate) fn bind<'m>(view: &ModelView<'m>, range: Range, weight_dtype: u32) ->
     }
 }
 
-/// Floats of scratch in which each thread widens an operator's weights, besides what the operator needs in any case.
+/// Floats of scratch in which each thread widens or gates an operator's weights, besides what the operator needs in any case.
 pub(crate) fn scratch(op: &OpRef, output: Shape) -> usize {
     let halves = |r: Range| (r.len / 2) as usize;
     match op {
         OpRef::Conv(p) if p.weight_dtype == dtype::F16 => match winograd::points(p.window.kernel, p.algorithm) {
             Some([rows, columns]) => widened(halves(p.weights) / (rows * columns) as usize, output.c),
+            None if p.take == take::GATED => conv_gated(output, halves(p.weights)),
             None => conv_widened(window(&p.window), p.groups as usize, output, halves(p.weights)),
         },
+        OpRef::Conv(p) if p.take == take::GATED => conv_gated(output, halves(p.weights) / 2),
         OpRef::Separable(p) if p.weight_dtype == dtype::F16 => widened(halves(p.weights), output.c),
         _ => 0,
     }

@@ -241,7 +241,8 @@ impl Part<'_> {
         let out = ViewMut { data, shape, pixel: target.pixel as usize };
         let (x, pad) = self.read(states, k, 0, &op, image, kept)?;
         let second = if step.inputs[1] == NONE { None } else { Some(self.read(states, k, 1, &op, image, kept)?.0) };
-        apply(self.view, self.isa, &Serial, &op, Operands { x, second, pad: Some(pad), out, scratch })
+        let take = exec::take(&op, exec::tensor(self.view, step.inputs[0])?, None);
+        apply(self.view, self.isa, &Serial, &op, Operands { x, take, second, pad: Some(pad), out, scratch })
     }
 
     /// The rows of an input that step `k` needs next, and how many rows above them its first window begins.
@@ -255,7 +256,7 @@ impl Part<'_> {
         kept: Readable<'m>,
     ) -> Option<(View<'m>, usize)> {
         let s = states.get(k)?;
-        let t = exec::tensor(self.view, *self.steps.get(k)?.inputs.get(slot)?)?;
+        let t = &op.sees(slot, exec::tensor(self.view, *self.steps.get(k)?.inputs.get(slot)?)?);
         let shape = exec::shape(t);
         let map = RowMap::of(op, slot)?;
         let (first, end) = (map.first(s.done), map.end(s.need));
@@ -265,15 +266,19 @@ impl Part<'_> {
         // An operand that repeats has one row for all.
         let (start, end) = if slot > 0 && height == 1 { (0, 1) } else { (start, end) };
         let view = Shape { n: 1, h: (end - start) as usize, ..shape };
-        let floats = sepal_kernels::view::span(view, t.pixel as usize);
+        let span = |shape| sepal_kernels::view::span(shape, t.pixel as usize);
         let data = if let Some((j, _)) = s.from.get(slot).copied().flatten() {
             let source = states.get(j)?;
             (start >= source.base && end <= source.done).then_some(())?;
             let at = exec::start(t) + (start - source.base) as usize * row(t);
-            kept.get(at..at + floats)?
+            kept.get(at..at + span(view))?
         } else {
             let image = if shape.n == 1 { 0 } else { image };
-            let at = exec::start(t) + (image * shape.h + start as usize) * row(t);
+            // Of planes: from the first row of the first to the last row of the last.
+            let (planes, between) = if op.takes_planes() && slot == 0 { (shape.c, shape.h * shape.w) } else { (1, 0) };
+            let at = exec::start(t) + (image * planes * shape.h + start as usize) * row(t);
+            let last = if planes == 1 { view } else { Shape { c: 1, ..view } };
+            let floats = (planes - 1) * between + span(last);
             match t.place {
                 place::WEIGHTS => self.view.weights().get(at..at + floats)?,
                 _ => self.arena.get(at..at + floats)?,

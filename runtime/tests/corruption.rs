@@ -212,6 +212,26 @@ fn what_is_refused_and_why() {
     assert_eq!(refusal(|b| b.steps[0].inputs[0] = NONE), Some(K::Step));
     assert_eq!(refusal(|b| b.steps[0].inputs[2] = 0), Some(K::Step));
     assert_eq!(refusal(|b| b.steps[0].flags = IN_PLACE), Some(K::Step));
+    // How a convolution takes its input: planes with gaps or by Winograd's algorithm, a gate of other channels or for groups.
+    let conv = |b: &mut common::Builder, back: usize, change: &dyn Fn(&mut ConvParams)| {
+        let at = b.steps.len() - back;
+        let p = &mut b.steps[at].params[..size_of::<ConvParams>()];
+        change(bytemuck::from_bytes_mut(p));
+    };
+    assert_eq!(refusal(|b| conv(b, 4, &|p| p.take = 3)), Some(K::Step));
+    assert_eq!(refusal(|b| conv(b, 4, &|p| p.reserved = 1)), Some(K::Step));
+    assert_eq!(refusal(|b| conv(b, 4, &|p| p.take = take::PLAIN)), Some(K::Step));
+    assert_eq!(refusal(|b| conv(b, 2, &|p| p.take = take::PLAIN)), Some(K::Step));
+    assert_eq!(refusal(|b| conv(b, 2, &|p| p.take = take::PLANES)), Some(K::Step));
+    assert_eq!(refusal(|b| conv(b, 2, &|p| p.groups = 2)), Some(K::Step));
+    assert_eq!(refusal(|b| conv(b, 4, &|p| p.algorithm = sepal_format::winograd::code([2, 2]))), Some(K::Step));
+    assert_eq!(refusal(|b| b.steps.last_mut().unwrap().inputs[1] = b.steps[0].output), Some(K::Step));
+    assert_eq!(refusal(|b| b.steps.last_mut().unwrap().inputs[3] = 0), Some(K::Step));
+    let gaps = |b: &mut common::Builder| {
+        let x = b.steps[b.steps.len() - 4].inputs[0] as usize;
+        (b.tensors[x].dims[3], b.tensors[x].dims[1]) = (2, 13);
+    };
+    assert!(refusal(gaps).is_some());
     // The order of steps: a tensor read before it is there, and one overwritten while it is needed.
     assert_eq!(refusal(|b| b.steps.swap(0, 1)), Some(K::Overlap));
     let reuse = |b: &mut common::Builder| {

@@ -61,7 +61,10 @@ fn written() -> Vec<(&'static str, Vec<u8>)> {
         ("all-ops-halves-1.sepal", common::all_ops_of(true).0),
         // With functions of elements, layer norm and products of tensors.
         ("all-ops-2.sepal", common::all_ops().0),
+        // With planes and gates for convolutions.
+        ("all-ops-3.sepal", common::all_ops().0),
         ("pipelines-1.sepal", common::streamed([2, 3]).0),
+        ("pipelines-2.sepal", common::streamed([2, 3]).0),
         ("pipelines-halves-1.sepal", common::streamed_of([1, 2], true).0),
     ]
 }

@@ -126,7 +126,7 @@ fn in_a_callers_arena() {
         set(&mut session, &inputs);
         session.run();
         assert_eq!(bits(session.output(0).unwrap()), bits(&want[0]));
-        assert!(session.input_mut(2).is_none() && session.output(2).is_none());
+        assert!(session.input_mut(2).is_none() && session.output(3).is_none());
         assert!(session.output(usize::MAX).is_none());
     }
     for wrong in [0, need - 64, need - 1, need + 1, need + 64] {
@@ -157,7 +157,7 @@ fn interface() {
     let inputs: Vec<_> = model.inputs().collect();
     assert_eq!((inputs[0].name, inputs[0].dims, inputs[0].layout), ("image", &[1, 9, 8, 3][..], Layout::Nhwc));
     assert_eq!((inputs[1].name, inputs[1].dims, inputs[1].layout), ("vector", &[20][..], Layout::Unknown));
-    assert_eq!(model.outputs().map(|o| o.name).collect::<Vec<_>>(), ["scores", "classes"]);
+    assert_eq!(model.outputs().map(|o| o.name).collect::<Vec<_>>(), ["scores", "classes", "gated"]);
     assert_eq!(model.view().step_name(&model.view().steps()[0]), "conv");
     assert_eq!(model.view().section(section::PROVENANCE), Some(&b"{}"[..]));
     fn shared<T: Send + Sync>(_: &T) {}

@@ -13,7 +13,8 @@ pub struct StepInfo {
     pub name: String,
     /// The operator's name.
     pub kind: &'static str,
-    /// The operator with what tells its variants apart: `f32.depthwise.k3s1`; ends in `.f16` where the weights are halves.
+    /// The operator with what tells its variants apart: `f32.depthwise.k3s1`; `.gated` where weights are multiplied first, `.planes`
+    /// where the input is NCHW, `.f16` where the weights are halves.
     pub kernel: String,
     /// Batch, rows, columns, channels.
     pub output: [u32; 4],
@@ -58,7 +59,8 @@ pub fn pipelines(view: &ModelView) -> Vec<PipelineInfo> {
 
 fn step(view: &ModelView, step: &Step) -> StepInfo {
     let tensor = |i: u32| view.tensors().get(i as usize);
-    let x = tensor(step.inputs[0]).map_or([0; 4], |t| t.dims);
+    let seen = |t: &Tensor| step.op_ref().map_or(t.dims, |op| op.sees(0, t).dims);
+    let x = tensor(step.inputs[0]).map_or([0; 4], seen);
     let out = tensor(step.output).map_or([0; 4], |t| t.dims);
     let moved = step.inputs.iter().filter(|&&i| i != NONE).chain([&step.output]);
     let moved: u64 = moved.filter_map(|&i| tensor(i)).map(tensor_bytes).sum();
@@ -141,7 +143,14 @@ pub fn has_halves(op: &OpRef) -> bool {
 
 fn kernel(op: &OpRef, x: [u32; 4]) -> String {
     let halves = if has_halves(op) { ".f16" } else { "" };
-    format!("f32.{}{halves}", variant(op, x))
+    let take = if op.is_gated() {
+        ".gated"
+    } else if op.takes_planes() {
+        ".planes"
+    } else {
+        ""
+    };
+    format!("f32.{}{take}{halves}", variant(op, x))
 }
 
 fn variant(op: &OpRef, x: [u32; 4]) -> String {

@@ -1,13 +1,14 @@
 //! Nodes to steps.
 
 use super::half::{self, Precision};
+use super::takes::{Take, Taken};
 use super::tensors::{Buffer, LStep, LTensor, Lowered, Place};
 use super::{Options, Winograd, algorithm, small, unsupported};
 use crate::error::{Error, Result, invalid};
 use crate::ir::{Act, BinaryOp, Graph, Node, Op, Places, PoolKind, ReduceKind, ResizeKind, ValueId, Window};
 use sepal_format::layout::{BLOCK, padded, pixel_stride};
 use sepal_format::op::Params;
-use sepal_format::record::*;
+use sepal_format::record::{take as record_take, *};
 use sepal_kernels::ops::winograd::points;
 use sepal_kernels::{Shape, pack};
 use std::collections::{HashMap, HashSet};
@@ -58,10 +59,12 @@ pub(super) fn nhwc(shape: &[usize]) -> [usize; 4] {
 pub(super) struct Lower<'g> {
     pub(super) graph: &'g Graph,
     pins: &'g HashMap<ValueId, (ValueId, usize)>,
-    options: Options,
+    pub(super) options: Options,
     pub(super) out: Lowered,
     pub(super) map: HashMap<ValueId, usize>,
     pub(super) consumers: HashMap<ValueId, Vec<usize>>,
+    /// Values that are not computed, since the convolution that reads them takes another.
+    pub(super) taken: HashMap<ValueId, Taken>,
     conflict: Option<ValueId>,
     skip: HashSet<usize>,
 }
@@ -75,6 +78,7 @@ impl<'g> Lower<'g> {
             out: Lowered::default(),
             map: HashMap::new(),
             consumers: graph.consumers(),
+            taken: HashMap::new(),
             conflict: None,
             skip: HashSet::new(),
         }
@@ -234,6 +238,9 @@ impl<'g> Lower<'g> {
 
     fn node(&mut self, i: usize) -> Result<()> {
         let node = &self.graph.nodes[i];
+        if self.gate(node)? || self.planes(node)? {
+            return Ok(());
+        }
         let (g, name, out) = (self.graph, node.name.as_str(), node.output);
         match &node.op {
             Op::Conv { .. } => self.conv(i),
@@ -244,7 +251,7 @@ impl<'g> Lower<'g> {
                 let b = if *bias { Some(self.weights_of(node, 2)?) } else { None };
                 let [k, n] = [g.shape(node.inputs[1])[0], g.shape(node.inputs[1])[1]];
                 let to = self.target(out)?;
-                self.conv_step(name, &ONE, 1, *act, [k, n], &w, b.as_deref().map(Vec::as_slice), x, None, to)
+                self.conv_step(name, &ONE, 1, *act, [k, n], &w, b.as_deref().map(Vec::as_slice), Taken::plain(x), None, to)
             }
             Op::ScaleShift { act } => {
                 let x = self.padded_source(node.inputs[0], name)?;
@@ -367,15 +374,19 @@ impl<'g> Lower<'g> {
         let residual = if residual { node.inputs.last().copied() } else { None };
         let depthwise = groups == c && groups > 1;
         if !depthwise {
-            let mut x = self.source(node.inputs[0])?;
+            let taken = self.taken.remove(&node.inputs[0]);
+            let mut taken = match taken {
+                Some(taken) => taken,
+                None => Taken::plain(self.source(node.inputs[0])?),
+            };
             if pre_relu {
-                let from = self.pad_pixels(x, name)?;
-                x = self.fresh_padded(self.out.tensors[from].dims)?;
-                self.activation(&format!("{name}/relu"), Act::RELU, from, x);
+                let from = self.pad_pixels(taken.x, name)?;
+                taken.x = self.fresh_padded(self.out.tensors[from].dims)?;
+                self.activation(&format!("{name}/relu"), Act::RELU, from, taken.x);
             }
             let r = residual.map(|v| self.padded_source(v, name)).transpose()?;
             let to = self.target(out)?;
-            return self.conv_step(name, &window, groups, act, [c / groups, n], &w, b.as_deref().map(Vec::as_slice), x, r, to);
+            return self.conv_step(name, &window, groups, act, [c / groups, n], &w, b.as_deref().map(Vec::as_slice), taken, r, to);
         }
 
         let mut x = self.padded_source(node.inputs[0], name)?;
@@ -474,14 +485,16 @@ impl<'g> Lower<'g> {
         [k, n]: [usize; 2],
         w: &[f32],
         b: Option<&[f32]>,
-        x: usize,
+        taken: Taken,
         residual: Option<usize>,
         to: usize,
     ) -> Result<()> {
+        let Taken { mut x, take } = taken;
         let (input, output) = (self.out.tensors[x].shape(), self.out.tensors[to].shape());
         let task = algorithm::Task { window, input, output, weights: w, precision: self.options.precision };
-        let choice = if groups == 1 { algorithm::choose(&task, self.options.max_error) } else { None };
-        let (mut x, mut code) = (x, 0);
+        let plain = matches!(take, Take::Plain);
+        let choice = if groups == 1 && plain { algorithm::choose(&task, self.options.max_error) } else { None };
+        let mut code = 0;
         let panels = match choice {
             None => pack_conv(window.kernel, k, n, groups, w)?,
             Some(algorithm::Choice { tile, error }) => {
@@ -501,9 +514,16 @@ impl<'g> Lower<'g> {
             act: act.record(),
             weight_dtype,
             algorithm: code,
+            take: match take {
+                Take::Plain => record_take::PLAIN,
+                Take::Gated(_) => record_take::GATED,
+                Take::Planes => record_take::PLANES,
+            },
+            reserved: 0,
         };
         let macs = output.pixels() * n * k * window.kernel[0] * window.kernel[1];
-        self.step(name, &params, std::iter::once(x).chain(residual).collect(), to, macs);
+        let gate = if let Take::Gated(gate) = take { Some(gate) } else { None };
+        self.step(name, &params, std::iter::once(x).chain(gate).chain(residual).collect(), to, macs);
         Ok(())
     }
 

@@ -1,6 +1,7 @@
 //! Nodes that move elements: all become strided copies, or nothing at all.
 
 use super::lower::{Lower, kernel_window, nhwc};
+use super::takes::Taken;
 use super::tensors::{LTensor, Place};
 use super::{small, unsupported};
 use crate::error::{Result, invalid};
@@ -341,6 +342,6 @@ impl Lower<'_> {
             Window { kernel: [kh, kw], stride: [1, 1], dilation: window.dilation, pads: Pads { top, left, bottom: 0, right: 0 } };
         debug_assert_eq!(kernel_window(&plain).pad, [top, left]);
         let to = self.target(node.output)?;
-        self.conv_step(name, &plain, groups, act, [k, o], &turned, b.as_deref().map(Vec::as_slice), x, None, to)
+        self.conv_step(name, &plain, groups, act, [k, o], &turned, b.as_deref().map(Vec::as_slice), Taken::plain(x), None, to)
     }
 }

@@ -17,6 +17,7 @@ mod lower;
 mod lower_copy;
 mod memory;
 mod pipelines;
+mod takes;
 mod tensors;
 mod values;
 mod weights;

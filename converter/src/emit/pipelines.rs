@@ -113,7 +113,9 @@ fn shape(t: &Tensor) -> Shape {
 }
 
 fn shapes(step: &Step, tensors: &[Tensor]) -> (Shape, Shape) {
-    (shape(&tensors[step.inputs[0] as usize]), shape(&tensors[step.output as usize]))
+    let x = &tensors[step.inputs[0] as usize];
+    let seen = step.op_ref().map_or(*x, |op| op.sees(0, x));
+    (shape(&seen), shape(&tensors[step.output as usize]))
 }
 
 /// For each tensor the last step that reads it, if nothing else shares its memory and the caller does not see it.
@@ -307,7 +309,7 @@ impl Plan<'_> {
 
     /// Bytes of a step's weights, and the terms of its sums.
     fn weights(&self, step: &Step) -> (u64, u64) {
-        let channels = u64::from(self.tensors[step.inputs[0] as usize].dims[3]);
+        let channels = shapes(step, self.tensors).0.c as u64;
         match step.op_ref() {
             Some(OpRef::Conv(p)) => (p.weights.len, channels * u64::from(p.window.kernel[0]) * u64::from(p.window.kernel[1])),
             Some(OpRef::Separable(p)) => (p.weights.len + p.depthwise.weights.len, channels),

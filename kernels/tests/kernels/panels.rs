@@ -91,7 +91,15 @@ fn fully_connected() {
         let x = Image::random(1, 1, 1, c, 0, 3);
         let act = Act::Clamp { lo: -1.0, hi: 2.0 };
         check("fully connected", bias.len() * c, &x, Shape::new(1, 1, 1, o), 0, 0, &|isa, par, weights, x, r, out, scratch| {
-            conv(isa, par, &Conv { window: Window::ONE, groups: 1, weights, bias: &bias, take: Take::Plain, act }, x, r, out, scratch);
+            conv(
+                isa,
+                par,
+                &Conv { window: Window::ONE, groups: 1, weights, bias: &bias, take: Take::Plain, act },
+                x,
+                r,
+                out,
+                scratch,
+            );
         });
     }
 }
@@ -144,7 +152,8 @@ fn any_bits_are_welcome() {
     each_isa(|isa| {
         let mut out = Image::new(1, 3, 3, o, 0);
         let mut scratch = vec![0.0; widened(halves.len(), o)];
-        let args = Conv { window: Window::ONE, groups: 1, weights: Panels::F16(&halves), bias: &bias, take: Take::Plain, act: Act::None };
+        let args =
+            Conv { window: Window::ONE, groups: 1, weights: Panels::F16(&halves), bias: &bias, take: Take::Plain, act: Act::None };
         conv(isa, &Threads(1), &args, x.view(), None, out.view_mut(), &mut scratch);
         assert!((0..o).all(|i| !out.get(0, 1, 1, i).is_finite()), "{isa:?}");
     });

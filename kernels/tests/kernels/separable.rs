@@ -28,7 +28,8 @@ fn check(n: usize, size: [usize; 2], c: usize, o: usize, window: Window, pre_rel
     let mut bias = vec![0.0; o.next_multiple_of(BLOCK)];
     pack::channels(1, &pb, &mut bias);
     let first = Depthwise { window, weights: &dw_panels, bias: &dw_bias, pre_relu, act: Act::RELU };
-    let second = Conv { window: Window::ONE, groups: 1, weights: Panels::F32(&panels), bias: &bias, take: Take::Plain, act: Act::Silu };
+    let second =
+        Conv { window: Window::ONE, groups: 1, weights: Panels::F32(&panels), bias: &bias, take: Take::Plain, act: Act::Silu };
     each_isa(|isa| {
         for parts in [1, 2, 4] {
             let mut scratch = vec![f32::NAN; parts * separable_scratch(window, input.shape, want.shape)];

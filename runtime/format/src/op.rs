@@ -57,6 +57,28 @@ macro_rules! ops {
     };
 }
 
+impl OpRef<'_> {
+    /// Whether it takes planes for the pixels of its input 0.
+    pub fn takes_planes(&self) -> bool {
+        matches!(self, OpRef::Conv(p) if p.take == take::PLANES)
+    }
+
+    /// Whether it multiplies its weights by its input 1.
+    pub fn is_gated(&self) -> bool {
+        matches!(self, OpRef::Conv(p) if p.take == take::GATED)
+    }
+
+    /// Where its residual or other operand is among its inputs.
+    pub fn second(&self) -> usize {
+        if self.is_gated() { 2 } else { 1 }
+    }
+
+    /// A tensor as the operator sees it in a slot of its inputs.
+    pub fn sees(&self, slot: usize, t: &Tensor) -> Tensor {
+        if slot == 0 && self.takes_planes() { t.of_planes() } else { *t }
+    }
+}
+
 /// A parameter record, which belongs to one operator.
 pub trait Params: bytemuck::Pod {
     /// Whose it is.

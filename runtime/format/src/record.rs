@@ -151,6 +151,15 @@ pub struct Tensor {
     pub reserved: [u32; 2],
 }
 
+impl Tensor {
+    /// A tensor of planes, `[n, c, h, w]`, as an operator sees it that takes it for pixels: `[n, h, w, c]`, the next pixel one float
+    /// further.
+    pub fn of_planes(&self) -> Tensor {
+        let [n, c, h, w] = self.dims;
+        Tensor { dims: [n, h, w, c], pixel: 1, ..*self }
+    }
+}
+
 /// Consecutive steps that run together, a few rows at a time, so that what lies between them stays in the cache: each in turn
 /// makes the rows that the next rows of the last one need. The tensors between them lie in [`place::ROWS`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
@@ -260,7 +269,17 @@ pub struct WindowRecord {
     pub pad_end: [u32; 2],
 }
 
-/// Convolution (pointwise, dense, grouped, fully connected). Inputs: x, optionally a residual.
+/// How a convolution takes its input.
+pub mod take {
+    /// As it is.
+    pub const PLAIN: u32 = 0;
+    /// The weights of each channel are multiplied by its gate first. Input 1 is the gate, `[n, 1, 1, c]`.
+    pub const GATED: u32 = 1;
+    /// It is dense, `[n, c, h, w]`.
+    pub const PLANES: u32 = 2;
+}
+
+/// Convolution (pointwise, dense, grouped, fully connected). Inputs: x, a gate where [`take`] says so, optionally a residual.
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
 #[repr(C)]
 pub struct ConvParams {
@@ -278,6 +297,10 @@ pub struct ConvParams {
     pub weight_dtype: u32,
     /// 0 for the direct sum, or a code of [`winograd`](crate::winograd); then `weights` are `[points][N/16][C][16]`.
     pub algorithm: u32,
+    /// One of [`take`]; with the direct sum only.
+    pub take: u32,
+    /// Zero.
+    pub reserved: u32,
 }
 
 /// Depthwise convolution. Input: x.

@@ -30,6 +30,9 @@ impl RowMap {
         if matches!(op, OpRef::Reduce(_) | OpRef::Softmax(_) | OpRef::Copy(_) | OpRef::Resize(_) | OpRef::Matmul(_)) {
             return None;
         }
+        if op.is_gated() {
+            return None;
+        }
         let Some(w) = window(op).filter(|_| slot == 0) else { return Some(Self::SAME) };
         let [kernel, stride, dilation, pad] = [w.kernel, w.stride, w.dilation, w.pad].map(|[rows, _]| i64::from(rows));
         Some(RowMap { stride, pad, reach: (kernel - 1).checked_mul(dilation)? })

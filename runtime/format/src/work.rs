@@ -15,7 +15,8 @@ pub(crate) fn of(tensors: &[Tensor], steps: &[Step], pipelines: &[Pipeline]) -> 
     let tensor = |t: u32| tensors.get(t as usize);
     let one = |step: &Step| -> Option<u64> {
         let (x, y) = (tensor(step.inputs[0])?, tensor(step.output)?);
-        Some(work(&step.op_ref()?, x, y))
+        let op = step.op_ref()?;
+        Some(work(&op, &op.sees(0, x), y))
     };
     let steps_work = steps.iter().map(|s| one(s).unwrap_or(u64::MAX)).fold(0, u64::saturating_add);
     // Each time that a pipeline makes a band, the rows that it keeps of a tensor may move.
@@ -72,7 +73,10 @@ fn work(op: &OpRef, x: &Tensor, y: &Tensor) -> u64 {
                 None => {
                     let taps = product(&p.window.kernel).saturating_mul((x.dims[3] / p.groups.max(1)).into());
                     // A group takes a turn even where it has nothing to add up.
-                    pixels.saturating_mul(n).saturating_mul(taps.max(1)).saturating_add(bordered(&p.window, x, y))
+                    let gated =
+                        if p.take == take::GATED { taps.saturating_mul(n).saturating_mul(product(&y.dims[..2])) } else { 0 };
+                    let sums = pixels.saturating_mul(n).saturating_mul(taps.max(1));
+                    sums.saturating_add(bordered(&p.window, x, y)).saturating_add(gated)
                 }
             }
         }

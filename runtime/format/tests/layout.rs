@@ -45,7 +45,7 @@ fn records_are_as_committed() {
         Range { offset len }
         ActRecord { code a b }
         WindowRecord { kernel stride dilation pad pad_end }
-        ConvParams { weights bias window groups act weight_dtype algorithm }
+        ConvParams { weights bias window groups act weight_dtype algorithm take reserved }
         DepthwiseParams { weights bias window pre_relu act weight_dtype reserved }
         SeparableParams { depthwise weights bias act weight_dtype }
         PoolParams { window kind reserved }

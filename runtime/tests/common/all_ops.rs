@@ -5,7 +5,7 @@ use super::{Builder, window};
 use sepal_format::record::*;
 use sepal_format::{Act, Unary};
 use sepal_kernels::ops::binary::BinaryOp;
-use sepal_kernels::ops::conv::{Window, conv_scratch, conv_widened};
+use sepal_kernels::ops::conv::{Window, conv_gated, conv_scratch, conv_widened};
 use sepal_kernels::ops::copy::Copy;
 use sepal_kernels::ops::layer_norm::LayerNorm;
 use sepal_kernels::ops::panels::widened;
@@ -26,6 +26,40 @@ impl Builder {
         let meaning = Self::on(y, &inputs, move |x, y| {
             let r = x.get(1).map(|r| r.view());
             reference::conv::conv(w, groups, &weights, &bias, act, x[0].view(), r, y.view_mut());
+        });
+        self.step(&p.params, &inputs, y, meaning);
+    }
+
+    /// Takes `[n, c, h, w]` for the pixels.
+    fn conv_of_planes(&mut self, w: Window, act: Act, x: u32, y: u32) {
+        let (planes, to) = (self.shape(x), self.shape(y));
+        let from = Shape { c: planes.h, h: planes.w, w: planes.c, ..planes };
+        let mut p = self.conv_parts(w, 1, from.c, to.c, act);
+        p.params.take = take::PLANES;
+        let wide = if self.halves { conv_widened(w, 1, to, p.params.weights.len as usize / 2) } else { 0 };
+        self.needs_scratch(conv_scratch(w, true, from, to) + wide);
+        let (weights, bias, plane) = (p.weights, p.bias, from.h * from.w);
+        let meaning = Self::on(y, &[x], move |x, y| {
+            let at = |i: usize| (i / from.c / plane * from.c + i % from.c) * plane + i / from.c % plane;
+            let pixels = super::Image { shape: from, data: (0..x[0].data.len()).map(|i| x[0].data[at(i)]).collect() };
+            reference::conv::conv(w, 1, &weights, &bias, act, pixels.view(), None, y.view_mut());
+        });
+        self.step(&p.params, &[x], y, meaning);
+    }
+
+    /// A pointwise convolution of one image.
+    fn gated_conv(&mut self, act: Act, x: u32, gate: u32, residual: Option<u32>, y: u32) {
+        let (from, to) = (self.shape(x), self.shape(y));
+        let mut p = self.conv_parts(Window::ONE, 1, from.c, to.c, act);
+        p.params.take = take::GATED;
+        let size = if self.halves { 2 } else { 4 };
+        self.needs_scratch(conv_gated(to, p.params.weights.len as usize / size));
+        let inputs: Vec<u32> = [x, gate].into_iter().chain(residual).collect();
+        let (weights, bias) = (p.weights, p.bias);
+        let meaning = Self::on(y, &inputs, move |x, y| {
+            let gated: Vec<f32> = weights.iter().enumerate().map(|(i, w)| x[1].data[i / to.c] * w).collect();
+            let r = x.get(2).map(|r| r.view());
+            reference::conv::conv(Window::ONE, 1, &gated, &bias, act, x[0].view(), r, y.view_mut());
         });
         self.step(&p.params, &inputs, y, meaning);
     }
@@ -382,6 +416,18 @@ pub fn all_ops_in(halves: bool) -> Builder {
     b.softmax(true, logits, classes);
     b.io(role::OUTPUT, classes, "classes", &[1, 10]);
 
+    // The first input as nine planes; squeezed, and excited in the weights.
+    let of_planes = b.tensor(1, 4, 2, 24);
+    b.conv_of_planes(three(2, 1), Act::Silu, image, of_planes);
+    let gate = b.tensor(1, 1, 1, 24);
+    b.reduce(ReduceKind::Mean, of_planes, gate);
+    let gated = b.tensor(1, 4, 2, 16);
+    b.gated_conv(Act::RELU, of_planes, gate, None, gated);
+    let again = b.tensor(1, 4, 2, 16);
+    let second = b.constant(1, 1, 1, 16);
+    b.gated_conv(Act::None, gated, second, Some(gated), again);
+    b.io(role::OUTPUT, again, "gated", &[1, 4, 2, 16]);
+
     b.lives();
     // Views of others' memory begin with the last step that writes it; the parts live until the whole has been read.
     b.tensors[whole96 as usize].first = last_copy as u32;
@@ -422,14 +468,19 @@ pub fn streamed_builder(bands: [u32; 2]) -> Builder {
 /// The same; with `halves` for the weights of convolutions, too.
 fn streamed_in(bands: [u32; 2], halves: bool) -> Builder {
     let mut b = Builder { halves, ..Builder::default() };
-    let image = b.dense(2, 13, 10, 3);
+    // As planes or as pixels.
+    let (image, dims) = if halves { (b.dense(2, 13, 10, 3), [2, 13, 10, 3]) } else { (b.dense(2, 3, 13, 10), [2, 3, 13, 10]) };
     let excite = b.with_pixel(2, 1, 1, 32, 32);
-    b.io(role::INPUT, image, "image", &[2, 13, 10, 3]);
+    b.io(role::INPUT, image, "image", &dims);
     b.io(role::INPUT, excite, "excite", &[2, 32]);
     let three = |stride, pad| window([3, 3], stride, 1, pad);
 
     let stem = b.tensor(2, 13, 10, 20);
-    b.conv(three(1, 1), 1, Act::RELU, image, None, stem);
+    if halves {
+        b.conv(three(1, 1), 1, Act::RELU, image, None, stem);
+    } else {
+        b.conv_of_planes(three(1, 1), Act::RELU, image, stem);
+    }
     let down = b.tensor(2, 7, 5, 20);
     b.depthwise(three(2, 1), true, Act::HardSwish, stem, down);
     let skip = b.tensor(2, 7, 5, 32);

@@ -232,8 +232,10 @@ impl Builder {
         }
         let mut need = 0;
         for (step, &rows) in self.steps[steps.clone()].iter().zip(&rows) {
-            let (x, y) = (self.shape(step.inputs[0]), self.shape(step.output));
-            need = need.max(sepal::plan::scratch_by_rows(&step.op_ref().unwrap(), x, y, rows as usize));
+            let op = step.op_ref().unwrap();
+            let [n, h, w, c] = op.sees(0, &self.tensors[step.inputs[0] as usize]).dims.map(|d| d as usize);
+            let (x, y) = (Shape::new(n, h, w, c), self.shape(step.output));
+            need = need.max(sepal::plan::scratch_by_rows(&op, x, y, rows as usize));
         }
         self.needs_scratch(at as usize / 4 + need);
         let (first, count) = (steps.start as u32, steps.len() as u32);
@@ -308,6 +310,8 @@ impl Builder {
             act: act.record(),
             weight_dtype,
             algorithm: 0,
+            take: 0,
+            reserved: 0,
         };
         ConvParts { params, weights, bias }
     }

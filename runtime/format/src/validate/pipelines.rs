@@ -49,7 +49,7 @@ fn pipeline(file: &File, p: &Pipeline) -> Option<bool> {
         }
         for (slot, &t) in step.inputs.iter().take_while(|&&t| t != NONE).enumerate() {
             let input = tensor(t)?;
-            let x = Extent::of(input);
+            let x = Extent::of(&step.op_ref()?.sees(slot, input));
             let made_here = source(steps, k, t).is_some();
             // Rows of the one come from rows of the other, but for operands that repeat.
             let same_rows = x.n == y.n && (x.h == y.h || !is_elementwise(step, slot));

@@ -48,6 +48,7 @@ fn check_step(file: &File, step: &Step) -> Option<()> {
     must(step.flags & !IN_PLACE == 0 && step.reserved == [0; 3])?;
     let op = step.op_ref()?;
     let (least, most) = match op.op() {
+        Op::Conv if op.is_gated() => (2, 3),
         Op::Conv | Op::Separable | Op::Pool => (1, 2),
         Op::Binary | Op::Matmul => (2, 2),
         Op::Depthwise | Op::Reduce | Op::ScaleShift | Op::Activation | Op::Prelu | Op::Softmax | Op::Copy => (1, 1),
@@ -62,8 +63,17 @@ fn check_step(file: &File, step: &Step) -> Option<()> {
         must(matches!(op.op(), Op::Binary | Op::ScaleShift | Op::Activation | Op::Prelu | Op::Unary))?;
         must(first.place == place::ARENA && first.offset == out.offset && first.dims == out.dims && first.pixel == out.pixel)?;
     }
-    let (x, y) = (Extent::of(first), Extent::of(out));
-    let second = if reads > 1 { Some(Extent::of(tensor(step.inputs[1])?)) } else { None };
+    let (x, y) = (Extent::of(&op.sees(0, first)), Extent::of(out));
+    let other = |slot: usize| if slot < reads { step.inputs.get(slot).and_then(|&t| tensor(t)).map(Extent::of) } else { None };
+    let second = other(op.second());
+    if op.takes_planes() {
+        // Planes without gaps, all of them there.
+        must(first.pixel == first.dims[3] && first.place != place::ROWS)?;
+    }
+    if op.is_gated() {
+        let gate = other(1)?;
+        must(gate.padded() && gate.dims() == [x.n, 1, 1, x.c])?;
+    }
     // Kernels read and write whole blocks, except that a convolution takes any input and a copy anything.
     must(second.is_none_or(|t| t.padded()))?;
     match op.op() {
@@ -190,7 +200,7 @@ impl Check<'_> {
             let all = [cover, 1, kernel, stride, dilation, pad, pad_end, input];
             *reach.get_mut(d)? = all.into_iter().try_fold(0u64, u64::checked_add)?;
         }
-        let widest = blocks(x.pixel.max(y.pixel))?.checked_add(crate::layout::BLOCK as u64)?;
+        let widest = blocks(x.pixel.max(x.c).max(y.pixel))?.checked_add(crate::layout::BLOCK as u64)?;
         let most = reach[0].checked_mul(reach[1])?.checked_mul(x.n.max(y.n))?.checked_mul(widest)?;
         must(most <= isize::MAX as u64)
     }
@@ -201,6 +211,8 @@ impl Check<'_> {
         must(groups > 0 && x.c.is_multiple_of(groups) && y.c.is_multiple_of(groups) && x.n == y.n)?;
         must(residual.is_none_or(|r| r.dims() == y.dims()))?;
         self.window(&p.window)?;
+        must(p.take <= take::PLANES && p.reserved == 0 && (p.take == take::PLAIN || p.algorithm == 0))?;
+        must(p.take != take::GATED || groups == 1)?;
         let mut taps = u64::from(p.window.kernel[0]).checked_mul(p.window.kernel[1].into())?;
         if p.algorithm != 0 {
             let [rows, columns] = winograd::points(p.window.kernel, p.algorithm)?;
