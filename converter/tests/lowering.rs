@@ -42,6 +42,66 @@ fn convolutions() {
     }
 }
 
+/// Squeezes and excites `x` of 24 channels, then `o` of them by a pointwise convolution.
+fn squeeze_excite(net: &mut common::Net, x: ValueId, o: usize, gate_first: bool) -> [ValueId; 2] {
+    let [n, h, w, c] = net.g.shape(x)[..] else { panic!("rank") };
+    let mean = net.node(Op::Reduce { kind: ReduceKind::Mean, axes: vec![1, 2], keep_dims: true }, &[x], &[n, 1, 1, c]);
+    let few = net.conv(mean, 5, [1, 1], [1, 1], [1, 1], [0; 4], 1);
+    let all = net.conv(few, c, [1, 1], [1, 1], [1, 1], [0; 4], 1);
+    let gate = net.act(all, Act::Sigmoid);
+    let (a, b) = if gate_first { (gate, x) } else { (x, gate) };
+    let excited = net.binary(BinaryOp::Mul, a, b, &[n, h, w, c]);
+    [excited, net.conv(excited, o, [1, 1], [1, 1], [1, 1], [0; 4], 1)]
+}
+
+#[test]
+fn gates_go_into_weights_where_these_are_few() {
+    use sepal_format::record::take::{GATED, PLAIN};
+    for (n, o, gate_first, gated) in [(1, 16, false, true), (4, 21, true, true), (1, 22, false, false), (2, 40, true, false)] {
+        let block = |net: &mut common::Net| {
+            let x = net.g.input("x", &[n, 6, 7, 20]);
+            let x = net.conv(x, 24, [3, 3], [1, 1], [1, 1], [1; 4], 1);
+            let [_, y] = squeeze_excite(net, x, o, gate_first);
+            let shortcut = net.conv(x, o, [1, 1], [1, 1], [1, 1], [0; 4], 1);
+            let shape = net.g.shape(y).to_vec();
+            vec![net.binary(BinaryOp::Add, y, shortcut, &shape)]
+        };
+        check(&format!("squeeze-excite of {n} to {o}"), block);
+        assert_eq!(common::takes(block).contains(&GATED), gated, "{n} to {o}");
+    }
+    // The product is an output too, is read twice, or goes to another window: it is computed.
+    for case in 0..3 {
+        let block = |net: &mut common::Net| {
+            let x = net.g.input("x", &[1, 6, 7, 24]);
+            let [excited, y] = squeeze_excite(net, x, 8, false);
+            match case {
+                0 => vec![y, excited],
+                1 => vec![y, net.conv(excited, 9, [1, 1], [1, 1], [1, 1], [0; 4], 1)],
+                _ => vec![net.conv(y, 9, [3, 3], [1, 1], [1, 1], [1; 4], 1), net.act(excited, Act::Tanh)],
+            }
+        };
+        check(&format!("squeeze-excite, case {case}"), block);
+        assert!(common::takes(block).iter().all(|&t| t == PLAIN), "case {case}");
+    }
+}
+
+#[test]
+fn pictures_in_planes() {
+    use sepal_format::record::take::PLANES;
+    for (n, c, stride, taken) in [(1, 3, 2, true), (3, 2, 2, true), (1, 4, 1, true), (1, 5, 2, false)] {
+        for (kernel, pads) in [([3, 3], [1; 4]), ([1, 1], [0; 4]), ([5, 4], [0, 2, 3, 0])] {
+            let net = |net: &mut common::Net| {
+                let x = net.g.input("x", &[n, c, 11, 12]);
+                let x = net.node(Op::Transpose { perm: vec![0, 2, 3, 1] }, &[x], &[n, 11, 12, c]);
+                let y = net.conv(x, 20, kernel, [stride; 2], [1, 1], pads, 1);
+                vec![net.conv(y, 7, [3, 3], [1, 1], [1, 1], [1; 4], 1)]
+            };
+            check(&format!("planes {n}x{c} {kernel:?}"), net);
+            assert_eq!(common::takes(net).contains(&PLANES), taken, "{n}x{c} {kernel:?} by {stride}");
+        }
+    }
+}
+
 #[test]
 fn winograd_convolutions() {
     for (kernel, pads) in

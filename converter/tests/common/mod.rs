@@ -3,6 +3,7 @@
 
 use sepal_converter::ir::{Act, BinaryOp, Graph, Op, Pads, PoolKind, ValueId, Window};
 use sepal_converter::{emit, interp, passes};
+use sepal_format::op::OpRef;
 use std::sync::Arc;
 
 /// Repeatable values in -1..1 that are not on a grid.
@@ -119,7 +120,23 @@ pub fn check(name: &str, build: impl Fn(&mut Net) -> Vec<ValueId>) {
     check_with(name, direct, 2e-6, build);
 }
 
-/// The same with other options, for which an error of `tolerance` of the range is allowed. Returns how many convolutions are not
+/// How the convolutions of a graph take their input, in the order of the steps.
+pub fn takes(build: impl Fn(&mut Net) -> Vec<ValueId>) -> Vec<u32> {
+    let mut net = Net::new();
+    net.g.outputs = build(&mut net);
+    net.g.output_names = (0..net.g.outputs.len()).map(|i| format!("y{i}")).collect();
+    let (optimised, _) = passes::run(net.g).unwrap();
+    let emitted = emit::emit(&optimised, emit::Options::default(), vec![]).unwrap();
+    let bytes = sepal::AlignedBytes::copy(&[emitted.structure, emitted.weights].concat()).unwrap();
+    let model = sepal::Model::from_bytes(&bytes).unwrap();
+    let take = |step: &sepal_format::record::Step| match step.op_ref() {
+        Some(OpRef::Conv(p)) => Some(p.take),
+        _ => None,
+    };
+    model.view().steps().iter().filter_map(take).collect()
+}
+
+/// As [`check`] with other options, for which an error of `tolerance` of the range is allowed. Returns how many convolutions are not
 /// summed directly.
 pub fn check_with(name: &str, options: emit::Options, tolerance: f64, build: impl Fn(&mut Net) -> Vec<ValueId>) -> usize {
     let mut net = Net::new();
