@@ -8,7 +8,9 @@ use crate::simd::Avx512;
 use crate::simd::Neon;
 #[cfg(feature = "scalar")]
 use crate::simd::Scalar;
-use crate::simd::{Kernel, Simd};
+use crate::simd::Kernel;
+#[cfg_attr(not(feature = "scalar"), allow(unused_imports, reason = "a build may have no set at all"))]
+use crate::simd::Simd;
 
 /// An instruction set that this CPU has, among those of the crate's features. Results are equal to the bit whichever is chosen.
 #[derive(Clone, Copy, Debug)]
@@ -78,6 +80,7 @@ impl Isa {
 
     /// Runs a kernel with this set.
     #[inline]
+    #[cfg_attr(not(feature = "scalar"), allow(unused_variables, reason = "a build may have no set at all"))]
     pub fn run<K: Kernel>(self, k: K) -> K::Out {
         match self {
             #[cfg(feature = "scalar")]
