@@ -23,11 +23,12 @@ const LAYERS: [(&str, &[&str]); 9] = [
 ];
 
 /// The files in which `unsafe` may be written, and what for.
-const UNSAFE: [(&str, &str); 13] = [
+const UNSAFE: [(&str, &str); 15] = [
     ("kernels/src/simd/avx2.rs", "instructions that the CPU was asked for"),
     ("kernels/src/simd/avx512.rs", "instructions that the CPU was asked for"),
     ("kernels/src/simd/cpuid.rs", "asking the CPU without the standard library"),
     ("kernels/src/simd/neon.rs", "instructions that the CPU was asked for"),
+    ("kernels/src/simd/wasm.rs", "instructions that a module was built for"),
     ("runtime/src/map.rs", "mapping a file is a promise that it stays as it is"),
     (
         "runtime/src/pool.rs",
@@ -39,6 +40,7 @@ const UNSAFE: [(&str, &str); 13] = [
     ("runtime/c/src/model.rs", "what C calls and is called"),
     ("runtime/c/src/session.rs", "what C calls and is called"),
     ("runtime/c/src/status.rs", "what C calls and is called"),
+    ("runtime/wasm/src/lib.rs", "memory that JavaScript fills, and statics of a module with one thread"),
     ("converter/heap/src/lib.rs", "an allocator that counts; tests, measurements and the command, never the library"),
 ];
 

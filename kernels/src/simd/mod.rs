@@ -5,7 +5,7 @@
 //! intrinsics become function calls (measured: 57 times slower).
 //!
 //! Lane semantics, the same on every ISA so that results are equal to the bit:
-//! * `fma(a, b, c)` is `a * b + c` rounded once.
+//! * `fma(a, b, c)` is `a * b + c` rounded once; but twice in the vectors of WebAssembly, the one exception.
 //! * `min(a, b)` is `if a < b { a } else { b }` and `max(a, b)` is `if a > b { a } else { b }`, per lane: when either
 //!   is NaN, or both are zero, the *second* operand comes back.
 //! * `select_gt(a, b, x, y)` is `if a > b { x } else { y }`.
@@ -34,6 +34,10 @@ mod avx512_half;
 mod neon;
 #[cfg(target_arch = "aarch64")]
 pub use neon::Neon;
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+mod wasm;
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+pub use wasm::Simd128;
 
 /// Sixteen consecutive channels: the unit of activations and packed weights on every ISA.
 pub type Block = [f32; BLOCK];
