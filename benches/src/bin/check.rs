@@ -23,7 +23,7 @@ const LAYERS: [(&str, &[&str]); 9] = [
 ];
 
 /// The files in which `unsafe` may be written, and what for.
-const UNSAFE: [(&str, &str); 15] = [
+const UNSAFE: [(&str, &str); 16] = [
     ("kernels/src/simd/avx2.rs", "instructions that the CPU was asked for"),
     ("kernels/src/simd/avx512.rs", "instructions that the CPU was asked for"),
     ("kernels/src/simd/cpuid.rs", "asking the CPU without the standard library"),
@@ -40,6 +40,7 @@ const UNSAFE: [(&str, &str); 15] = [
     ("runtime/c/src/model.rs", "what C calls and is called"),
     ("runtime/c/src/session.rs", "what C calls and is called"),
     ("runtime/c/src/status.rs", "what C calls and is called"),
+    ("runtime/python/src/model.rs", "arrays over memory that a Python object keeps"),
     ("runtime/wasm/src/lib.rs", "memory that JavaScript fills, and statics of a module with one thread"),
     ("converter/heap/src/lib.rs", "an allocator that counts; tests, measurements and the command, never the library"),
 ];
