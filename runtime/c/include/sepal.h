@@ -199,7 +199,9 @@ size_t sepal_model_plans(const struct sepal_model *model);
 
  `out` receives the model; null if this fails.
  */
-sepal_status sepal_model_plan(const struct sepal_model *model, size_t index, struct sepal_model **out);
+sepal_status sepal_model_plan(const struct sepal_model *model,
+                              size_t index,
+                              struct sepal_model **out);
 
 /*
  Reads all weights and compares them with the hash in the file. The functions above do not: they take a time that does not grow

@@ -526,15 +526,18 @@ pub fn streamed_of(bands: [u32; 2], halves: bool) -> (Vec<u8>, Vec<Vec<f32>>, Ve
     (b.file(), inputs, outputs)
 }
 
+/// The inputs or outputs of a network.
+pub type Tensors = Vec<Vec<f32>>;
+
 /// A file of two plans over the same weights: that network for a batch of two, and for one. With it what each takes and gives.
-pub fn two_plans() -> (Vec<u8>, [(Vec<Vec<f32>>, Vec<Vec<f32>>); 2]) {
+pub fn two_plans() -> (Vec<u8>, [(Tensors, Tensors); 2]) {
     let plans = [streamed_in([2, 3], false, 2), streamed_in([1, 2], false, 1)];
     assert_eq!(plans[0].weights, plans[1].weights);
     let file = Builder::file_of(&plans.each_ref());
     let cases = plans.map(|b| {
         let given = b.io.iter().filter(|io| io.role == role::INPUT);
         let floats = |io: &Io| io.dims.iter().filter(|&&d| d > 0).product::<u32>() as usize;
-        let inputs: Vec<Vec<f32>> = given.map(|io| super::Rng(81).values(floats(io))).collect();
+        let inputs: Tensors = given.map(|io| super::Rng(81).values(floats(io))).collect();
         let outputs = b.reference(&inputs);
         (inputs, outputs)
     });
