@@ -470,7 +470,8 @@ fn streamed_in(bands: [u32; 2], halves: bool, batch: usize) -> Builder {
     let n = batch as u32;
     let mut b = Builder { halves, ..Builder::default() };
     // As planes or as pixels.
-    let (image, dims) = if halves { (b.dense(batch, 13, 10, 3), [n, 13, 10, 3]) } else { (b.dense(batch, 3, 13, 10), [n, 3, 13, 10]) };
+    let (image, dims) =
+        if halves { (b.dense(batch, 13, 10, 3), [n, 13, 10, 3]) } else { (b.dense(batch, 3, 13, 10), [n, 3, 13, 10]) };
     let excite = b.with_pixel(batch, 1, 1, 32, 32);
     b.io(role::INPUT, image, "image", &dims);
     b.io(role::INPUT, excite, "excite", &[n, 32]);
