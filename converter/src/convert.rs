@@ -1,12 +1,13 @@
 //! The whole way from a trained network to a checked file: import, passes, emit, self-check, write.
 
 use crate::data::random::Random;
-use crate::emit::{self, Emitted};
+use crate::emit::{self, Added, Emitter};
 use crate::error::{Error, Result, invalid};
 use crate::file::write_whole;
 use crate::import;
 use crate::ir::Graph;
 use crate::passes::{self, Report};
+use crate::plans::{self, Planned, Wanted};
 use crate::preprocessing::{self, Preprocessing};
 use crate::{diff, interp, provenance};
 use bytemuck::{Pod, Zeroable};
@@ -32,6 +33,8 @@ const SELF_CHECK_SEED: u64 = 1;
 pub struct ConvertOptions {
     /// For the importer.
     pub import: import::Options,
+    /// The plans to make; one, of the source's own shapes, if none are named.
+    pub plans: Vec<Wanted>,
     /// Leave out the self-check.
     pub no_verify: bool,
     /// For the emitter.
@@ -80,7 +83,18 @@ pub struct SelfCheck {
     pub relative: f64,
 }
 
-/// What a conversion has to tell.
+/// What there is to tell of one plan of a file.
+#[derive(Clone, Debug)]
+pub struct PlanSummary {
+    /// What it was made for.
+    pub wanted: Wanted,
+    /// Bytes of weights that no plan before it has.
+    pub weights_bytes: u64,
+    /// The outcome of its self-check, unless it was left out.
+    pub self_check: Option<SelfCheck>,
+}
+
+/// What a conversion has to tell. What is said of layers is said of those of the first plan.
 #[derive(Clone, Debug)]
 pub struct Summary {
     /// The source's name for the network.
@@ -101,8 +115,10 @@ pub struct Summary {
     pub rounded: Vec<emit::Rounded>,
     /// What the self-check allows.
     pub self_check_limit: f64,
-    /// The outcome of the self-check, unless it was left out.
+    /// The worst outcome of the self-checks, unless they were left out.
     pub self_check: Option<SelfCheck>,
+    /// The plans.
+    pub plans: Vec<PlanSummary>,
     /// What the file says of pictures.
     pub preprocessing: Option<Preprocessing>,
     /// What is to be said of that: where it comes from, where it went.
@@ -138,10 +154,10 @@ pub fn convert(source: &Path, options: &ConvertOptions, progress: &mut dyn Progr
     progress.stage(Stage::Import);
     let bytes = crate::file::read_whole(source).map_err(|e| Error::Io { path: source.into(), source: e })?;
     let name = source.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-    let graph = import::import_bytes(&bytes, source.parent(), &options.import)?;
+    let plans = plans::read(&options.plans, &options.import, |o| import::import_bytes(&bytes, source.parent(), o))?;
     let format = import::format_name(&bytes);
     drop(bytes);
-    convert_graph(graph, &name, format, options, progress)
+    convert_plans(plans, &name, format, options, progress)
 }
 
 /// Converts a network in memory. `name` is what its file would be called.
@@ -150,11 +166,11 @@ pub fn convert(source: &Path, options: &ConvertOptions, progress: &mut dyn Progr
 /// As [`convert`].
 pub fn convert_bytes(name: &str, source: &[u8], options: &ConvertOptions, progress: &mut dyn Progress) -> Result<Converted> {
     progress.stage(Stage::Import);
-    let graph = import::import_bytes(source, None, &options.import)?;
-    convert_graph(graph, name, import::format_name(source), options, progress)
+    let plans = plans::read(&options.plans, &options.import, |o| import::import_bytes(source, None, o))?;
+    convert_plans(plans, name, import::format_name(source), options, progress)
 }
 
-/// Converts a network that is there as a graph already. `format` is what is written down in place of a format.
+/// Converts a network that is there as a graph already, to a file of one plan. `format` is what is written down in place of a format.
 ///
 /// # Errors
 /// As [`convert`].
@@ -165,6 +181,64 @@ pub fn convert_graph(
     options: &ConvertOptions,
     progress: &mut dyn Progress,
 ) -> Result<Converted> {
+    let plan = Planned { graph, import: options.import.clone(), wanted: Wanted::default() };
+    convert_plans(vec![plan], name, format, options, progress)
+}
+
+fn convert_plans(
+    plans: Vec<Planned>,
+    name: &str,
+    format: &'static str,
+    options: &ConvertOptions,
+    progress: &mut dyn Progress,
+) -> Result<Converted> {
+    let mut file = Emitter::new(options.emit);
+    let mut summary: Option<Summary> = None;
+    let mut unchecked = Vec::new();
+    for Planned { graph, import, wanted } in plans {
+        let own = ConvertOptions { import, ..options.clone() };
+        let (one, source) = add(&mut file, graph, name, format, &own, progress).map_err(|e| plans::of_plan(e, wanted))?;
+        unchecked.push((wanted, source));
+        let plan = one.plans.into_iter().map(|plan| PlanSummary { wanted, ..plan });
+        match &mut summary {
+            Some(summary) => summary.plans.extend(plan),
+            None => summary = Some(Summary { plans: plan.collect(), ..one }),
+        }
+    }
+    let mut summary = summary.ok_or_else(|| invalid("no plan"))?;
+    let (structure, weights) = file.finish()?;
+    let len = structure.len() + weights.len();
+    let mut blocks = vec![Block::zeroed(); len.div_ceil(64)];
+    let bytes: &mut [u8] = bytemuck::cast_slice_mut(&mut blocks);
+    bytes[..structure.len()].copy_from_slice(&structure);
+    bytes[structure.len()..len].copy_from_slice(&weights);
+    drop((structure, weights));
+    loads(&bytes[..len])?;
+
+    let limit = summary.self_check_limit;
+    for (i, (wanted, source)) in unchecked.into_iter().enumerate() {
+        let Some(source) = source else { continue };
+        progress.stage(Stage::SelfCheck);
+        let bytes: &[u8] = bytemuck::cast_slice(&blocks);
+        let folds = if options.measure_drift && i == 0 { Some(&mut summary.report.folds) } else { None };
+        let check = self_check(&source, &bytes[..len], i, limit, folds, progress).map_err(|e| plans::of_plan(e, wanted))?;
+        if summary.self_check.as_ref().is_none_or(|worst| check.relative > worst.relative) {
+            summary.self_check = Some(check.clone());
+        }
+        summary.plans[i].self_check = Some(check);
+    }
+    Ok(Converted { blocks, len, summary })
+}
+
+/// Adds a plan to a file. The summary is that of a file with this plan alone; with it comes what the plan is checked against.
+fn add(
+    file: &mut Emitter,
+    graph: Graph,
+    name: &str,
+    format: &'static str,
+    options: &ConvertOptions,
+    progress: &mut dyn Progress,
+) -> Result<(Summary, Option<Graph>)> {
     progress.stage(Stage::Passes);
     let Prepared { source, graph, report, preprocessing, folded_input, note } = prepare(graph, options)?;
     let (network, trainable_parameters, total_parameters) =
@@ -180,38 +254,25 @@ pub fn convert_graph(
         rounded: Vec::new(),
         self_check_limit: self_check_limit(options.emit.precision),
         self_check: None,
+        plans: Vec::new(),
         preprocessing,
         preprocessing_note: note,
     };
 
     progress.stage(Stage::Emit);
-    let mut extra = vec![
-        (section::PROVENANCE, provenance::provenance(name, &summary, options, folded_input.as_ref()).into_bytes()),
-        (section::FOLDS, provenance::folds(&summary.report).into_bytes()),
-    ];
-    if let Some(p) = &summary.preprocessing {
-        extra.push((section::PREPROCESSING, p.section()?));
+    let mut extra =
+        vec![(section::PROVENANCE, provenance::provenance(name, &summary, options, folded_input.as_ref()).into_bytes())];
+    if file.is_empty() {
+        // What all plans share.
+        extra.push((section::FOLDS, provenance::folds(&summary.report).into_bytes()));
+        if let Some(p) = &summary.preprocessing {
+            extra.push((section::PREPROCESSING, p.section()?));
+        }
     }
-    let Emitted { structure, weights, winograd, rounded } =
-        emit::emit_traced(&graph, options.emit, &summary.report.origins, extra)?;
+    let Added { winograd, rounded, weights_bytes } = file.add(&graph, &summary.report.origins, extra)?;
     (summary.winograd, summary.rounded) = (winograd, rounded);
-    drop(graph);
-    let len = structure.len() + weights.len();
-    let mut blocks = vec![Block::zeroed(); len.div_ceil(64)];
-    let bytes: &mut [u8] = bytemuck::cast_slice_mut(&mut blocks);
-    bytes[..structure.len()].copy_from_slice(&structure);
-    bytes[structure.len()..len].copy_from_slice(&weights);
-    drop((structure, weights));
-    loads(&bytes[..len])?;
-
-    if let Some(source) = source {
-        progress.stage(Stage::SelfCheck);
-        let bytes: &[u8] = bytemuck::cast_slice(&blocks);
-        let (limit, measured) = (summary.self_check_limit, options.measure_drift);
-        let folds = if measured { Some(&mut summary.report.folds) } else { None };
-        summary.self_check = Some(self_check(&source, &bytes[..len], limit, folds, progress)?);
-    }
-    Ok(Converted { blocks, len, summary })
+    summary.plans.push(PlanSummary { wanted: Wanted::default(), weights_bytes, self_check: None });
+    Ok((summary, source))
 }
 
 /// What is written can be loaded. A source may ask for more than a file may.
@@ -285,6 +346,7 @@ fn prepare(graph: Graph, options: &ConvertOptions) -> Result<Prepared> {
 fn self_check(
     source: &Graph,
     file: &[u8],
+    plan: usize,
     limit: f64,
     folds: Option<&mut Vec<passes::Fold>>,
     progress: &mut dyn Progress,
@@ -298,6 +360,7 @@ fn self_check(
 
     let refused = |what: &str, e: &dyn std::fmt::Display| Error::Verification(format!("the converted file {what}: {e}"));
     let model = sepal::Model::from_bytes(file).map_err(|e| refused("is refused", &e))?;
+    let model = model.plan(plan).ok_or_else(|| refused("lacks plan", &plan))?;
     if let Some(folds) = folds {
         let samples = [inputs.clone()];
         let diff = diff::diff(source, &model, &samples, limit, &mut |done, all| progress.steps(done, all))?;
@@ -385,6 +448,7 @@ mod tests {
             rounded: Vec::new(),
             self_check_limit: 1e-4,
             self_check: None,
+            plans: Vec::new(),
             preprocessing: None,
             preprocessing_note: None,
         };

@@ -193,7 +193,7 @@ pub fn wanted_levels(graph: &Graph) -> Option<(f32, String)> {
 
 /// The axis of an input's channels, if it takes a picture.
 fn channel_axis(graph: &Graph, v: ValueId) -> Option<usize> {
-    let &[1, a, _, c] = graph.shape(v) else { return None };
+    let &[_, a, _, c] = graph.shape(v) else { return None };
     let picture = |n: usize| matches!(n, 1 | 3 | 4);
     let layout = graph.inputs.iter().position(|&i| i == v).map(|i| crate::emit::input_layouts(graph)[i]);
     match layout {

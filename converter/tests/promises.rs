@@ -126,6 +126,49 @@ fn outputs_have_the_same_bits_however_they_are_computed() {
     }
 }
 
+/// One file for two batches: over the weights of one, each plan with the bits of a file of its own, chosen by the input.
+#[test]
+fn several_plans_in_one_file() {
+    use sepal_converter::data::npz::{Array, read_npz, write_npz};
+    let f = Folder::converted("plans");
+    let text = f.ok(&["convert", "net.keras", "-o", "plans.sepal", "--plan", "batch=1,3", "--plan", "size=32,40x36"]);
+    assert!(text.contains("batch=3,size=40x36") && text.contains("image 3x40x36x1"), "{text}");
+    f.ok(&["convert", "net.keras", "-o", "three.sepal", "--no-verify", "--input-shape", "3,32,32,1"]);
+    let info: Value = serde_json::from_str(&f.ok(&["info", "plans.sepal", "--json"])).unwrap();
+    let own: Value = serde_json::from_str(&f.ok(&["info", "three.sepal", "--json"])).unwrap();
+    let plans = info["plans"].as_array().unwrap();
+    assert_eq!((plans.len(), &plans[2]["inputs"][0]["shape"]), (4, &serde_json::json!([3, 32, 32, 1])));
+    assert_eq!(plans[2]["arena_bytes"], own["arena_bytes"]);
+    assert!(info["weights_bytes"].as_u64().unwrap() < 2 * own["weights_bytes"].as_u64().unwrap());
+
+    let values: Vec<f32> = (0..3 * 32 * 32).map(|i| (i * 37 % 101) as f32 / 101.0).collect();
+    let input = |n: usize| Array { shape: vec![n, 32, 32, 1], values: values[..n * 32 * 32].to_vec() };
+    for n in [1, 2, 3] {
+        write_npz(&f.path(&format!("x{n}.npz")), &[("image".into(), input(n))]).unwrap();
+    }
+    for (model, x, y) in [("plans", "x3", "a"), ("three", "x3", "b"), ("plans", "x1", "c"), ("net", "x1", "d")] {
+        f.ok(&["run", &format!("{model}.sepal"), "--input", &format!("{x}.npz"), "--output", &format!("{y}.npz")]);
+    }
+    let read = |name: &str| read_npz(&f.path(name)).unwrap();
+    assert_eq!(read("a.npz"), read("b.npz"));
+    assert_eq!(read("c.npz"), read("d.npz"));
+    let refused = f.fails(2, &["run", "plans.sepal", "--input", "x2.npz"]);
+    assert!(refused.contains("plan 0 for image 1x32x32x1") && refused.contains("plan 3 for image 3x40x36x1"), "{refused}");
+    f.fails(2, &["run", "plans.sepal", "--input", "x1.npz", "--plan", "batch=3"]);
+    f.fails(1, &["bench", "plans.sepal", "--runs", "1", "--plan", "4"]);
+    assert!(f.ok(&["bench", "plans.sepal", "--runs", "1", "--plan", "batch=3,size=40x36"]).contains("plan 3"));
+    f.ok(&["run", "plans.sepal", "--input", "seven.png", "--plan", "size=40x36"]);
+    f.ok(&["verify", "plans.sepal", "--golden", &repository("fixtures/golden/mini_xception.npz"), "--atol", "2e-5"]);
+    let diff = f.ok(&["diff", "net.keras", "plans.sepal"]);
+    assert_eq!(diff.matches("No layer is off").count(), 4, "{diff}");
+    f.ok(&["diff", "net.keras", "plans.sepal", "--plan", "1", "--html", "one.html"]);
+    f.fails(1, &["diff", "net.keras", "plans.sepal", "--html", "all.html"]);
+    f.ok(&["convert", "net.keras", "-o", "in.sepal", "--plan", "batch=1,2", "--mean", "0.5", "--std", "0.5", "--fold-input"]);
+    f.fails(1, &["convert", "net.keras", "-o", "no.sepal", "--plan", "rows=1,2"]);
+    f.fails(2, &["convert", "net.keras", "-o", "no.sepal", "--plan", "batch=1,2,3,4,5,6,7,8,9"]);
+    assert!(f.fails(2, &["convert", "net.keras", "-o", "no.sepal", "--plan", "size=2"]).contains("plan size=2"));
+}
+
 #[test]
 fn verify_holds_to_an_index_and_to_the_hash() {
     let f = Folder::converted("verify");

@@ -34,8 +34,10 @@ pub fn parse(bytes: &[u8]) -> Option<(AlignedBytes, bool)> {
     let sound = within(0, || match Model::from_bytes(&aligned) {
         Ok(model) => {
             let _ = model.view().verify_weights();
-            for port in model.inputs().chain(model.outputs()) {
-                assert!(port.dims.len() <= 8 && port.name.len() <= bytes.len());
+            for plan in model.plans() {
+                for port in plan.inputs().chain(plan.outputs()) {
+                    assert!(port.dims.len() <= 8 && port.name.len() <= bytes.len());
+                }
             }
             true
         }
@@ -49,6 +51,10 @@ pub fn parse(bytes: &[u8]) -> Option<(AlignedBytes, bool)> {
 pub fn run(bytes: &[u8]) {
     let Some((aligned, true)) = parse(bytes) else { return };
     let model = Model::from_bytes(&aligned).expect("loaded before");
+    model.plans().for_each(run_plan);
+}
+
+fn run_plan(model: Model<'_>) {
     if model.arena_bytes(2) > MOST_ARENA || model.view().work() > MOST_WORK {
         return;
     }

@@ -23,10 +23,22 @@ use std::{path::Path, sync::Arc};
 /// println!("{} bytes for an inference", model.arena_bytes(1));
 /// # Ok::<(), sepal::LoadError>(())
 /// ```
+///
+/// # Plans
+/// A file may hold the network for several shapes of its inputs, over the same weights. A model is one of these plans, at first the
+/// file's first one; [`plans`](Model::plans) gives all, [`plan_for`](Model::plan_for) the one that takes inputs of some shapes.
+///
+/// ```no_run
+/// let model = sepal::Model::open("classes.sepal")?;
+/// let four = model.plan_for(&[&[4, 224, 224, 3]]).ok_or("made for other shapes")?;
+/// let session = sepal::Session::new(&four, sepal::Options::default())?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Model<'a> {
     bytes: Bytes<'a>,
     proof: Proof,
+    plan: usize,
     isa: Isa,
 }
 
@@ -141,14 +153,37 @@ impl<'a> Model<'a> {
 
     fn of(bytes: Bytes<'a>) -> Result<Self, LoadError> {
         let proof = Proof::new(bytes.get())?;
-        let view = proof.view(bytes.get())?;
-        features::check(&view)?;
-        crate::exec::check_scratch(&view)?;
-        Ok(Model { bytes, proof, isa: isa()? })
+        for plan in 0..proof.plans() {
+            let view = proof.view_of(bytes.get(), plan)?;
+            features::check(&view)?;
+            crate::exec::check_scratch(&view).map_err(|e| e.of_plan(plan))?;
+        }
+        Ok(Model { bytes, proof, plan: 0, isa: isa()? })
     }
 
-    /// The model, if it asks for no more than the caller is willing to give: for files that are not trusted. Nothing of it has run,
-    /// and no memory for it has been allocated.
+    /// How the file runs, plan by plan: for each a model of the same bytes, with its own inputs, outputs, steps and arena. All were
+    /// verified when the file was loaded.
+    pub fn plans(&self) -> impl ExactSizeIterator<Item = Model<'a>> {
+        (0..self.proof.plans()).map(|plan| Model { plan, ..self.clone() })
+    }
+
+    /// The plan of a number, as [`plans`](Model::plans) counts. `None` if there are fewer.
+    pub fn plan(&self, number: usize) -> Option<Model<'a>> {
+        (number < self.proof.plans()).then(|| Model { plan: number, ..self.clone() })
+    }
+
+    /// The number of this plan.
+    pub fn plan_number(&self) -> usize {
+        self.plan
+    }
+
+    /// The first plan whose inputs have these extents, in the order of the inputs.
+    pub fn plan_for(&self, inputs: &[&[u32]]) -> Option<Model<'a>> {
+        self.plans().find(|plan| plan.inputs().map(|port| port.dims).eq(inputs.iter().copied()))
+    }
+
+    /// The model, if none of the file's plans asks for more than the caller is willing to give: for files that are not trusted. Nothing
+    /// of it has run, and no memory for it has been allocated.
     ///
     /// ```no_run
     /// let limits = sepal::Limits { arena_bytes: 64 << 20, work: 1 << 34 };
@@ -159,12 +194,15 @@ impl<'a> Model<'a> {
     /// # Errors
     /// [`LoadError::Limit`].
     pub fn within(self, limits: Limits) -> Result<Self, LoadError> {
-        let (arena, work) = (self.arena_bytes(1) as u64, self.work());
-        if arena > limits.arena_bytes as u64 {
-            return Err(LoadError::Limit { what: "bytes of memory", asked: arena, most: limits.arena_bytes as u64 });
-        }
-        if work > limits.work {
-            return Err(LoadError::Limit { what: "operations", asked: work, most: limits.work });
+        for plan in 0..self.proof.plans() {
+            let view = self.view_of(plan);
+            let (arena, work) = (arena_bytes(&view, 1) as u64, view.work());
+            if arena > limits.arena_bytes as u64 {
+                return Err(LoadError::Limit { what: "bytes of memory", asked: arena, most: limits.arena_bytes as u64 });
+            }
+            if work > limits.work {
+                return Err(LoadError::Limit { what: "operations", asked: work, most: limits.work });
+            }
         }
         Ok(self)
     }
@@ -186,16 +224,20 @@ impl<'a> Model<'a> {
         self.isa
     }
 
-    /// The file's records.
+    /// The file's records, of this plan.
     pub fn view(&self) -> ModelView<'_> {
-        // Cannot fail on the bytes that were verified.
-        self.proof.view(self.bytes.get()).unwrap_or_default()
+        self.view_of(self.plan)
     }
 
-    /// The crate's Cargo features that the model needs, besides an instruction set.
+    fn view_of(&self, plan: usize) -> ModelView<'_> {
+        // Cannot fail on the bytes that were verified.
+        self.proof.view_of(self.bytes.get(), plan).unwrap_or_default()
+    }
+
+    /// The crate's Cargo features that the file needs, in all of its plans, besides an instruction set.
     pub fn features(&self) -> impl Iterator<Item = &'static str> {
-        let view = self.view();
-        features::ALL.iter().copied().filter(move |name| features::needs(&view, name))
+        let needed = |name: &str| (0..self.proof.plans()).any(|plan| features::needs(&self.view_of(plan), name));
+        features::ALL.iter().copied().filter(move |name| needed(name))
     }
 
     /// What the network takes, in the source's order.

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Rng, all_ops, all_ops_builder, all_ops_of, streamed, streamed_builder, streamed_of};
+use common::{Rng, all_ops, all_ops_builder, all_ops_of, streamed_builder, streamed_of, two_plans};
 use sepal::{AlignedBytes, FormatErrorKind, LoadError, Model, Options, Session};
 use sepal_format::ModelView;
 use sepal_format::record::*;
@@ -54,7 +54,7 @@ impl Victim {
             Err(e) => panic!("{e}"),
         };
         self.accepted += 1;
-        if model.arena_bytes(threads) <= ARENA {
+        for model in model.plans().filter(|m| m.arena_bytes(threads) <= ARENA) {
             let mut session = Session::new(&model, Options { threads }).unwrap();
             for i in 0..model.inputs().len() {
                 session.input_mut(i).unwrap().fill(0.5);
@@ -113,7 +113,7 @@ fn unaligned_bytes() {
 #[test]
 fn every_byte_of_every_record() {
     every_byte_of(Victim::new());
-    every_byte_of(Victim::of(&streamed([2, 3]).0));
+    every_byte_of(Victim::of(&two_plans().0));
     every_byte_of(Victim::of(&all_ops_of(true).0));
 }
 
@@ -139,18 +139,20 @@ fn every_byte_of(mut v: Victim) {
 #[test]
 fn several_words_at_a_time() {
     several_words_of(Victim::new());
-    several_words_of(Victim::of(&streamed([1, 2]).0));
+    several_words_of(Victim::of(&two_plans().0));
     several_words_of(Victim::of(&streamed_of([1, 2], true).0));
 }
 
 fn several_words_of(mut v: Victim) {
-    let records = v.records();
+    let mut records = v.records();
+    // Sections but the names and the JSON, whose bytes matter least.
+    records.remove(5);
+    records.retain(|range| range.len() >= 16);
     let mut rng = Rng(2024);
     let clean = AlignedBytes::copy(&v.file).unwrap();
     for i in 0..30_000 {
         for _ in 0..1 + rng.below(3) {
-            // Sections but the names, whose bytes matter least.
-            let range = records[rng.below(5)].clone();
+            let range = records[rng.below(records.len())].clone();
             let at = range.start + rng.below(range.len() / 4) * 4;
             let other = range.start + rng.below(range.len() / 4) * 4;
             let old = u32::from_le_bytes(v.file[at..at + 4].try_into().unwrap());
@@ -354,6 +356,66 @@ fn pipelines_that_are_refused_and_why() {
         b.steps[2].params[..size_of::<ConvParams>()].copy_from_slice(bytemuck::bytes_of(&p));
     };
     assert_eq!(refusal(&stride), Some(K::Pipeline));
+}
+
+/// What is refused of a second plan, and the plan that is blamed.
+#[test]
+fn further_plans_that_are_refused_and_why() {
+    use FormatErrorKind as K;
+    let whole = two_plans().0;
+    let table = |file: &[u8]| -> Vec<Section> { bytemuck::cast_slice(&file[64..][..file[48] as usize * 32]).to_vec() };
+    let at = |kind: u32| table(&whole).iter().position(|s| s.kind == kind && s.plan == 1).unwrap();
+    let refusal = |change: &dyn Fn(&mut [u8])| {
+        let mut v = Victim::of(&whole);
+        change(&mut v.file);
+        v.fix_hash();
+        Model::from_bytes(&v.file).err().map(|e| match e {
+            LoadError::Format(e) => (e.kind(), e.plan()),
+            e => panic!("{e}"),
+        })
+    };
+    let entry = |kind, change: fn(&mut Section)| {
+        refusal(&|file: &mut [u8]| {
+            let section = &mut file[64 + at(kind) * 32..][..32];
+            change(bytemuck::from_bytes_mut(section));
+        })
+    };
+    assert_eq!(refusal(&|_| ()), None);
+    // A plan is whole, numbered without a gap, below the largest number; a section of it occurs once.
+    for kind in [section::PLAN, section::TENSORS, section::STEPS, section::IO] {
+        assert_eq!(entry(kind, |s| s.kind = 900), Some((K::Section, 0)));
+        assert_eq!(entry(kind, |s| s.plan = 2), Some((K::Section, 0)));
+        assert_eq!(entry(kind, |s| s.plan = u32::MAX), Some((K::Section, 0)));
+    }
+    assert_eq!(entry(section::PIPELINES, |s| s.kind = section::STEPS), Some((K::Section, 0)));
+    assert_eq!(entry(section::PLAN, |s| s.len -= 64), Some((K::Plan, 1)));
+    // Its tensors lie in scratch by rows, which no plan without pipelines has.
+    assert_eq!(entry(section::PIPELINES, |s| s.kind = 900), Some((K::Step, 1)));
+    // What all plans share is nothing to a further one.
+    assert_eq!(entry(section::PIPELINES, |s| (s.kind, s.flags) = (section::WEIGHTS, 1)), Some((K::UnknownSection, 0)));
+    // Records are held against the sizes of their own plan.
+    let plan = |change: fn(&mut Plan)| {
+        refusal(&|file: &mut [u8]| {
+            let s = table(&whole)[at(section::PLAN)];
+            change(bytemuck::from_bytes_mut(&mut file[s.offset as usize..][..s.len as usize]));
+        })
+    };
+    assert_eq!(plan(|p| p.tensor_bytes += 1), Some((K::Plan, 1)));
+    assert_eq!(plan(|p| p.tensor_bytes = 0), Some((K::Tensor, 1)));
+    assert_eq!(plan(|p| p.scratch_bytes -= 64), Some((K::Step, 1)));
+    assert_eq!(plan(|p| p.tensor_bytes = 1 << 50), Some((K::Excess, 1)));
+    // All plans together have no more inputs and outputs than one may.
+    let many = |plans: usize| {
+        let b = |i| {
+            let mut b = streamed_builder([2, 3]);
+            let output = b.io[2].tensor;
+            (0..60 * i).for_each(|_| b.io(role::OUTPUT, output, "", &[2, 8, 6, 48]));
+            b
+        };
+        let all: Vec<common::Builder> = (0..plans).map(b).collect();
+        Model::from_owned(AlignedBytes::copy(&common::Builder::file_of(&all.iter().collect::<Vec<_>>())).unwrap()).is_ok()
+    };
+    assert!(many(3) && !many(4));
 }
 
 #[test]

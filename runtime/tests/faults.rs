@@ -151,6 +151,12 @@ fn limits() {
     assert!(matches!(less, Err(LoadError::Limit { what: "bytes of memory", .. })));
     let less = model().within(Limits { work: exact.work - 1, ..exact });
     assert!(matches!(less, Err(LoadError::Limit { what: "operations", .. })));
+    // The largest of all plans counts, whichever is asked.
+    let bytes = AlignedBytes::copy(&common::two_plans().0).unwrap();
+    let small = || Model::from_bytes(&bytes).unwrap().plan(1).unwrap();
+    let whole = Limits { arena_bytes: small().plan(0).unwrap().arena_bytes(1), work: u64::MAX };
+    assert_eq!(small().within(whole).unwrap().plan_number(), 1);
+    assert!(small().within(Limits { arena_bytes: small().arena_bytes(1), ..whole }).is_err());
 }
 
 /// A file of so many tensors of these dims, one of which is given.

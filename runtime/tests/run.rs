@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Builder, all_ops, all_ops_builder, all_ops_in, all_ops_of, streamed_of};
+use common::{Builder, all_ops, all_ops_builder, all_ops_in, all_ops_of, streamed_of, two_plans};
 use sepal::{AlignedBytes, Isa, Layout, LoadError, Model, Options, Session, SessionError};
 use sepal_format::op::Op;
 use sepal_format::record::*;
@@ -72,6 +72,34 @@ fn same_bits((file, inputs, want): (Vec<u8>, Vec<Vec<f32>>, Vec<Vec<f32>>)) {
             }
         }
     }
+}
+
+#[test]
+fn each_plan_of_a_file_runs() {
+    let (file, cases) = two_plans();
+    same_bits((file.clone(), cases[0].0.clone(), cases[0].1.clone()));
+    let model = load(&file);
+    assert_eq!((model.plans().len(), model.plan_number()), (2, 0));
+    assert!(model.plan(2).is_none());
+    assert!(model.plan(1).unwrap().arena_bytes(1) < model.arena_bytes(1));
+    // Each by the shapes of its inputs, from whichever plan one asks.
+    for (i, (inputs, want)) in cases.iter().enumerate() {
+        let batch = 2 - i as u32;
+        let asked = model.plan(1 - i).unwrap();
+        let plan = asked.plan_for(&[&[batch, 3, 13, 10], &[batch, 32]]).unwrap();
+        assert_eq!(plan.plan_number(), i);
+        let mut arena = AlignedBytes::zeroed(plan.arena_bytes(1)).unwrap();
+        for threads in [0, 1, 3] {
+            let mut session = match threads {
+                0 => Session::in_arena(&plan, &mut arena).unwrap(),
+                threads => Session::new(&plan, Options { threads }).unwrap(),
+            };
+            set(&mut session, inputs);
+            session.run();
+            assert_eq!(bits(session.output(0).unwrap()), bits(&want[0]), "plan {i}, {threads} threads");
+        }
+    }
+    assert!(model.plan_for(&[&[2, 3, 13, 10]]).is_none() && model.plan_for(&[&[3, 3, 13, 10], &[3, 32]]).is_none());
 }
 
 #[test]

@@ -4,6 +4,7 @@ use super::engine::{self, Runner};
 use super::failure::Failure;
 use super::info::Sizes;
 use super::out::{self, Side, Table};
+use super::plans::{self, PlanArg};
 use super::roof::Roof;
 use super::steps::{PipelineInfo, StepInfo, pipelines, short_name, steps};
 use sepal_converter::data::random::Random;
@@ -43,6 +44,8 @@ pub struct Args {
     /// Converted network
     #[arg(required = true)]
     model: Option<PathBuf>,
+    #[command(flatten)]
+    plan: PlanArg,
     /// Numbers of threads to measure with, one after the other
     #[arg(long, default_value = "1", value_name = "1,2", value_delimiter = ',', value_parser = engine::threads)]
     threads: Vec<usize>,
@@ -90,6 +93,8 @@ pub fn seconds(s: &str) -> Result<f64, String> {
 /// What was measured with one number of threads. Times are in milliseconds.
 #[derive(Debug)]
 struct Measured {
+    /// Number and inputs of the plan, of a file that has several.
+    plan: Option<(usize, String)>,
     isa: &'static str,
     threads: usize,
     load_ms: f64,
@@ -167,7 +172,7 @@ pub fn main(args: Args) -> Result<(), Failure> {
         )?;
     }
     // Not part of what is timed.
-    engine::open_verified(&path, args.isa.as_deref())?;
+    args.plan.or_first(engine::open_verified(&path, args.isa.as_deref())?)?;
     let mut events = Vec::new();
     let mut roof = None;
     for &threads in &args.threads {
@@ -200,7 +205,7 @@ impl Args {
 
 fn measure(args: &Args, threads: usize) -> Result<Measured, Failure> {
     let start = Instant::now();
-    let model = engine::open(&args.path(), args.isa.as_deref())?;
+    let model = args.plan.or_first(engine::open(&args.path(), args.isa.as_deref())?)?;
     let mut runner = Runner::new(&model, threads)?;
     let load_ms = ms_since(start);
 
@@ -233,7 +238,8 @@ fn measure(args: &Args, threads: usize) -> Result<Measured, Failure> {
     let stats = Stats::of(&times_ms);
     let sizes = Sizes { arena: model.arena_bytes(threads) as u64, ..Sizes::of(&model) };
     let isa = engine::isa(&model);
-    Ok(Measured { isa, threads, load_ms, first_ms, times_ms, stats, allocations, sizes, steps, roof: None })
+    let plan = (model.plans().len() > 1).then(|| (model.plan_number(), plans::inputs(&model)));
+    Ok(Measured { plan, isa, threads, load_ms, first_ms, times_ms, stats, allocations, sizes, steps, roof: None })
 }
 
 /// Times each step in a few inferences of their own, so that reading the clock does not count in the others.
@@ -330,6 +336,9 @@ fn json_of(args: &Args, m: &Measured) -> Value {
         "weights_bytes": m.sizes.weights,
         "allocations": m.allocations,
     });
+    if let Some((number, _)) = &m.plan {
+        object["plan"] = (*number).into();
+    }
     if args.profile {
         let step = |(i, t): (usize, &Timed)| {
             json!({
@@ -369,7 +378,8 @@ fn csv_of(args: &Args, m: &Measured) -> String {
 fn text_of(args: &Args, m: &Measured) -> String {
     let s = &m.stats;
     let threads = if m.threads == 1 { "1 thread".into() } else { format!("{} threads", m.threads) };
-    let mut text = format!("{}, {}, {threads}, {} runs\n\n", args.path().display(), m.isa, m.times_ms.len());
+    let plan = m.plan.as_ref().map_or_else(String::new, |(number, inputs)| format!(", plan {number} ({inputs})"));
+    let mut text = format!("{}{plan}, {}, {threads}, {} runs\n\n", args.path().display(), m.isa, m.times_ms.len());
     text += &out::facts(&[
         ("median", format!("{}   ({:.1} GMAC/s)", out::ms(s.median), m.sizes.macs as f64 / s.median / 1e6)),
         ("min", out::ms(s.min)),

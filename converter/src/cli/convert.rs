@@ -4,12 +4,13 @@ use super::failure::Failure;
 use super::out::{self, Side, Table};
 use super::pictures::PictureArgs;
 use super::progress::Line;
-use super::{engine, halves, info, report};
+use super::{engine, halves, info, plans, report};
 use sepal_converter::convert::{self, ConvertOptions, Converted};
 use sepal_converter::emit::{self, Precision};
 use sepal_converter::file::{refuse_existing, same_file, write_whole};
 use sepal_converter::import::Options;
 use sepal_converter::passes;
+use sepal_converter::plans::{Vary, product};
 use sepal_converter::provenance::report_json;
 use std::io::Write;
 use std::path::PathBuf;
@@ -19,6 +20,7 @@ Examples:
   sepal convert model.h5
   sepal convert model.onnx -o edge.sepal --input-shape 1,3,224,224 --explain
   sepal convert model.keras --input-shape image=1,299,299,3 --outputs features
+  sepal convert model.keras --plan batch=1,4
   sepal convert model.onnx --normalize imagenet --resize crop:0.875 --labels imagenet.txt
   sepal convert model.h5 --prune-dead --report report.html";
 
@@ -32,6 +34,9 @@ pub struct Args {
     output: Option<PathBuf>,
     #[command(flatten)]
     import: ImportArgs,
+    /// Several plans over the same weights: batches or sizes of the inputs; given twice, each with each
+    #[arg(long = "plan", value_name = "batch=1,4|size=224,320x240")]
+    plans: Vec<Vary>,
     /// Type of the stored weights; f16: half the file, within 1e-3 of the range
     #[arg(long, value_parser = precision, default_value = "f32", value_name = "f32|f16")]
     weights: Precision,
@@ -130,6 +135,7 @@ pub fn main(args: Args) -> Result<(), Failure> {
     let emit = emit::Options { max_error, precision: args.weights, ..emit::Options::default() };
     let options = ConvertOptions {
         import: args.import.into(),
+        plans: product(&args.plans),
         no_verify: args.no_verify,
         emit,
         passes: passes::Options { prune_dead: args.prune_dead },
@@ -162,6 +168,7 @@ pub fn main(args: Args) -> Result<(), Failure> {
 
     let mut text = format!("{} → {}\n\n", args.source.display(), output.display());
     text += &summary;
+    text += &plan_table(&converted)?;
     if args.explain {
         text += &format!("\n{}", passes::explain(&converted.summary.report));
         text += &winograd(&converted);
@@ -187,6 +194,40 @@ fn winograd(converted: &Converted) -> String {
     } else {
         format!("\n{} by Winograd's algorithm\n{}", convolutions(all.len()), table.render())
     }
+}
+
+/// The plans of a file that has several.
+fn plan_table(converted: &Converted) -> Result<String, Failure> {
+    let all = &converted.summary.plans;
+    if all.len() < 2 {
+        return Ok(String::new());
+    }
+    let model = engine::from_bytes(converted.bytes(), None)?;
+    let mut table = Table::new(&[
+        ("plan", Side::Right),
+        ("", Side::Left),
+        ("inputs", Side::Left),
+        ("multiply-adds", Side::Right),
+        ("arena", Side::Right),
+        ("weights of its own", Side::Right),
+        ("self-check", Side::Right),
+    ]);
+    for (i, (plan, made)) in model.plans().zip(all).enumerate() {
+        let sizes = info::Sizes::of(&plan);
+        table.row([
+            i.to_string(),
+            made.wanted.to_string(),
+            plans::inputs(&plan),
+            out::count(sizes.macs),
+            out::bytes(sizes.arena),
+            if i == 0 { String::new() } else { out::bytes(made.weights_bytes) },
+            made.self_check.as_ref().map_or_else(|| "left out".into(), |c| format!("{:.1e}", c.relative)),
+        ]);
+    }
+    Ok(format!(
+        "\n{}\n  A plan has weights of its own where a convolution runs by another algorithm than in the plans before it.\n",
+        table.render()
+    ))
 }
 
 /// What a conversion came to, as aligned lines.

@@ -5,6 +5,7 @@ use super::engine;
 use super::failure::{Failure, VERIFICATION};
 use super::normalizing::Normalizing;
 use super::out::{self, Side, Table};
+use super::plans::{self, PlanArg};
 use super::progress::Line;
 use super::report;
 use super::samples::{self, InputArg, Sample};
@@ -54,6 +55,8 @@ pub struct Args {
     random: u16,
     #[command(flatten)]
     normalizing: Normalizing,
+    #[command(flatten)]
+    plan: PlanArg,
     /// Largest error of a layer that is no divergence, as a share of its range [default: 1e-4; weights in f16: 1e-3]
     #[arg(long, value_name = "T", value_parser = threshold)]
     threshold: Option<f64>,
@@ -82,48 +85,92 @@ pub fn main(args: Args) -> Result<(), Failure> {
         return Err(Failure::usage(format!("--html {}: that is read, too", html.display())));
     }
     let model = engine::open_verified(&args.model, args.isa.as_deref())?;
-    let about = provenance(&model);
-    let ports = engine::inputs(&model);
-    let (samples, names): (Vec<Sample>, Vec<String>) = if args.input.is_empty() {
-        let mut random = Random::new(SEED);
-        let one = |_| ports.iter().map(|p| random.units(p.dims.iter().product())).collect();
-        let samples: Vec<Sample> = (0..args.random).map(one).collect();
-        let names = (0..samples.len()).map(|i| format!("pseudo-random {i}")).collect();
-        (samples, names)
+    let plans: Vec<(Model, Inputs)> = if args.input.is_empty() {
+        args.plan
+            .or_all(&model)?
+            .into_iter()
+            .map(|plan| {
+                let inputs = random(&plan, args.random);
+                (plan, inputs)
+            })
+            .collect()
     } else {
-        let read = samples::read(&args.input, &ports, &args.normalizing.of(&model)?)?;
-        (read.samples, read.names)
+        let recipe = args.normalizing.of(&model)?;
+        let (plan, read) = args.plan.fitting(model, |plan| samples::read(&args.input, &engine::inputs(plan), &recipe))?;
+        vec![(plan, Inputs { samples: read.samples, names: read.names })]
     };
+    if args.html.is_some() && plans.len() > 1 {
+        return Err(Failure::usage(format!(
+            "--html: a page is about one plan, and the file has {}: say which by --plan",
+            plans.len()
+        )));
+    }
+    let several = plans.len() > 1;
+    let (mut diverging, mut all) = (Vec::new(), Vec::new());
+    for (plan, inputs) in &plans {
+        let Inputs { samples, names } = inputs;
+        let diff = one(&args, plan, samples)?;
+        if let Some(path) = &args.html {
+            let title = format!("{} against {}", file_name(&args.model), file_name(&args.source));
+            let page = report::page(&title, plan, Some(&diff), names, None);
+            write_whole(path, true, |file| file.write_all(page.as_bytes())).map_err(|e| Failure::io(path, &e))?;
+        }
+        let of = if several { format!(", plan {} ({})", plan.plan_number(), plans::inputs(plan)) } else { String::new() };
+        if args.json {
+            all.push(describe(&args, plan, &diff, names));
+        } else {
+            out::print(&format!("{}{}", if all.is_empty() { "" } else { "\n" }, render(&args, &of, &diff, names)))?;
+            all.push(Value::Null);
+        }
+        match diff.first_diverging() {
+            None if !diff.diverges() => (),
+            None => diverging.push(format!("{}{of}: an output diverges", args.model.display())),
+            Some(l) => diverging.push(format!(
+                "{}{of}: the first layer that diverges is {} '{}' (step {})",
+                args.model.display(),
+                l.kind,
+                l.name,
+                l.step
+            )),
+        }
+    }
+    if args.json {
+        let json = if several { json!({ "schema": 1, "plans": all }) } else { all.pop().unwrap_or(Value::Null) };
+        out::print(&format!("{json:#}\n"))?;
+    }
+    if diverging.is_empty() { Ok(()) } else { Err(Failure::new(VERIFICATION, diverging.join("\n"))) }
+}
+
+/// What a plan is run on.
+struct Inputs {
+    samples: Vec<Sample>,
+    names: Vec<String>,
+}
+
+/// Pseudo-random samples.
+fn random(plan: &Model, count: u16) -> Inputs {
+    let (ports, mut random) = (engine::inputs(plan), Random::new(SEED));
+    let samples = (0..count).map(|_| ports.iter().map(|p| random.units(p.dims.iter().product())).collect()).collect();
+    Inputs { samples, names: (0..count).map(|i| format!("pseudo-random {i}")).collect() }
+}
+
+/// Compares a plan.
+fn one(args: &Args, plan: &Model, samples: &[Sample]) -> Result<Diff, Failure> {
+    let about = provenance(plan);
     let threshold = args
         .threshold
         .unwrap_or_else(|| self_check_limit(if about["options"]["weights"] == "f16" { Precision::F16 } else { Precision::F32 }));
-
     let mut line = Line::new();
     line.say("reading the source");
     let source = source(&args.source, args.import.clone().into(), &about)?;
     line.say("running the file, and the source in f64");
-    let result = diff::diff(&source, &model, &samples, threshold, &mut |done, all| line.steps(done, all));
+    let result = diff::diff(&source, plan, samples, threshold, &mut |done, all| line.steps(done, all));
     drop(line);
-    let diff = result.map_err(|e| match e {
+    result.map_err(|e| match e {
         sepal_converter::Error::Verification(why) => Failure::new(VERIFICATION, format!("{}: {why}", args.model.display())),
         sepal_converter::Error::Invalid(why) => Failure::invalid(format!("{}: {why}", args.model.display())),
         other => Failure::conversion(&args.source, &other),
-    })?;
-    if let Some(path) = &args.html {
-        let title = format!("{} against {}", file_name(&args.model), file_name(&args.source));
-        let page = report::page(&title, &model, Some(&diff), &names, None);
-        write_whole(path, true, |file| file.write_all(page.as_bytes())).map_err(|e| Failure::io(path, &e))?;
-    }
-    let text = if args.json { format!("{:#}\n", describe(&args, &diff, &names)) } else { render(&args, &diff, &names) };
-    out::print(&text)?;
-    match diff.first_diverging() {
-        None if !diff.diverges() => Ok(()),
-        None => Err(Failure::new(VERIFICATION, format!("{}: an output diverges", args.model.display()))),
-        Some(l) => Err(Failure::new(
-            VERIFICATION,
-            format!("{}: the first layer that diverges is {} '{}' (step {})", args.model.display(), l.kind, l.name, l.step),
-        )),
-    }
+    })
 }
 
 fn file_name(path: &Path) -> String {
@@ -149,7 +196,7 @@ fn source(path: &Path, given: Options, about: &Value) -> Result<Graph, Failure> 
     sepal_converter::provenance::as_converted(graph, about).map_err(|e| Failure::conversion(path, &e))
 }
 
-fn describe(args: &Args, diff: &Diff, names: &[String]) -> Value {
+fn describe(args: &Args, plan: &Model, diff: &Diff, names: &[String]) -> Value {
     let number = |v: f64| if v.is_finite() { json!(v) } else { json!(v.to_string()) };
     let stats = |s: &Stats| {
         json!({
@@ -183,6 +230,7 @@ fn describe(args: &Args, diff: &Diff, names: &[String]) -> Value {
         "schema": 1,
         "source": args.source.display().to_string(),
         "model": args.model.display().to_string(),
+        "plan": plan.plan_number(),
         "samples": names,
         "threshold": diff.threshold,
         "first_diverging": diff.first_diverging().map(|l| &l.name),
@@ -207,9 +255,9 @@ pub fn cosine(c: f64) -> String {
     if c > 0.999 { format!("1 - {:.0e}", (1.0 - c).max(0.0)) } else { format!("{c:.4}") }
 }
 
-fn render(args: &Args, diff: &Diff, names: &[String]) -> String {
+fn render(args: &Args, plan: &str, diff: &Diff, names: &[String]) -> String {
     let of = if names.len() == 1 { names[0].clone() } else { format!("{} samples", names.len()) };
-    let mut text = format!("{} against {} in f64 ({of})\n\n", args.model.display(), args.source.display());
+    let mut text = format!("{}{plan} against {} in f64 ({of})\n\n", args.model.display(), args.source.display());
     let columns = |first: &'static str| {
         [
             (first, Side::Left),

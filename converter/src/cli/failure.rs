@@ -27,6 +27,16 @@ impl Failure {
         Failure { code, message: message.into() }
     }
 
+    /// One of the codes above.
+    pub fn code(&self) -> u8 {
+        self.code
+    }
+
+    /// What went wrong.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
     /// The reader of standard output has gone away: nothing more to do, and nothing wrong.
     pub fn closed() -> Self {
         Failure::new(0, "")

@@ -6,6 +6,7 @@ use super::engine::{self, Port};
 use super::failure::Failure;
 use super::normalizing::stored;
 use super::out::{self, Side, Table};
+use super::plans::{self, PlanArg};
 use super::progress::Line;
 use super::steps::{PipelineInfo, StepInfo, pipelines, short_name, steps};
 use sepal::Model;
@@ -33,6 +34,8 @@ pub struct Args {
     model: PathBuf,
     #[command(flatten)]
     import: ImportArgs,
+    #[command(flatten)]
+    plan: PlanArg,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -68,7 +71,8 @@ impl Sizes {
 }
 
 pub fn main(args: Args) -> Result<(), Failure> {
-    let show = |model: &Model| {
+    let show = |model: Model| {
+        let model = &args.plan.or_first(model)?;
         let pictures = stored(model)?;
         let pictures = pictures.as_ref();
         let text = match args.json {
@@ -78,13 +82,13 @@ pub fn main(args: Args) -> Result<(), Failure> {
         out::print(&text)
     };
     if is_model(&args.model)? {
-        return show(&engine::open_verified(&args.model, None)?);
+        return show(engine::open_verified(&args.model, None)?);
     }
     let options = ConvertOptions { import: args.import.clone().into(), no_verify: true, ..ConvertOptions::default() };
     let mut line = Line::new();
     let converted = convert::convert(&args.model, &options, &mut line).map_err(|e| Failure::conversion(&args.model, &e))?;
     drop(line);
-    show(&engine::from_bytes(converted.bytes(), None)?)
+    show(engine::from_bytes(converted.bytes(), None)?)
 }
 
 fn is_model(path: &Path) -> Result<bool, Failure> {
@@ -103,6 +107,14 @@ fn describe(path: &Path, model: &Model, pictures: Option<&Preprocessing>) -> Val
     let sizes = Sizes::of(model);
     let provenance = provenance(model);
     let port = |p: &Port| json!({ "name": p.name, "shape": p.dims, "layout": layout(p), "dtype": "f32" });
+    let plan = |model: &Model| {
+        let sizes = Sizes::of(model);
+        json!({
+            "number": model.plan_number(), "inputs": engine::inputs(model).iter().map(port).collect::<Vec<_>>(),
+            "macs": sizes.macs, "steps": model.view().steps().len(),
+            "arena_bytes": sizes.arena, "arena_bytes_per_extra_thread": sizes.per_thread,
+        })
+    };
     let step = |(i, s): (usize, &StepInfo)| {
         json!({
             "index": i, "name": s.name, "kind": s.kind, "kernel": s.kernel,
@@ -139,6 +151,8 @@ fn describe(path: &Path, model: &Model, pictures: Option<&Preprocessing>) -> Val
         "weights_bytes": sizes.weights,
         "arena_bytes": sizes.arena,
         "arena_bytes_per_extra_thread": sizes.per_thread,
+        "plan": model.plan_number(),
+        "plans": model.plans().map(|m| plan(&m)).collect::<Vec<_>>(),
         "steps": steps(&model.view()).iter().enumerate().map(step).collect::<Vec<_>>(),
         "pipelines": pipelines(&model.view()).iter().map(pipeline).collect::<Vec<_>>(),
     })
@@ -182,6 +196,7 @@ fn render(path: &Path, model: &Model, pictures: Option<&Preprocessing>) -> Strin
         ),
     ]);
 
+    text += &plan_table(model);
     if let Some(p) = pictures {
         text += &format!("\n  pictures for input {}\n{}", p.input, out::facts(&p.describe()));
     }
@@ -226,4 +241,31 @@ fn render(path: &Path, model: &Model, pictures: Option<&Preprocessing>) -> Strin
         ]);
     }
     text + &format!("\n{}", table.render())
+}
+
+/// The plans of a file that has several; the one that the rest is about has a mark.
+fn plan_table(model: &Model) -> String {
+    if model.plans().len() == 1 {
+        return String::new();
+    }
+    let mut table = Table::new(&[
+        ("plan", Side::Right),
+        ("inputs", Side::Left),
+        ("multiply-adds", Side::Right),
+        ("arena", Side::Right),
+        ("each further thread", Side::Right),
+        ("", Side::Left),
+    ]);
+    for plan in model.plans() {
+        let sizes = Sizes::of(&plan);
+        table.row([
+            plan.plan_number().to_string(),
+            plans::inputs(&plan),
+            out::count(sizes.macs),
+            format!("{} bytes", out::grouped(sizes.arena)),
+            format!("{} bytes", out::grouped(sizes.per_thread)),
+            if plan.plan_number() == model.plan_number() { "shown here".into() } else { String::new() },
+        ]);
+    }
+    format!("\n{}", table.render())
 }

@@ -16,6 +16,7 @@ mod normalizing;
 mod out;
 mod picture;
 mod pictures;
+mod plans;
 mod progress;
 mod report;
 mod roof;

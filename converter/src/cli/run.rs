@@ -5,6 +5,7 @@ use super::failure::Failure;
 use super::normalizing::{Normalizing, stored};
 use super::out::{self, Side, Table};
 use super::pictures::labels;
+use super::plans::PlanArg;
 use super::samples::{self, InputArg};
 use sepal_converter::data::npz::{Array, write_npz};
 use sepal_converter::file::same_file;
@@ -57,6 +58,8 @@ pub struct Args {
     labels: Option<PathBuf>,
     #[command(flatten)]
     normalizing: Normalizing,
+    #[command(flatten)]
+    plan: PlanArg,
     /// Threads to run on
     #[arg(long, default_value = "1", value_name = "N", value_parser = engine::threads)]
     threads: usize,
@@ -73,8 +76,8 @@ pub fn main(args: Args) -> Result<(), Failure> {
         }
     }
     let model = engine::open_verified(&args.model, args.isa.as_deref())?;
-    let ports = engine::inputs(&model);
-    let samples = samples::read(&args.input, &ports, &args.normalizing.of(&model)?)?;
+    let recipe = args.normalizing.of(&model)?;
+    let (model, samples) = args.plan.fitting(model, |plan| samples::read(&args.input, &engine::inputs(plan), &recipe))?;
     let own = stored(&model)?.map(|p| p.labels).filter(|l| !l.is_empty());
     // A file that knows what its classes are called says them without being asked.
     let k = args.top.or(own.as_ref().filter(|_| args.output.is_none()).map(|_| TOP));

@@ -3,6 +3,7 @@
 use super::engine::{self, Port, Runner};
 use super::failure::{Failure, VERIFICATION};
 use super::out::{self, Side, Table};
+use super::plans::PlanArg;
 use super::samples::{self, Sample};
 use super::sign;
 use super::steps::has_halves;
@@ -47,6 +48,8 @@ pub struct Args {
     /// Require MODEL.sig to be a signature by this key
     #[arg(long, value_name = "NAME.pub")]
     public_key: Option<PathBuf>,
+    #[command(flatten)]
+    plan: PlanArg,
     /// Threads to run on
     #[arg(long, default_value = "1", value_name = "N", value_parser = engine::threads)]
     threads: usize,
@@ -80,8 +83,7 @@ pub fn main(args: Args) -> Result<(), Failure> {
     };
     let model = engine::open_verified(&args.model, args.isa.as_deref())?;
     let golden = npz::read_npz(&path)?;
-    let ports = engine::inputs(&model);
-    let (samples, numbered) = inputs(&golden, &ports, &path)?;
+    let (model, (samples, numbered)) = args.plan.fitting(model, |plan| inputs(&golden, &engine::inputs(plan), &path))?;
     let mut runner = Runner::new(&model, args.threads)?;
     let got = samples.iter().map(|s| runner.run(s)).collect::<Result<Vec<Vec<Array>>, _>>()?;
 

@@ -3,6 +3,7 @@
 use super::half::{self, Precision};
 use super::takes::{Take, Taken};
 use super::tensors::{Buffer, LStep, LTensor, Lowered, Place};
+use super::weights::Weights;
 use super::{Options, Winograd, algorithm, small, unsupported};
 use crate::error::{Error, Result, invalid};
 use crate::ir::{Act, BinaryOp, Graph, Node, Op, Places, PoolKind, ReduceKind, ResizeKind, ValueId, Window};
@@ -13,17 +14,21 @@ use sepal_kernels::ops::winograd::points;
 use sepal_kernels::{Shape, pack};
 use std::collections::{HashMap, HashSet};
 
-/// Lowers a graph. With it comes the tensor of each value that is computed or read as a whole.
-pub(super) fn lower(graph: &Graph, options: Options) -> Result<(Lowered, HashMap<ValueId, usize>)> {
+/// Lowers a graph; its weights go to others that are there already. With it comes the tensor of each value that is computed or read
+/// as a whole.
+pub(super) fn lower(graph: &Graph, options: Options, mut weights: Weights) -> Result<(Lowered, HashMap<ValueId, usize>)> {
     let mut pins = concat_pins(graph);
+    let before = weights.len();
     loop {
-        let lowered = Lower::new(graph, &pins, options).run()?;
+        let lowered = Lower::new(graph, &pins, options, weights).run()?;
         // A step that reads one part of a buffer and writes another has views that interleave, which safe slices cannot
         // express: such a part gets memory of its own and is copied.
         match lowered.2 {
             None => return Ok((lowered.0, lowered.1)),
             Some(value) => pins.remove(&value),
         };
+        weights = lowered.0.weights;
+        weights.forget(before);
     }
 }
 
@@ -70,12 +75,12 @@ pub(super) struct Lower<'g> {
 }
 
 impl<'g> Lower<'g> {
-    fn new(graph: &'g Graph, pins: &'g HashMap<ValueId, (ValueId, usize)>, options: Options) -> Self {
+    fn new(graph: &'g Graph, pins: &'g HashMap<ValueId, (ValueId, usize)>, options: Options, weights: Weights) -> Self {
         Lower {
             graph,
             pins,
             options,
-            out: Lowered::default(),
+            out: Lowered { weights, ..Lowered::default() },
             map: HashMap::new(),
             consumers: graph.consumers(),
             taken: HashMap::new(),

@@ -8,7 +8,10 @@ use crate::ir::{Graph, ValueId};
 use crate::passes::Origins;
 use sepal_format::limits;
 use sepal_format::record::{Io, Plan, Step, Tensor, dtype, place, role, section};
-use sepal_format::write::Model;
+use sepal_format::write::{self, Model};
+use std::collections::HashMap;
+use tensors::Lowered;
+use weights::Weights;
 
 mod algorithm;
 mod half;
@@ -24,7 +27,8 @@ mod weights;
 
 pub use half::{Precision, Rounded};
 
-/// The two halves of a file; `structure` comes first and `weights` at once after it.
+/// The two halves of a file; `structure` comes first and `weights` at once after it. What is said of steps is said of those of the
+/// first plan.
 #[derive(Debug)]
 pub struct Emitted {
     /// Everything before the weights.
@@ -85,15 +89,86 @@ pub const MAX_ERROR: f64 = 1e-5;
 /// # Errors
 /// [`crate::Error::Unsupported`] for what the runtime has no step for, [`crate::Error::Invalid`] for sizes that no file can hold.
 pub fn emit(graph: &Graph, options: Options, extra: Vec<(u32, Vec<u8>)>) -> Result<Emitted> {
-    emit_traced(graph, options, &Origins::default(), extra)
+    let mut file = Emitter::new(options);
+    let Added { winograd, rounded, .. } = file.add(graph, &Origins::default(), extra)?;
+    let (structure, weights) = file.finish()?;
+    Ok(Emitted { structure, weights, winograd, rounded })
 }
 
-/// As [`emit`], and writes down what the tensors hold of the source, by `origins`.
-///
-/// # Errors
-/// As [`emit`].
-pub fn emit_traced(graph: &Graph, options: Options, origins: &Origins, mut extra: Vec<(u32, Vec<u8>)>) -> Result<Emitted> {
-    let (mut lowered, held) = lower::lower(graph, options)?;
+/// A file under construction: one plan after the other, over the same weights.
+pub struct Emitter {
+    options: Options,
+    plans: Vec<Model>,
+    names: Names,
+    weights: Weights,
+}
+
+/// What there is to say of a plan that was added to a file.
+#[derive(Clone, Debug)]
+pub struct Added {
+    /// The convolutions that are not summed directly.
+    pub winograd: Vec<Winograd>,
+    /// The weights that were to be stored as halves.
+    pub rounded: Vec<Rounded>,
+    /// Bytes of weights that no plan before has.
+    pub weights_bytes: u64,
+}
+
+impl Emitter {
+    /// An empty file.
+    pub fn new(options: Options) -> Self {
+        Emitter { options, plans: Vec::new(), names: Names::default(), weights: Weights::default() }
+    }
+
+    /// Whether there is no plan yet.
+    pub fn is_empty(&self) -> bool {
+        self.plans.is_empty()
+    }
+
+    /// Adds a plan, and writes down what its tensors hold of the source, by `origins`. Weights that are there already are shared.
+    ///
+    /// # Errors
+    /// As [`emit`].
+    pub fn add(&mut self, graph: &Graph, origins: &Origins, extra: Vec<(u32, Vec<u8>)>) -> Result<Added> {
+        let before = self.weights.len() as u64;
+        let (model, lowered) = plan(graph, self.options, origins, extra, std::mem::take(&mut self.weights), &mut self.names)?;
+        self.plans.push(model);
+        self.weights = lowered.weights;
+        let weights_bytes = self.weights.len() as u64 - before;
+        Ok(Added { winograd: lowered.winograd, rounded: lowered.rounded, weights_bytes })
+    }
+
+    /// The two halves of the file.
+    ///
+    /// # Errors
+    /// [`crate::Error::Invalid`] for more of anything than a file can hold.
+    pub fn finish(mut self) -> Result<(Vec<u8>, Vec<u8>)> {
+        let sum = |count: fn(&Model) -> usize| self.plans.iter().map(count).sum::<usize>();
+        within(&[
+            ("plans", self.plans.len(), limits::PLANS),
+            ("tensors", sum(|p| p.tensors.len()), limits::TENSORS),
+            ("steps", sum(|p| p.steps.len()), limits::STEPS),
+            ("inputs and outputs", sum(|p| p.io.len()), limits::IO),
+            ("bytes of names", self.names.bytes.len(), limits::NAMES),
+        ])?;
+        if let Some(first) = self.plans.first_mut() {
+            first.names = self.names.bytes;
+        }
+        let weights = self.weights.into_bytes();
+        Ok((write::structure(&self.plans, &weights), weights))
+    }
+}
+
+/// A plan's records; its names and weights go to those that are there.
+fn plan(
+    graph: &Graph,
+    options: Options,
+    origins: &Origins,
+    mut extra: Vec<(u32, Vec<u8>)>,
+    weights: Weights,
+    names: &mut Names,
+) -> Result<(Model, Lowered)> {
+    let (mut lowered, held) = lower::lower(graph, options, weights)?;
     // Before tensors share memory: who writes what is plain here.
     if origins.iter().next().is_some() {
         extra.push((section::VALUES, values::section(graph, &lowered, &held, origins)));
@@ -104,7 +179,6 @@ pub fn emit_traced(graph: &Graph, options: Options, origins: &Origins, mut extra
     pipelines::plan(&mut lowered, options);
     lowered.reuse_in_place();
     let plan = memory::plan(&lowered);
-    let mut names = Names::default();
     let n = lowered.steps.len() as u32;
 
     let mut tensors = Vec::with_capacity(lowered.tensors.len());
@@ -132,31 +206,25 @@ pub fn emit_traced(graph: &Graph, options: Options, origins: &Origins, mut extra
     let mut io = Vec::new();
     let (input_layouts, output_layouts) = interface::layouts(graph);
     for (i, (&v, &t)) in graph.inputs.iter().zip(&lowered.inputs).enumerate() {
-        let record = io_record(graph, v, t, role::INPUT, &graph.values[v.0].name, i, &mut names)?;
+        let record = io_record(graph, v, t, role::INPUT, &graph.values[v.0].name, i, names)?;
         io.push(Io { layout: input_layouts[i], ..record });
     }
     for (i, (&v, &t)) in graph.outputs.iter().zip(&lowered.outputs).enumerate() {
         let name = graph.output_names.get(i).unwrap_or(&graph.values[v.0].name);
-        let record = io_record(graph, v, t, role::OUTPUT, name, i, &mut names)?;
+        let record = io_record(graph, v, t, role::OUTPUT, name, i, names)?;
         io.push(Io { layout: output_layouts[i], ..record });
     }
-    within(&[
-        ("tensors", tensors.len(), limits::TENSORS),
-        ("steps", steps.len(), limits::STEPS),
-        ("inputs and outputs", io.len(), limits::IO),
-        ("bytes of names", names.0.len(), limits::NAMES),
-    ])?;
-    let weights = lowered.weights.into_bytes();
+    names.first_is_whole();
     let model = Model {
         plan: Plan { tensor_bytes: plan.bytes, scratch_bytes: lowered.scratch_bytes, macs, reserved: [0; 5] },
         tensors,
         steps,
-        pipelines: lowered.pipelines,
+        pipelines: std::mem::take(&mut lowered.pipelines),
         io,
-        names: names.0,
+        names: Vec::new(),
         extra,
     };
-    Ok(Emitted { structure: model.structure(&weights), weights, winograd: lowered.winograd, rounded: lowered.rounded })
+    Ok((model, lowered))
 }
 
 /// Of each input: 0 unknown, 1 NHWC, 2 NCHW.
@@ -197,13 +265,28 @@ fn within(counts: &[(&str, usize, usize)]) -> Result<()> {
 
 /// The names section under construction.
 #[derive(Default)]
-struct Names(Vec<u8>);
+struct Names {
+    bytes: Vec<u8>,
+    /// Where those of the first plan are: further ones have the same.
+    known: HashMap<String, u32>,
+    shared: bool,
+}
 
 impl Names {
     fn add(&mut self, name: &str) -> Result<(u32, u32)> {
-        let at = small(self.0.len())?;
-        self.0.extend_from_slice(name.as_bytes());
-        Ok((at, small(name.len())?))
+        let len = small(name.len())?;
+        if let Some(&at) = self.known.get(name).filter(|_| self.shared) {
+            return Ok((at, len));
+        }
+        let at = small(self.bytes.len())?;
+        self.bytes.extend_from_slice(name.as_bytes());
+        self.known.insert(name.to_owned(), at);
+        Ok((at, len))
+    }
+
+    /// All names of a plan are there.
+    fn first_is_whole(&mut self) {
+        self.shared = true;
     }
 }
 

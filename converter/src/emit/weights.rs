@@ -37,6 +37,17 @@ impl Weights {
         range
     }
 
+    /// Bytes so far.
+    pub(super) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// As it was when there were `len` bytes.
+    pub(super) fn forget(&mut self, len: usize) {
+        self.bytes.truncate(len);
+        self.known.retain(|_, range| range.offset + range.len <= len as u64);
+    }
+
     pub(super) fn into_bytes(self) -> Vec<u8> {
         self.bytes
     }

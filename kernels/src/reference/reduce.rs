@@ -1,7 +1,7 @@
 //! Reductions over all pixels of an image, or over the channels of each pixel.
 
 use super::element::{each, get, set};
-use crate::ops::reduce::ReduceKind;
+use crate::ops::reduce::{RUN, ReduceKind};
 use crate::{View, ViewMut};
 
 fn add(kind: ReduceKind, acc: f32, v: f32) -> f32 {
@@ -21,12 +21,12 @@ fn finish(kind: ReduceKind, acc: f32, count: usize) -> f32 {
 /// [`crate::ops::reduce::reduce_hw`].
 pub fn reduce_hw(kind: ReduceKind, input: View, mut out: ViewMut) {
     each(out.shape, |[n, _, _, c]| {
-        let mut acc = kind.start();
-        for y in 0..input.shape.h {
-            for x in 0..input.shape.w {
-                acc = add(kind, acc, get(&input, [n, y, x, c]));
-            }
-        }
+        let (pixels, w) = (input.shape.h * input.shape.w, input.shape.w);
+        let run = |from: usize| {
+            let run = from..pixels.min(from + RUN);
+            run.fold(kind.start(), |acc, p| add(kind, acc, get(&input, [n, p / w, p % w, c])))
+        };
+        let acc = (0..pixels).step_by(RUN).map(run).reduce(|acc, run| add(kind, acc, run)).unwrap_or(kind.start());
         set(&mut out, [n, 0, 0, c], finish(kind, acc, input.shape.h * input.shape.w));
     });
 }

@@ -188,6 +188,22 @@ sepal_status sepal_model_from_memory(const void *bytes,
 sepal_status sepal_model_copy(const void *bytes, size_t len, struct sepal_model **out);
 
 /*
+ How many plans the file has: the same network for several shapes of its inputs, over the same weights. 0 for null.
+ */
+size_t sepal_model_plans(const struct sepal_model *model);
+
+/*
+ A model of the same file that runs by plan `index`: with inputs, outputs and an arena of its own, and the same weights, which are not
+ copied. A loaded model runs by plan 0. What `sepal_model_from_memory` says of the bytes holds for it, too; otherwise neither needs the
+ other, and each is freed by itself.
+
+ `out` receives the model; null if this fails.
+ */
+sepal_status sepal_model_plan(const struct sepal_model *model,
+                              size_t index,
+                              struct sepal_model **out);
+
+/*
  Reads all weights and compares them with the hash in the file. The functions above do not: they take a time that does not grow
  with the weights, and memory safety does not depend on them.
  */

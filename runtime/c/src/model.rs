@@ -197,6 +197,30 @@ fn copy(_: &[u8]) -> Result<sepal::Model<'static>> {
     Err(Failure::new(Status::Feature, "built without the feature `std`"))
 }
 
+/// How many plans the file has: the same network for several shapes of its inputs, over the same weights. 0 for null.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sepal_model_plans(model: *const Model) -> usize {
+    // SAFETY: the header asks for a live handle or null.
+    unsafe { live(model) }.map_or(0, |model| model.inner.plans().len())
+}
+
+/// A model of the same file that runs by plan `index`: with inputs, outputs and an arena of its own, and the same weights, which are not
+/// copied. A loaded model runs by plan 0. What `sepal_model_from_memory` says of the bytes holds for it, too; otherwise neither needs the
+/// other, and each is freed by itself.
+///
+/// `out` receives the model; null if this fails.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sepal_model_plan(model: *const Model, index: usize, out: *mut *mut Model) -> Status {
+    let make = || {
+        // SAFETY: the header asks for a live handle or null.
+        let inner = &unsafe { live(model) }?.inner;
+        let error = || Failure::new(Status::Argument, format_args!("index {index}: the model has {} plans", inner.plans().len()));
+        inner.plan(index).ok_or_else(error)
+    };
+    // SAFETY: the header asks for a pointer that may be written, or null.
+    unsafe { hand_out(out, make) }
+}
+
 /// A model from C.
 ///
 /// # Safety

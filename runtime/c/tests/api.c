@@ -104,6 +104,33 @@ static void ports(const sepal_model *model) {
     CHECK(sepal_model_output(model, (size_t)-1, &port) == SEPAL_STATUS_ARGUMENT);
 }
 
+/* Each plan is a model of its own; the first is the one that is loaded. */
+static void plans(const sepal_model *model) {
+    size_t i, count = sepal_model_plans(model);
+    sepal_model *plan = NULL, *none = NULL;
+    sepal_session *session;
+    sepal_port first, port;
+    CHECK(count > 0 && sepal_model_input(model, 0, &first) == SEPAL_STATUS_OK);
+    for (i = 0; i < count; i++) {
+        CHECK(sepal_model_plan(model, i, &plan) == SEPAL_STATUS_OK && sepal_model_plans(plan) == count);
+        CHECK(sepal_model_input(plan, 0, &port) == SEPAL_STATUS_OK && strcmp(port.name, first.name) == 0);
+        CHECK((port.elements == first.elements) == (i == 0));
+        CHECK((sepal_model_arena_bytes(plan, 1) == sepal_model_arena_bytes(model, 1)) == (i == 0));
+        CHECK(sepal_session_new(plan, 1, &session) == SEPAL_STATUS_OK);
+        sepal_model_free(plan);
+        if (i == 0) {
+            run_and_compare(session);
+        } else {
+            CHECK(sepal_session_run(session) == SEPAL_STATUS_OK);
+        }
+        sepal_session_free(session);
+    }
+    CHECK(sepal_model_plan(model, count, &none) == SEPAL_STATUS_ARGUMENT && none == NULL);
+    CHECK(strstr(sepal_last_error(), " plans") != NULL);
+    CHECK(sepal_model_plans(NULL) == 0 && sepal_model_plan(NULL, 0, &none) == SEPAL_STATUS_ARGUMENT);
+    CHECK(sepal_model_plan(model, 0, NULL) == SEPAL_STATUS_ARGUMENT);
+}
+
 static void null_pointers(const char *path, const sepal_model *model) {
     sepal_model *none = (sepal_model *)1;
     sepal_session *session = (sepal_session *)1;
@@ -209,6 +236,7 @@ int main(int argc, char **argv) {
     CHECK(sepal_model_open(argv[1], &model) == SEPAL_STATUS_OK);
     printf("%s on %s\n", sepal_version(), sepal_model_isa(model));
     ports(model);
+    plans(model);
     null_pointers(argv[1], model);
     bad_files(argv[1]);
     sessions(model);

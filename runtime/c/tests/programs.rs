@@ -51,7 +51,9 @@ fn raw(values: &[f32]) -> Vec<u8> {
 /// A model, an input and what the Rust interface makes of it, in files and the last as text, too.
 fn case() -> ([PathBuf; 3], String) {
     let source = fixtures::MINI_XCEPTION_KERAS;
-    let converted = convert_bytes("mini_xception.keras", source, &ConvertOptions::default(), &mut ()).unwrap();
+    let plans = sepal_converter::plans::product(&["batch=1,2".parse().unwrap()]);
+    let options = ConvertOptions { plans, ..ConvertOptions::default() };
+    let converted = convert_bytes("mini_xception.keras", source, &options, &mut ()).unwrap();
     let file = converted.bytes();
     let model = Model::from_owned(AlignedBytes::copy(file).unwrap()).unwrap();
     let mut session = Session::new(&model, Options::default()).unwrap();

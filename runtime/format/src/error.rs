@@ -7,6 +7,7 @@ use core::fmt;
 pub struct FormatError {
     kind: FormatErrorKind,
     index: u32,
+    plan: u32,
 }
 
 /// The kinds of [`FormatError`].
@@ -56,11 +57,15 @@ pub enum FormatErrorKind {
 impl FormatError {
     /// An error of `kind` without a place.
     pub const fn new(kind: FormatErrorKind) -> Self {
-        FormatError { kind, index: u32::MAX }
+        FormatError { kind, index: u32::MAX, plan: 0 }
     }
     /// An error of `kind` at step, tensor, I/O or section `index`.
     pub const fn at(kind: FormatErrorKind, index: usize) -> Self {
-        FormatError { kind, index: index as u32 }
+        FormatError { kind, index: index as u32, plan: 0 }
+    }
+    /// The same in a plan.
+    pub const fn of_plan(self, plan: usize) -> Self {
+        FormatError { plan: plan as u32, ..self }
     }
     /// What is wrong.
     pub fn kind(&self) -> FormatErrorKind {
@@ -69,6 +74,10 @@ impl FormatError {
     /// Index of the step, tensor, I/O record or section at fault.
     pub fn index(&self) -> Option<usize> {
         (self.index != u32::MAX).then_some(self.index as usize)
+    }
+    /// Which plan of the file is at fault; 0 also for what all plans share.
+    pub fn plan(&self) -> usize {
+        self.plan as usize
     }
 }
 
@@ -99,7 +108,8 @@ impl fmt::Display for FormatError {
         match self.index() {
             Some(i) if !noun.is_empty() => write!(f, "{text} ({noun} {i})"),
             _ => f.write_str(text),
-        }
+        }?;
+        if self.plan == 0 { Ok(()) } else { write!(f, ", in plan {}", self.plan) }
     }
 }
 

@@ -2,6 +2,8 @@
 
 /// Most entries of the section table.
 pub const SECTIONS: usize = 64;
+/// Most plans. The limits of records below are for all plans together.
+pub const PLANS: usize = 8;
 /// Most tensors.
 pub const TENSORS: usize = 16384;
 /// Most steps.

@@ -8,8 +8,8 @@ use bytemuck::{Pod, Zeroable};
 pub const MAGIC: [u8; 8] = *b"\x89SEP\r\n\x1a\n";
 /// Readers refuse a file with another major version.
 pub const MAJOR: u16 = 1;
-/// Readers accept any minor version: it only adds optional sections.
-pub const MINOR: u16 = 0;
+/// Readers accept any minor version: it only adds optional sections. A file with one plan is of minor version 0.
+pub const MINOR: u16 = 1;
 /// Written as a little-endian integer; reads differently where the byte order is another.
 pub const BYTE_ORDER: u32 = 0x0102_0304;
 /// The weights section begins at a multiple of this.
@@ -75,7 +75,7 @@ pub struct Section {
     pub kind: u32,
     /// Bit 0: a reader that does not know `kind` must refuse the file.
     pub flags: u32,
-    /// Which plan it belongs to; version 1.0 has plan 0 only.
+    /// Which plan it belongs to; 0 also for what all plans share.
     pub plan: u32,
     /// Zero.
     pub reserved: u32,
@@ -99,7 +99,7 @@ pub struct Plan {
     pub reserved: [u64; 5],
 }
 
-/// Element types. Codes are never reused; 1.0 readers take F32, and F16 for the panels of a convolution.
+/// Element types. Codes are never reused; readers of version 1 take F32, and F16 for the panels of a convolution.
 pub mod dtype {
     /// IEEE single.
     pub const F32: u32 = 1;

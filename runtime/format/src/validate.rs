@@ -28,44 +28,41 @@ fn ensure_at(ok: bool, kind: FormatErrorKind, index: usize) -> Result<()> {
     if ok { Ok(()) } else { Err(FormatError::at(kind, index)) }
 }
 
-/// Verifies everything but the weights' values.
+/// Verifies everything but the weights' values, for each plan.
 pub(crate) fn prove(bytes: &[u8]) -> Result<Proof> {
     let header = header(bytes)?;
-    let sections = sections(bytes, &header)?;
-    let structure = bytes.get(..sections.weights.start).ok_or(FormatError::new(FormatErrorKind::Section))?;
+    let table = table(bytes, &header)?;
+    let plans = check_table(table, &header)?;
+    let first = Sections::of(table, 0);
+    let structure = bytes.get(..first.weights.start).ok_or(FormatError::new(FormatErrorKind::Section))?;
     ensure(crate::structure_hash(structure) == header.structure_hash, FormatErrorKind::StructureHash)?;
 
-    let plans: &[Plan] = records(bytes, sections.plan)?;
-    let [plan] = plans else { return Err(FormatError::new(FormatErrorKind::Plan)) };
-    check_plan(plan)?;
-    let names_bytes: &[u8] = records(bytes, sections.names)?;
+    let names_bytes: &[u8] = records(bytes, first.names)?;
     let names = core::str::from_utf8(names_bytes).map_err(|_| FormatError::new(FormatErrorKind::Name))?;
-    let tensors: &[Tensor] = records(bytes, sections.tensors)?;
-    let steps: &[Step] = records(bytes, sections.steps)?;
-    let pipelines: &[Pipeline] = records(bytes, sections.pipelines)?;
-    let io: &[Io] = records(bytes, sections.io)?;
-    let counts = tensors.len() <= limits::TENSORS && steps.len() <= limits::STEPS && io.len() <= limits::IO;
-    ensure(counts && names.len() <= limits::NAMES, FormatErrorKind::Section)?;
+    ensure(names.len() <= limits::NAMES, FormatErrorKind::Section)?;
+    let mut free = Counts { tensors: limits::TENSORS, steps: limits::STEPS, io: limits::IO };
+    let mut inputs = 0;
+    for plan in 0..plans {
+        let sections = Sections::of(table, plan as u32);
+        let file = File::of(bytes, &sections, names, first.weights.len as u64, &mut free).map_err(|e| e.of_plan(plan))?;
+        let count = check(&file, header.file_len).map_err(|e| e.of_plan(plan))?;
+        if plan == 0 {
+            inputs = count;
+        }
+    }
+    Ok(Proof { header, sections: first, inputs, plans })
+}
 
-    let file = File { plan, tensors, steps, pipelines, io, names, weights_len: sections.weights.len as u64 };
-    tensors::check(&file)?;
-    let inputs = tensors::check_io(&file)?;
-    pipelines::check_order(&file)?;
-    steps::check(&file)?;
-    pipelines::check(&file)?;
-    lives::check(&file, inputs)?;
-    modest(&file, header.file_len)?;
-    Ok(Proof {
-        header,
-        plan: sections.plan,
-        tensors: sections.tensors,
-        steps: sections.steps,
-        pipelines: sections.pipelines,
-        io: sections.io,
-        names: sections.names,
-        weights: sections.weights,
-        inputs,
-    })
+/// Verifies the records of a plan and returns how many inputs it has.
+fn check(file: &File, len: u64) -> Result<usize> {
+    tensors::check(file)?;
+    let inputs = tensors::check_io(file)?;
+    pipelines::check_order(file)?;
+    steps::check(file)?;
+    pipelines::check(file)?;
+    lives::check(file, inputs)?;
+    modest(file, len)?;
+    Ok(inputs)
 }
 
 /// A small file asks for little memory and work.
@@ -76,7 +73,14 @@ fn modest(file: &File, len: u64) -> Result<()> {
     ensure(within(memory, limits::ARENA_PER_BYTE) && within(work, limits::WORK_PER_BYTE), FormatErrorKind::Excess)
 }
 
-/// The records under verification.
+/// How many records the plans that follow may have together.
+struct Counts {
+    tensors: usize,
+    steps: usize,
+    io: usize,
+}
+
+/// The records of a plan under verification.
 struct File<'a> {
     plan: &'a Plan,
     tensors: &'a [Tensor],
@@ -87,7 +91,21 @@ struct File<'a> {
     weights_len: u64,
 }
 
-impl File<'_> {
+impl<'a> File<'a> {
+    fn of(bytes: &'a [u8], sections: &Sections, names: &'a str, weights_len: u64, free: &mut Counts) -> Result<Self> {
+        let plans: &[Plan] = records(bytes, sections.plan)?;
+        let [plan] = plans else { return Err(FormatError::new(FormatErrorKind::Plan)) };
+        check_plan(plan)?;
+        let tensors: &[Tensor] = records(bytes, sections.tensors)?;
+        let steps: &[Step] = records(bytes, sections.steps)?;
+        let pipelines: &[Pipeline] = records(bytes, sections.pipelines)?;
+        let io: &[Io] = records(bytes, sections.io)?;
+        for (left, count) in [(&mut free.tensors, tensors.len()), (&mut free.steps, steps.len()), (&mut free.io, io.len())] {
+            *left = left.checked_sub(count).ok_or(FormatError::new(FormatErrorKind::Section))?;
+        }
+        Ok(File { plan, tensors, steps, pipelines, io, names, weights_len })
+    }
+
     /// The pipeline that a step belongs to. They are known to be in order.
     fn pipeline(&self, step: usize) -> Option<&Pipeline> {
         let after = self.pipelines.partition_point(|p| p.first as usize <= step);
@@ -119,62 +137,80 @@ fn header(bytes: &[u8]) -> Result<Header> {
     Ok(header)
 }
 
-/// Where the sections lie that this version knows.
-#[derive(Clone, Copy, Default)]
-struct Sections {
-    plan: Part,
-    tensors: Part,
-    steps: Part,
-    pipelines: Part,
-    io: Part,
-    names: Part,
-    weights: Part,
+/// Where the sections of a plan lie, those that all plans share among them.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Sections {
+    pub plan: Part,
+    pub tensors: Part,
+    pub steps: Part,
+    pub pipelines: Part,
+    pub io: Part,
+    pub names: Part,
+    pub weights: Part,
 }
 
-/// Checks the table and finds the known sections.
-fn sections(bytes: &[u8], header: &Header) -> Result<Sections> {
-    use FormatErrorKind::{Section as Bad, UnknownSection};
-    let count = header.sections as usize;
-    ensure(count <= limits::SECTIONS, Bad)?;
-    let table_end = size_of::<Header>() + count * size_of::<Section>();
-    let table: &[Section] = records(bytes, Part { start: size_of::<Header>(), len: table_end - size_of::<Header>() })?;
+impl Sections {
+    /// Finds them in a table.
+    pub fn of(table: &[Section], plan: u32) -> Self {
+        let part = |plan, kind| {
+            let s = table.iter().find(|s| s.plan == plan && s.kind == kind);
+            s.map_or(Part::default(), |s| Part { start: s.offset as usize, len: s.len as usize })
+        };
+        Sections {
+            plan: part(plan, section::PLAN),
+            tensors: part(plan, section::TENSORS),
+            steps: part(plan, section::STEPS),
+            pipelines: part(plan, section::PIPELINES),
+            io: part(plan, section::IO),
+            names: part(0, section::NAMES),
+            weights: part(0, section::WEIGHTS),
+        }
+    }
+}
 
-    let mut found = Sections::default();
-    let mut seen = 0u32;
-    let mut end = table_end as u64;
+/// The section table. There are no more sections than there may be.
+pub(crate) fn table<'a>(bytes: &'a [u8], header: &Header) -> Result<&'a [Section]> {
+    let count = header.sections as usize;
+    ensure(count <= limits::SECTIONS, FormatErrorKind::Section)?;
+    records(bytes, Part { start: size_of::<Header>(), len: count * size_of::<Section>() })
+}
+
+/// Kinds that a plan has.
+const NEEDED: [u32; 4] = [section::PLAN, section::TENSORS, section::STEPS, section::IO];
+
+/// Checks the table and returns how many plans there are.
+fn check_table(table: &[Section], header: &Header) -> Result<usize> {
+    use FormatErrorKind::{Section as Bad, UnknownSection};
+    let mut seen = [0u32; limits::PLANS];
+    let mut end = (size_of::<Header>() + size_of_val(table)) as u64;
     for (i, s) in table.iter().enumerate() {
         let next = s.offset.checked_add(s.len);
         let inside = s.offset.is_multiple_of(64) && s.offset >= end && next.is_some_and(|e| e <= header.file_len);
         ensure_at(inside && s.reserved == 0 && s.flags <= 1, Bad, i)?;
         end = next.unwrap_or(u64::MAX);
-        let part = Part { start: s.offset as usize, len: s.len as usize };
-        let slot = match (s.plan, s.kind) {
-            (0, section::PLAN) => Some(&mut found.plan),
-            (0, section::TENSORS) => Some(&mut found.tensors),
-            (0, section::STEPS) => Some(&mut found.steps),
-            (0, section::PIPELINES) => Some(&mut found.pipelines),
-            (0, section::IO) => Some(&mut found.io),
-            (0, section::WEIGHTS) => Some(&mut found.weights),
-            (0, section::NAMES) => Some(&mut found.names),
-            (0, section::PROVENANCE | section::FOLDS | section::PREPROCESSING | section::VALUES) => None,
-            _ => {
-                ensure_at(s.flags == 0, UnknownSection, i)?;
-                continue;
-            }
+        let known = match s.kind {
+            section::PLAN | section::TENSORS | section::STEPS | section::IO => true,
+            section::PIPELINES | section::PROVENANCE | section::VALUES => true,
+            section::WEIGHTS | section::NAMES | section::FOLDS | section::PREPROCESSING => s.plan == 0,
+            _ => false,
         };
-        ensure_at(seen & 1 << s.kind == 0, Bad, i)?;
-        seen |= 1 << s.kind;
-        if let Some(slot) = slot {
-            *slot = part;
+        if !known {
+            ensure_at(s.flags == 0, UnknownSection, i)?;
+            continue;
         }
+        let kinds = seen.get_mut(s.plan as usize).ok_or(FormatError::at(Bad, i))?;
+        ensure_at(*kinds & 1 << s.kind == 0, Bad, i)?;
+        *kinds |= 1 << s.kind;
     }
-    let needed = [section::PLAN, section::TENSORS, section::STEPS, section::IO, section::WEIGHTS];
-    ensure(needed.iter().all(|k| seen & 1 << k != 0), Bad)?;
-    let w = found.weights;
-    let last = table.last().is_some_and(|s| s.kind == section::WEIGHTS && s.plan == 0);
-    let fits = w.start.is_multiple_of(WEIGHTS_ALIGN) && w.len.is_multiple_of(4) && end == header.file_len;
-    ensure_at(last && fits, Bad, count.saturating_sub(1))?;
-    Ok(found)
+    let plans = seen.iter().take_while(|&&kinds| kinds != 0).count();
+    let whole = |kinds: &u32| NEEDED.iter().all(|k| kinds & 1 << k != 0);
+    let (there, beyond) = seen.split_at_checked(plans.max(1)).ok_or(FormatError::new(Bad))?;
+    let weights = seen.first().is_some_and(|kinds| kinds & 1 << section::WEIGHTS != 0);
+    ensure(there.iter().all(whole) && beyond.iter().all(|&kinds| kinds == 0) && weights, Bad)?;
+    let last = table.last().filter(|s| s.kind == section::WEIGHTS && s.plan == 0);
+    let fits = last.is_some_and(|w| w.offset.is_multiple_of(WEIGHTS_ALIGN as u64) && w.len.is_multiple_of(4));
+    ensure_at(fits && end == header.file_len, Bad, table.len().saturating_sub(1))?;
+    Ok(plans)
 }
 
 /// The records of a part of the file.

@@ -2,6 +2,7 @@
 
 use crate::error::{FormatError, FormatErrorKind};
 use crate::record::*;
+use crate::validate::Sections;
 use bytemuck::Pod;
 
 /// A part of a file in memory.
@@ -22,14 +23,11 @@ impl Part {
 #[derive(Clone, Copy, Debug)]
 pub struct Proof {
     pub(crate) header: Header,
-    pub(crate) plan: Part,
-    pub(crate) tensors: Part,
-    pub(crate) steps: Part,
-    pub(crate) pipelines: Part,
-    pub(crate) io: Part,
-    pub(crate) names: Part,
-    pub(crate) weights: Part,
+    /// Of the first plan.
+    pub(crate) sections: Sections,
+    /// Of the first plan.
     pub(crate) inputs: usize,
+    pub(crate) plans: usize,
 }
 
 impl Proof {
@@ -41,13 +39,26 @@ impl Proof {
         crate::validate::prove(bytes)
     }
 
-    /// The file that was verified. Its header is compared; that the rest is the same, too, is for the caller to see to: with
-    /// other bytes a program stays memory-safe, but may panic.
+    /// How many plans the file has; all of them are verified.
+    pub fn plans(&self) -> usize {
+        self.plans
+    }
+
+    /// The file that was verified, in its first plan. Its header is compared; that the rest is the same, too, is for the caller to see
+    /// to: with other bytes a program stays memory-safe, but may panic.
     ///
     /// # Errors
     /// [`FormatErrorKind::Length`], [`FormatErrorKind::Alignment`] or [`FormatErrorKind::StructureHash`] for bytes that cannot be
     /// those that were verified.
     pub fn view<'a>(&self, bytes: &'a [u8]) -> Result<ModelView<'a>, FormatError> {
+        self.view_of(bytes, 0)
+    }
+
+    /// As [`view`](Proof::view), in plan `plan`.
+    ///
+    /// # Errors
+    /// As `view`; [`FormatErrorKind::Plan`] if there is no such plan.
+    pub fn view_of<'a>(&self, bytes: &'a [u8], plan: usize) -> Result<ModelView<'a>, FormatError> {
         let error = FormatError::new;
         if self.header.file_len != bytes.len() as u64 {
             return Err(error(FormatErrorKind::Length));
@@ -55,20 +66,29 @@ impl Proof {
         if bytes.get(..size_of::<Header>()) != Some(bytemuck::bytes_of(&self.header)) {
             return Err(error(FormatErrorKind::StructureHash));
         }
+        if plan >= self.plans {
+            return Err(error(FormatErrorKind::Plan));
+        }
         fn cast<T: Pod>(part: Part, bytes: &[u8]) -> Result<&[T], FormatError> {
             let slice = part.of(bytes).and_then(|b| bytemuck::try_cast_slice(b).ok());
             slice.ok_or(FormatError::new(FormatErrorKind::Alignment))
         }
+        let table = crate::validate::table(bytes, &self.header)?;
+        let sections = if plan == 0 { self.sections } else { Sections::of(table, plan as u32) };
+        let io: &[Io] = cast(sections.io, bytes)?;
+        let inputs = if plan == 0 { self.inputs } else { io.iter().take_while(|io| io.role == role::INPUT).count() };
         Ok(ModelView {
             header: cast(Part { start: 0, len: size_of::<Header>() }, bytes)?.first().unwrap_or(&NO_HEADER),
-            plan: cast(self.plan, bytes)?.first().unwrap_or(&NO_PLAN),
-            tensors: cast(self.tensors, bytes)?,
-            steps: cast(self.steps, bytes)?,
-            pipelines: cast(self.pipelines, bytes)?,
-            io: cast(self.io, bytes)?,
-            inputs: self.inputs,
-            names: cast(self.names, bytes)?,
-            weights: cast(self.weights, bytes)?,
+            table,
+            index: plan,
+            plan: cast(sections.plan, bytes)?.first().unwrap_or(&NO_PLAN),
+            tensors: cast(sections.tensors, bytes)?,
+            steps: cast(sections.steps, bytes)?,
+            pipelines: cast(sections.pipelines, bytes)?,
+            io,
+            inputs,
+            names: cast(sections.names, bytes)?,
+            weights: cast(sections.weights, bytes)?,
             bytes,
         })
     }
@@ -92,6 +112,8 @@ impl Default for ModelView<'_> {
     fn default() -> Self {
         ModelView {
             header: &NO_HEADER,
+            table: &[],
+            index: 0,
             plan: &NO_PLAN,
             tensors: &[],
             steps: &[],
@@ -106,10 +128,12 @@ impl Default for ModelView<'_> {
 }
 
 /// A file that has been verified: every range lies inside it, every step fits its tensors, no step destroys what is needed.
-/// Made by [`ModelView::parse`] only.
+/// Made by [`ModelView::parse`] and [`Proof::view_of`] only, each time of one of its plans.
 #[derive(Clone, Copy, Debug)]
 pub struct ModelView<'a> {
     pub(crate) header: &'a Header,
+    pub(crate) table: &'a [Section],
+    pub(crate) index: usize,
     pub(crate) plan: &'a Plan,
     pub(crate) tensors: &'a [Tensor],
     pub(crate) steps: &'a [Step],
@@ -122,7 +146,7 @@ pub struct ModelView<'a> {
 }
 
 impl<'a> ModelView<'a> {
-    /// Verifies the structure of a file. Takes time in the number of its records, not in the size of its weights.
+    /// Verifies the structure of a file and gives its first plan. Takes time in the number of its records, not in the size of its weights.
     ///
     /// # Errors
     /// Whatever makes the file unsound, at the first place found.
@@ -196,12 +220,16 @@ impl<'a> ModelView<'a> {
         let (all, a, n): (&[u16], _, _) = (bytemuck::cast_slice(self.weights), (r.offset / 2) as usize, (r.len / 2) as usize);
         a.checked_add(n).and_then(|b| all.get(a..b)).unwrap_or(&[])
     }
-    /// Bytes of the first section of a kind, such as [`section::PROVENANCE`].
+    /// Bytes of the section of a kind, such as [`section::PROVENANCE`]: the plan's own, or the one of all plans.
     pub fn section(&self, kind: u32) -> Option<&'a [u8]> {
-        let table = self.bytes.get(64..)?.get(..self.header.sections as usize * size_of::<Section>())?;
-        let table: &[Section] = bytemuck::try_cast_slice(table).ok()?;
-        let s = table.iter().find(|s| s.kind == kind)?;
+        let find = |plan: usize| self.table.iter().find(|s| s.kind == kind && s.plan as usize == plan);
+        // Which values tensors hold is not the same in another plan.
+        let s = find(self.index).or_else(|| find(0).filter(|_| kind != section::VALUES))?;
         self.bytes.get(s.offset as usize..)?.get(..s.len as usize)
+    }
+    /// Which of the file's plans this is.
+    pub fn index(&self) -> usize {
+        self.index
     }
     /// XXH3-128 of the weights, as stored.
     pub fn weights_hash(&self) -> [u64; 2] {

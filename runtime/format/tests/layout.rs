@@ -128,8 +128,9 @@ fn codes_are_as_committed() {
     }
     // A limit may grow, never shrink: files that were written would be refused.
     writeln!(text, "\nlimits").unwrap();
-    let limits: [(&str, u64); 10] = [
+    let limits: [(&str, u64); 11] = [
         ("sections", limits::SECTIONS as u64),
+        ("plans", limits::PLANS as u64),
         ("tensors", limits::TENSORS as u64),
         ("steps", limits::STEPS as u64),
         ("steps of a pipeline", limits::PIPELINE_STEPS as u64),

@@ -462,49 +462,51 @@ pub fn all_ops_of(halves: bool) -> (Vec<u8>, Vec<Vec<f32>>, Vec<Vec<f32>>) {
 /// The builder of [`streamed`]: two pipelines over a batch, with branches that meet, an operand that repeats and every operator that
 /// can run by rows. `bands` are the rows that they make at a time.
 pub fn streamed_builder(bands: [u32; 2]) -> Builder {
-    streamed_in(bands, false)
+    streamed_in(bands, false, 2)
 }
 
-/// The same; with `halves` for the weights of convolutions, too.
-fn streamed_in(bands: [u32; 2], halves: bool) -> Builder {
+/// The same; with `halves` for the weights of convolutions, too, and of any batch.
+fn streamed_in(bands: [u32; 2], halves: bool, batch: usize) -> Builder {
+    let n = batch as u32;
     let mut b = Builder { halves, ..Builder::default() };
     // As planes or as pixels.
-    let (image, dims) = if halves { (b.dense(2, 13, 10, 3), [2, 13, 10, 3]) } else { (b.dense(2, 3, 13, 10), [2, 3, 13, 10]) };
-    let excite = b.with_pixel(2, 1, 1, 32, 32);
+    let (image, dims) =
+        if halves { (b.dense(batch, 13, 10, 3), [n, 13, 10, 3]) } else { (b.dense(batch, 3, 13, 10), [n, 3, 13, 10]) };
+    let excite = b.with_pixel(batch, 1, 1, 32, 32);
     b.io(role::INPUT, image, "image", &dims);
-    b.io(role::INPUT, excite, "excite", &[2, 32]);
+    b.io(role::INPUT, excite, "excite", &[n, 32]);
     let three = |stride, pad| window([3, 3], stride, 1, pad);
 
-    let stem = b.tensor(2, 13, 10, 20);
+    let stem = b.tensor(batch, 13, 10, 20);
     if halves {
         b.conv(three(1, 1), 1, Act::RELU, image, None, stem);
     } else {
         b.conv_of_planes(three(1, 1), Act::RELU, image, stem);
     }
-    let down = b.tensor(2, 7, 5, 20);
+    let down = b.tensor(batch, 7, 5, 20);
     b.depthwise(three(2, 1), true, Act::HardSwish, stem, down);
-    let skip = b.tensor(2, 7, 5, 32);
+    let skip = b.tensor(batch, 7, 5, 32);
     b.conv(window([1, 1], 2, 1, 0), 1, Act::None, stem, None, skip);
-    let both = b.tensor(2, 7, 5, 32);
+    let both = b.tensor(batch, 7, 5, 32);
     b.separable(window([5, 5], 1, 1, 2), Act::Silu, down, Some(skip), both);
-    let pooled = b.tensor(2, 7, 5, 32);
+    let pooled = b.tensor(batch, 7, 5, 32);
     b.pool(three(1, 1), PoolKind::Max, both, Some(skip), pooled);
-    let scaled = b.tensor(2, 7, 5, 32);
+    let scaled = b.tensor(batch, 7, 5, 32);
     b.binary(BinaryOp::Mul, false, Act::None, pooled, excite, scaled);
-    let far = b.tensor(2, 7, 5, 48);
+    let far = b.tensor(batch, 7, 5, 48);
     b.conv(window([3, 3], 1, 2, 2), 4, Act::Leaky(0.1), scaled, None, far);
 
-    let shifted = b.tensor(2, 7, 5, 48);
+    let shifted = b.tensor(batch, 7, 5, 48);
     b.scale_shift(Act::None, far, shifted);
-    let sloped = b.tensor(2, 7, 5, 48);
+    let sloped = b.tensor(batch, 7, 5, 48);
     b.prelu(shifted, sloped);
-    let bounded = b.tensor(2, 7, 5, 48);
+    let bounded = b.tensor(batch, 7, 5, 48);
     b.activation(Act::Tanh, sloped, bounded);
-    let mean = b.tensor(2, 8, 6, 48);
+    let mean = b.tensor(batch, 8, 6, 48);
     b.pool(window([2, 2], 1, 1, 1), PoolKind::AverageWithPad { pad_end: [1, 1] }, bounded, None, mean);
-    let sum = b.with_pixel(2, 8, 6, 48, 48);
+    let sum = b.with_pixel(batch, 8, 6, 48, 48);
     b.binary(BinaryOp::Add, false, Act::None, mean, mean, sum);
-    b.io(role::OUTPUT, sum, "sum", &[2, 8, 6, 48]);
+    b.io(role::OUTPUT, sum, "sum", &[n, 8, 6, 48]);
 
     b.lives();
     b.stream(0..7, bands[0]);
@@ -519,8 +521,26 @@ pub fn streamed(bands: [u32; 2]) -> (Vec<u8>, Vec<Vec<f32>>, Vec<Vec<f32>>) {
 
 /// The same; with `halves` for the weights of convolutions, too.
 pub fn streamed_of(bands: [u32; 2], halves: bool) -> (Vec<u8>, Vec<Vec<f32>>, Vec<Vec<f32>>) {
-    let b = streamed_in(bands, halves);
+    let b = streamed_in(bands, halves, 2);
     let inputs = vec![super::Rng(81).values(2 * 13 * 10 * 3), super::Rng(82).values(64)];
     let outputs = b.reference(&inputs);
     (b.file(), inputs, outputs)
+}
+
+/// The inputs or outputs of a network.
+pub type Tensors = Vec<Vec<f32>>;
+
+/// A file of two plans over the same weights: that network for a batch of two, and for one. With it what each takes and gives.
+pub fn two_plans() -> (Vec<u8>, [(Tensors, Tensors); 2]) {
+    let plans = [streamed_in([2, 3], false, 2), streamed_in([1, 2], false, 1)];
+    assert_eq!(plans[0].weights, plans[1].weights);
+    let file = Builder::file_of(&plans.each_ref());
+    let cases = plans.map(|b| {
+        let given = b.io.iter().filter(|io| io.role == role::INPUT);
+        let floats = |io: &Io| io.dims.iter().filter(|&&d| d > 0).product::<u32>() as usize;
+        let inputs: Tensors = given.map(|io| super::Rng(81).values(floats(io))).collect();
+        let outputs = b.reference(&inputs);
+        (inputs, outputs)
+    });
+    (file, cases)
 }

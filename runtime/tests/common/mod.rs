@@ -13,7 +13,7 @@ use sepal_kernels::{Shape, View, ViewMut, pack, view::span};
 
 mod all_ops;
 #[allow(unused_imports, reason = "each test uses a part of it")]
-pub use all_ops::{all_ops, all_ops_builder, all_ops_in, all_ops_of, streamed, streamed_builder, streamed_of};
+pub use all_ops::{all_ops, all_ops_builder, all_ops_in, all_ops_of, streamed, streamed_builder, streamed_of, two_plans};
 
 /// A small generator (splitmix64).
 pub struct Rng(pub u64);
@@ -258,6 +258,16 @@ impl Builder {
     pub fn file(&self) -> Vec<u8> {
         let weights: &[u8] = bytemuck::cast_slice(&self.weights);
         let mut file = self.model().structure(weights);
+        file.extend_from_slice(weights);
+        file
+    }
+
+    /// A file of several plans over the weights of the first. What is stored twice is the caller's affair.
+    pub fn file_of(plans: &[&Builder]) -> Vec<u8> {
+        let [first, ..] = plans else { return Vec::new() };
+        let weights: &[u8] = bytemuck::cast_slice(&first.weights);
+        let models: Vec<write::Model> = plans.iter().map(|b| b.model()).collect();
+        let mut file = write::structure(&models, weights);
         file.extend_from_slice(weights);
         file
     }
