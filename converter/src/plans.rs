@@ -76,6 +76,7 @@ pub fn product(lists: &[Vary]) -> Vec<Wanted> {
 }
 
 /// A network that becomes a plan.
+#[derive(Clone)]
 pub(crate) struct Planned {
     pub(crate) graph: Graph,
     /// What it was read with.

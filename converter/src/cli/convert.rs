@@ -138,6 +138,7 @@ pub fn main(args: Args) -> Result<(), Failure> {
         plans: product(&args.plans),
         no_verify: args.no_verify,
         emit,
+        fixed_error: args.max_error.is_some(),
         passes: passes::Options { prune_dead: args.prune_dead },
         preprocessing,
         fold_input: args.pictures.fold_input,
@@ -248,8 +249,11 @@ pub fn summary(converted: &Converted) -> Result<String, Failure> {
     ];
     let worst = s.winograd.iter().map(|w| w.error).fold(0.0, f64::max);
     if !s.winograd.is_empty() {
-        let text =
+        let mut text =
             format!("{}, off by at most {worst:.1e} of a step's range on a sample of pixels", convolutions(s.winograd.len()));
+        if let Some(before) = s.magnified {
+            text += &format!("; not more, since the network magnifies it ({before:.1e} at the output)");
+        }
         facts.push(("winograd", text));
     }
     if let Some(text) = halves::fact(&s.rounded) {

@@ -101,6 +101,8 @@ fn meaning(op: Op, a: f32, b: f32, c: f32, d: f32) -> f32 {
         Op::Sub => a - b,
         Op::Mul => a * b,
         Op::Div => a / b,
+        // That of WASI's C library rounds twice.
+        Op::Fma if cfg!(target_arch = "wasm32") => Scalar.fma(a, b, c),
         Op::Fma => a.mul_add(b, c),
         // Not `f32::min` and `max`, which take no sides between zeros and avoid NaN.
         Op::Min => [b, a][usize::from(a < b)],
@@ -225,6 +227,7 @@ fn store_writes_its_part_only() {
     });
 }
 
+#[cfg(not(target_arch = "wasm32"))]
 #[test]
 fn fma_without_an_instruction() {
     let check = |a: f32, b: f32, c: f32| {

@@ -82,3 +82,8 @@ pub fn copy(from: &PyReadonlyArrayDyn<'_, f32>, to: &mut [f32]) {
         _ => to.iter_mut().zip(from.as_array()).for_each(|(to, &from)| *to = from),
     }
 }
+
+/// A copy of an array in the order of its axes.
+pub fn values(from: &PyReadonlyArrayDyn<'_, f32>) -> Vec<f32> {
+    from.as_array().iter().copied().collect()
+}

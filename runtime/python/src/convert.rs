@@ -44,7 +44,6 @@ impl Conversion {
 #[pyfunction]
 #[pyo3(signature = (source, out = None, *, force = false, verify = true, weights = "f32", max_error = None, input_shapes = None,
     outputs = None, labels = None))]
-#[expect(clippy::too_many_arguments, reason = "keywords of Python")]
 pub fn convert(
     py: Python<'_>,
     source: PathBuf,

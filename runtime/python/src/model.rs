@@ -178,13 +178,17 @@ impl Model {
         let ports: Vec<_> = self.model.inputs().collect();
         let arrays = inputs.map(|given| array::bind(given, &ports)).transpose()?;
         let mut live = self.lock(py)?;
-        // With arrays over the memory around, other threads of Python must not run: they could write to what is read here.
+        // With arrays over the memory around, other threads of Python must not run, since they could write to what is read here; and what
+        // is given may be such an array itself, so it is copied before anything is written.
         let exclusive = self.leases.load(Ordering::Relaxed) > 0;
+        let given = arrays.unwrap_or_default();
+        let (given, copied) = if exclusive { (Vec::new(), given.iter().map(array::values).collect()) } else { (given, Vec::new()) };
         live.with_dependent_mut(|_, session| {
-            for (i, from) in arrays.iter().flatten().enumerate() {
-                if let Some(to) = session.input_mut(i) {
-                    array::copy(from, to);
-                }
+            for (i, from) in given.iter().enumerate() {
+                session.input_mut(i).into_iter().for_each(|to| array::copy(from, to));
+            }
+            for (i, from) in copied.iter().enumerate() {
+                session.input_mut(i).into_iter().for_each(|to| to.copy_from_slice(from));
             }
             if exclusive {
                 session.run();
@@ -243,7 +247,9 @@ fn over<'py>(model: &Bound<'py, Model>, port: &sepal::Port<'_>, values: &[f32]) 
     let dims: Vec<usize> = port.dims.iter().map(|&d| d as usize).collect();
     let view = ArrayView::from_shape(IxDyn(&dims), values).map_err(|e| PyRuntimeError::new_err(e.to_string()))?;
     let lease = Bound::new(model.py(), Lease::new(model))?;
-    // SAFETY: the lease keeps the model, and that its session, whose arena never moves. While there is a lease, `run` and all that reads
-    // or writes the arena hold the interpreter's lock, which whoever uses the array holds, too.
+    // SAFETY: the lease keeps the model, and that its session, whose arena never moves. While there is a lease, all that reads or writes
+    // the arena holds the interpreter's lock, which Python needs for using the array. What lets go of it while it writes to an array, as
+    // some of numpy's functions do, must not overlap with a run, as with any array; what is computed is wrong then, but no address
+    // depends on values.
     Ok(unsafe { PyArrayDyn::borrow_from_array(&view, lease.into_any()) })
 }

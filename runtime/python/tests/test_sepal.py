@@ -150,6 +150,11 @@ def test_memory_in_place(digits, image):
     assert x.shape == (1, 32, 32, 1) and x.dtype == np.float32 and not x.flags.owndata and x.flags.writeable
     assert not y.flags.owndata and not y.flags.writeable
     address = x.ctypes.data
+    # What is given may be the memory itself, or another part of it.
+    x[:] = image
+    assert model.run(x).tobytes() == want.tobytes()
+    x[:] = image[:, ::-1]
+    assert model.run(x[:, ::-1]).tobytes() == want.tobytes()
     for _ in range(3):
         x[:] = image
         model.run()

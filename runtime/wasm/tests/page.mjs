@@ -103,7 +103,7 @@ async function main() {
   session = (await call("Target.attachToTarget", { targetId, flatten: true })).sessionId;
   for (const domain of ["Page", "Runtime", "Log", "DOM"]) await call(`${domain}.enable`);
   await call("Page.navigate", { url: address });
-  await until('["ready", "failed"].includes(document.body.dataset.state)');
+  await until('["ready", "failed"].includes(document.body?.dataset.state)');
   check((await evaluate("document.body.dataset.state")) === "ready", `loads ${await evaluate('document.getElementById("facts").textContent')}`);
   await shot("empty.png");
 

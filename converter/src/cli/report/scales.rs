@@ -71,7 +71,7 @@ fn histogram(bins: &[u64]) -> String {
         if n > 0 {
             content += &text("", x + wide / 2.0, bottom - h - 5.0, "middle", &out::grouped(n));
         }
-        let edge = if (-3..=10).contains(&e) { format!("{}", 2f64.powi(e)) } else { format!("2^{e}") };
+        let edge = if (-4..=13).contains(&e) { format!("{}", 2f64.powi(e)) } else { format!("2^{e}") };
         content += &text("", x, bottom + 16.0, "middle", &edge);
     }
     drawing(WIDTH, 212.0, "channels by the magnitude of their folded scale", &content)

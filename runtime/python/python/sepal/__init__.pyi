@@ -98,7 +98,8 @@ class Model:
             model.run()
             best = model.output().argmax()
 
-        While such an array lives, a run keeps the interpreter's lock, so that no other thread of Python writes to what is being read.
+        While such an array lives, a run keeps the interpreter's lock, so that no other thread of Python writes to what is being read. A
+        function that writes to it without the lock, in another thread, must not overlap with a run.
         """
     def output(self, index: int = 0) -> NDArray[np.float32]:
         """The memory of an output as an array that cannot be written: it shows what the last run gave. See `input`."""
