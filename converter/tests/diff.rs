@@ -77,6 +77,25 @@ fn every_tensor_is_close_and_a_changed_weight_is_found_where_it_is() {
     }
 }
 
+/// Its input is turned first, by a step of its own, which computes nothing of the source.
+#[test]
+fn an_input_that_is_turned_is_no_layer() {
+    let mut n = Net::new();
+    let x = n.g.input("x", &[1, 5, 8, 9]);
+    let a = n.act(x, Act::RELU);
+    let a = n.node(sepal_converter::ir::Op::Transpose { perm: vec![0, 2, 3, 1] }, &[a], &[1, 8, 9, 5]);
+    let y = n.conv(a, 7, [3, 3], [1, 1], [1, 1], [1; 4], 1);
+    n.g.outputs = vec![y];
+    n.g.output_names = vec!["y".into()];
+    let g = n.g;
+    let options = ConvertOptions { no_verify: true, ..ConvertOptions::default() };
+    let converted = convert_graph(g.clone(), "n", "test", &options, &mut ()).unwrap();
+    let model = sepal::Model::from_bytes(converted.bytes()).unwrap();
+    let d = diff(&g, &model, &[sample(&g)], 1e-5, &mut |_, _| ()).unwrap();
+    assert!(!d.diverges() && d.layers.iter().all(|l| l.name != "x"), "{:?}", d.layers);
+    assert!(d.layers.iter().any(|l| l.name == g.values[y.0].name), "{:?}", d.layers);
+}
+
 #[test]
 fn all_fixtures_agree_layer_by_layer() {
     for source in [

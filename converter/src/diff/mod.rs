@@ -267,6 +267,10 @@ fn layers(source: &Graph, view: &ModelView) -> Result<Vec<Layer>> {
         else {
             return Err(none());
         };
+        // An input with its axes in another order: nothing has been computed yet.
+        if source.inputs.iter().any(|&v| source.values[v.0].name == name) {
+            continue;
+        }
         // The index tells values of one name apart, if the source was read as it was then.
         let same = |v: &ValueId| source.values.get(v.0).is_some_and(|value| value.name == name) && producers.contains_key(v);
         let found = Some(ValueId(index)).filter(same).or_else(|| by_name.get(name).copied().flatten());
