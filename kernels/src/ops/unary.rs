@@ -5,7 +5,8 @@
 //! erf(|x|)    x (1 + p(x^2)) below 0.92,  1 - exp(q(|x|)) above
 //! gelu(x)     x / 2 (1 + erf(x / sqrt(2))), its tail by exp(q) itself, which does not cancel
 //! softplus    max(x, 0) + ln(1 + exp(-|x|)) = max(x, 0) + 2 atanh(e / (2 + e))
-//! sin, cos    r = x - n pi/2 (three steps), |r| <= pi/4;  sine or cosine of r, by n modulo 4
+//! sin, cos    r = x - n pi/2 (three steps), |r| <= pi/4;  sine or cosine of r, by n modulo 4;  beyond 65536 radians of what is left
+//!             of x after whole turns, by integers and 96 bits of 2/pi (Payne and Hanek, 1983)
 //! atan(|x|)   x + x^3 p(x^2) up to 1,  pi/2 - atan(1 / x) above
 //! x^y         2^(y log2 x), the exponent of x apart, so that its product with y is exact enough
 //! ```
@@ -55,8 +56,11 @@ const ATAN: [f32; 9] = [
 ];
 /// pi / 2 in three parts, the first two of so few bits that their products with n are exact.
 const PI_2: [f32; 3] = [1.570_312_5, 0.000_483_751_3, 7.549_789_4e-8];
-/// Radians beyond which sine and cosine are those of this: there are fewer numbers than periods.
+/// Radians beyond which whole turns are taken off first.
 const MOST_RADIANS: f32 = 65536.0;
+/// Binary digits of 2 / pi behind the point.
+const TWO_OVER_PI: [u32; 8] =
+    [0xa2f9_836e, 0x4e44_1529, 0xfc27_57d1, 0xf534_ddc0, 0xdb62_9599, 0x3c43_9041, 0xfe51_63ab, 0xdebb_c561];
 
 /// Powers of `x`, lowest first.
 #[inline(always)]
@@ -156,7 +160,25 @@ fn softplus<S: Simd>(s: S, x: S::V) -> S::V {
     s.add(s.max(s.splat(0.0), x), log)
 }
 
-/// sin(x + quarters pi / 2).
+/// What is left of more than [`MOST_RADIANS`] without whole turns; other values as they are.
+fn without_turns(x: f32) -> f32 {
+    if !(MOST_RADIANS < x.abs() && x.is_finite()) {
+        return x;
+    }
+    // |x| = m 2^(e + 2), and x has m 2^e 2/pi turns.
+    let (m, e) = (u128::from(x.to_bits() & 0x7f_ffff | 0x80_0000), (x.to_bits() >> 23 & 0xff) as i32 - 152);
+    // 96 digits from digit e on: those before it make whole turns.
+    let skip = e.max(0) as usize;
+    let words = &TWO_OVER_PI[skip / 32..][..4];
+    let digits = words.iter().fold(0, |all, &w| all << 32 | u128::from(w)) << (skip % 32);
+    let digits = digits >> 32 >> (-e).max(0);
+    // Two's complement: at most half a turn, either way.
+    let turns = (m * digits << 32) as i128 >> 32;
+    let radians = turns as f64 * (core::f64::consts::TAU / (1u128 << 96) as f64);
+    radians as f32 * x.signum()
+}
+
+/// sin(x + quarters pi / 2), of less than [`MOST_RADIANS`].
 #[inline(always)]
 fn sine<S: Simd>(s: S, x: S::V, quarters: f32) -> S::V {
     let most = s.splat(MOST_RADIANS);
@@ -287,6 +309,7 @@ fn apply<S: Simd>(s: S, function: Unary, x: S::V) -> S::V {
 
 /// A function of one value: the meaning of [`Unary`], to the bit.
 pub fn scalar(function: Unary, x: f32) -> f32 {
+    let x = if matches!(function, Unary::Sin | Unary::Cos) { without_turns(x) } else { x };
     apply(Scalar, function, x)
 }
 
@@ -320,6 +343,9 @@ impl Kernel for Map<'_> {
                                 row.copy_from_slice(&x[i * step..][..nb]);
                             }
                             for b in row {
+                                if matches!($function, Unary::Sin | Unary::Cos) && b.iter().any(|x| x.abs() > MOST_RADIANS) {
+                                    *b = b.map(without_turns);
+                                }
                                 for j in 0..S::PARTS {
                                     let y = apply(s, $function, s.load(b, j));
                                     s.store(y, b, j);

@@ -1,4 +1,5 @@
 use sepal_kernels::ops::unary::{Unary, scalar, scalar_pow, unary, unary_in_place};
+use sepal_kernels::reference;
 use sepal_testing::{Image, Rng, Threads, assert_same, each_isa};
 
 const ALL: [Unary; 14] = [
@@ -107,6 +108,30 @@ fn accuracy_against_f64() {
         println!("{f:?}: {:.2e} at {:e}", worst.0, worst.1);
         assert!(worst.0 <= bound, "{f:?}: off by {worst:?}, allowed {bound:e}");
     }
+}
+
+/// Whole turns go first, and what is left is rounded.
+#[test]
+fn sines_of_large_angles() {
+    let mut rng = Rng(5);
+    let mut worst = 0f64;
+    for e in 0..112 {
+        for m in rng.values(300) {
+            let x = 65536.0 * 2f32.powi(e) * (1.5 + m.clamp(-0.5, 0.49)) * m.signum();
+            for (f, want) in [(Unary::Sin, f64::from(x).sin()), (Unary::Cos, f64::from(x).cos())] {
+                worst = worst.max((f64::from(scalar(f, x)) - want).abs());
+            }
+        }
+    }
+    assert!(worst < 2e-7, "{worst:e}");
+    each_isa(|isa| {
+        let mut x = Image::random(1, 1, 3, 40, 0, 3);
+        (0..120).for_each(|i| x.set(0, 0, i / 40, i % 40, 1.7f32.powi(i as i32) * if i % 2 == 0 { 1.0 } else { -1.0 }));
+        let (mut got, mut want) = (Image::new(1, 1, 3, 40, 0), Image::new(1, 1, 3, 40, 0));
+        unary(isa, &Threads(1), Unary::Sin, x.view(), got.view_mut());
+        reference::unary::unary(Unary::Sin, x.view(), want.view_mut());
+        assert_same(&got, &want, isa);
+    });
 }
 
 #[test]
