@@ -14,6 +14,7 @@ mod pieces;
 mod pool;
 mod reduce;
 mod resize;
+mod resize_agree;
 mod resize_matrix;
 mod window;
 

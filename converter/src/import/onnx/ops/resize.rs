@@ -5,6 +5,7 @@ use super::super::node::Ctx;
 use super::super::shape;
 use super::super::tensor::{Const, Data};
 use super::Values;
+use super::resize_agree::{self, Axis};
 use super::resize_matrix::{self, Rule};
 use crate::ir::{Op, Places, ResizeKind};
 
@@ -35,14 +36,29 @@ pub(super) fn resize(cx: &mut Ctx<'_, '_, '_>) -> Values {
         extrapolation: cx.float("extrapolation_value", 0.0)?,
     };
     let crops = coordinates == "tf_crop_and_resize";
-    if dims == xs && !crops {
+    // Everyone leaves it as it is, but torch where it is cubic.
+    if dims == xs && !crops && (mode != "cubic" || factors.iter().all(|f| (f - 1.0).abs() < 1e-7)) {
         return Ok(vec![x]);
     }
     // The places follow from the extents alone, not from a scale that leaves a remainder.
     let whole = xs.iter().zip(&dims).zip(&factors).all(|((&n, &m), f)| (n as f64 * f - m as f64).abs() <= m as f64 * 1e-7);
-    match step(&xs, &dims, &mode, coordinates, rounding).filter(|_| whole && !rule.smooth && !crops) {
+    let how = step(&xs, &dims, &mode, coordinates, rounding).filter(|_| whole && !rule.smooth && !crops);
+    let roi = resize_matrix::region(cx, xs.len(), &rule)?;
+    for (i, (&n, &m)) in xs.iter().zip(&dims).enumerate() {
+        let part = roi.as_ref().map_or((0.0, 1.0), |r| r[i]);
+        let axis = Axis { n, m, factor: factors[i], part, scaled: scales.is_some(), old };
+        if n == m && (factors[i] - 1.0).abs() < 1e-9 && part == (0.0, 1.0) {
+            continue;
+        }
+        match how {
+            Some(How::Repeat) => resize_agree::check(&rule, &axis, Some(&|i| i / (m / n)))?,
+            Some(How::Resize(ResizeKind::Nearest, p)) => resize_agree::check(&rule, &axis, Some(&|i| p.nearest(i, n, m)))?,
+            _ => resize_agree::check(&rule, &axis, None)?,
+        }
+    }
+    match how {
         Some(how) => with_spatial_axes_in_the_middle(cx, x, &xs, &dims, how),
-        None => resize_matrix::resize(cx, x, &dims, &factors, &rule),
+        None => resize_matrix::resize(cx, x, &dims, &factors, roi.as_deref(), &rule),
     }
 }
 
@@ -135,17 +151,11 @@ fn extents(cx: &Ctx<'_, '_, '_>, xs: &[usize], scales: Option<&[f32]>, sizes: Op
     let policy = cx.string("keep_aspect_ratio_policy", "stretch")?;
     match (scales, sizes) {
         (Some(s), _) if s.len() == xs.len() => {
-            let extent = |(&x, &f): (&usize, &f32)| {
-                let m = x as f64 * f64::from(f);
-                // A product of f32 that is a whole number but for its rounding is one.
-                let near = (m.round() - m).abs() <= m * f64::from(f32::EPSILON);
-                let m = if near { m.round() } else { m.floor() };
-                (1.0..=1e9).contains(&m).then_some(m as usize)
-            };
-            match xs.iter().zip(s).map(extent).collect() {
-                Some(dims) => Ok((dims, s.iter().map(|&f| f.into()).collect())),
-                None => bad(format!("scales {s:?} of {xs:?}")),
+            let dims: Vec<usize> = xs.iter().zip(s).map(|(&x, &f)| resize_agree::extent(x, f)).collect::<Res<_>>()?;
+            if !dims.iter().all(|m| (1..=1_000_000_000).contains(m)) {
+                return bad(format!("scales {s:?} of {xs:?}"));
             }
+            Ok((dims, s.iter().map(|&f| f.into()).collect()))
         }
         (_, Some(s)) if s.len() == xs.len() => {
             let mut s = shape::from_i64(s)?;

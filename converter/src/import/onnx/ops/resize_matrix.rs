@@ -23,13 +23,19 @@ pub(super) struct Rule {
 }
 
 /// Resizes every axis that changes.
-pub(super) fn resize(cx: &mut Ctx<'_, '_, '_>, x: ValueId, dims: &[usize], factors: &[f64], rule: &Rule) -> Values {
+pub(super) fn resize(
+    cx: &mut Ctx<'_, '_, '_>,
+    x: ValueId,
+    dims: &[usize],
+    factors: &[f64],
+    roi: Option<&[(f64, f64)]>,
+    rule: &Rule,
+) -> Values {
     let rank = dims.len();
-    let roi = region(cx, rank, rule)?;
     let mut y = x;
     for axis in 0..rank {
         let (n, m) = (cx.shape(x)[axis], dims[axis]);
-        let part = roi.as_ref().map_or((0.0, 1.0), |r| r[axis]);
+        let part = roi.map_or((0.0, 1.0), |r| r[axis]);
         if n == m && (factors[axis] - 1.0).abs() < 1e-9 && part == (0.0, 1.0) {
             continue;
         }
@@ -58,7 +64,7 @@ pub(super) fn resize(cx: &mut Ctx<'_, '_, '_>, x: ValueId, dims: &[usize], facto
 }
 
 /// Which part of each axis is taken, where the rule wants to know.
-fn region(cx: &Ctx<'_, '_, '_>, rank: usize, rule: &Rule) -> Res<Option<Vec<(f64, f64)>>> {
+pub(super) fn region(cx: &Ctx<'_, '_, '_>, rank: usize, rule: &Rule) -> Res<Option<Vec<(f64, f64)>>> {
     if rule.coordinates != "tf_crop_and_resize" {
         return Ok(None);
     }
@@ -77,30 +83,34 @@ fn region(cx: &Ctx<'_, '_, '_>, rank: usize, rule: &Rule) -> Res<Option<Vec<(f64
     Ok(Some(all))
 }
 
+/// Where output pixel `i` lies among the `n` of the input, as the specification says; `None` outside of the region.
+pub(super) fn place(rule: &Rule, n: usize, m: usize, factor: f64, part: (f64, f64), i: usize) -> Res<Option<f64>> {
+    let (input, output, y) = (n as f64, factor * n as f64, i as f64);
+    Ok(Some(match rule.coordinates.as_str() {
+        "align_corners" if output == 1.0 => 0.0,
+        "align_corners" => y * (input - 1.0) / (output - 1.0),
+        "asymmetric" => y / factor,
+        "pytorch_half_pixel" if output == 1.0 => -0.5,
+        "half_pixel" | "pytorch_half_pixel" => (y + 0.5) / factor - 0.5,
+        "half_pixel_symmetric" => input / 2.0 * (1.0 - m as f64 / output) + (y + 0.5) / factor - 0.5,
+        "tf_half_pixel_for_nn" => (y + 0.5) / factor,
+        "tf_crop_and_resize" => {
+            let length = (part.1 - part.0) * (input - 1.0);
+            let at = if output == 1.0 { length / 2.0 } else { y * length / (output - 1.0) } + part.0 * (input - 1.0);
+            return Ok((0.0..=input - 1.0).contains(&at).then_some(at));
+        }
+        other => return unsupported(format!("coordinate_transformation_mode {other:?}"), "export it as half_pixel"),
+    }))
+}
+
 /// `[n, m]` weights and what is added, from the specification.
 fn matrix(rule: &Rule, n: usize, m: usize, factor: f64, part: (f64, f64)) -> Res<(Vec<f32>, Vec<f32>)> {
     let (mut weights, mut bias) = (vec![0f64; n * m], vec![0f32; m]);
-    let (input, output) = (n as f64, factor * n as f64);
+    let input = n as f64;
     for i in 0..m {
-        let y = i as f64;
-        let at = match rule.coordinates.as_str() {
-            "align_corners" if output == 1.0 => 0.0,
-            "align_corners" => y * (input - 1.0) / (output - 1.0),
-            "asymmetric" => y / factor,
-            "pytorch_half_pixel" if output == 1.0 => -0.5,
-            "half_pixel" | "pytorch_half_pixel" => (y + 0.5) / factor - 0.5,
-            "half_pixel_symmetric" => input / 2.0 * (1.0 - m as f64 / output) + (y + 0.5) / factor - 0.5,
-            "tf_half_pixel_for_nn" => (y + 0.5) / factor,
-            "tf_crop_and_resize" => {
-                let length = (part.1 - part.0) * (input - 1.0);
-                let at = if output == 1.0 { length / 2.0 } else { y * length / (output - 1.0) } + part.0 * (input - 1.0);
-                if at < 0.0 || at > input - 1.0 {
-                    bias[i] = rule.extrapolation;
-                    continue;
-                }
-                at
-            }
-            other => return unsupported(format!("coordinate_transformation_mode {other:?}"), "export it as half_pixel"),
+        let Some(at) = place(rule, n, m, factor, part, i)? else {
+            bias[i] = rule.extrapolation;
+            continue;
         };
         // The pixel to the left of a place on a pixel is the one before it.
         let left = at.ceil() - 1.0;
