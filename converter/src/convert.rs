@@ -2,10 +2,10 @@
 
 use crate::data::random::Random;
 use crate::emit::{self, Added, Emitter};
-use crate::error::{Error, Result, invalid};
+use crate::error::{Error, Result, Unsupported, invalid};
 use crate::file::write_whole;
 use crate::import;
-use crate::ir::Graph;
+use crate::ir::{Graph, ValueId};
 use crate::passes::{self, Report};
 use crate::plans::{self, Planned, Wanted};
 use crate::preprocessing::{self, Preprocessing};
@@ -358,13 +358,7 @@ fn prepare(graph: Graph, options: &ConvertOptions) -> Result<Prepared> {
         };
         return run(graph, preprocessing, None, note);
     };
-    if given.input >= graph.inputs.len() {
-        return Err(invalid(format!("preprocessing of input {}, and the network has {}", given.input, graph.inputs.len())));
-    }
-    let channels = graph.shape(graph.inputs[given.input]).iter().any(|&d| given.mean.len() == 1 || d == given.mean.len());
-    if !channels {
-        return Err(invalid(format!("a mean of {} channels, which the input does not have", given.mean.len())));
-    }
+    given.fits(&graph)?;
     if !options.fold_input {
         return run(graph, Some(given.clone()), None, None);
     }
@@ -420,25 +414,45 @@ fn self_check(
     session.run();
 
     let wide: Vec<Vec<f64>> = inputs.iter().map(|x| x.iter().map(|&v| f64::from(v)).collect()).collect();
-    let want = interp::interpret(source, &wide, &mut |done, all| progress.steps(done, all))?;
+    let (mut done, mut overflow) = (0, None);
+    let want = interp::interpret_observed(source, &wide, &mut |v, values| {
+        done += 1;
+        progress.steps(done, source.nodes.len());
+        if overflow.is_none() && values.iter().any(|x| x.is_nan() || x.abs() > f64::from(f32::MAX)) {
+            overflow = Some(v);
+        }
+    })?;
+    // No arithmetic of f32 gives what its range does not hold.
+    let fault = |e: Error| overflow.map_or(e, |v| overflows(source, v));
     let mut worst: Option<SelfCheck> = None;
     for (i, want) in want.iter().enumerate() {
         let name = source.output_names.get(i).cloned().unwrap_or_default();
         let got = session.output(i).filter(|got| got.len() == want.len());
         let got = got.ok_or_else(|| refused("has another output", &name))?;
-        let one = compare(name, got, want)?;
+        let one = compare(name, got, want).map_err(fault)?;
         if worst.as_ref().is_none_or(|w| one.relative > w.relative) {
             worst = Some(one);
         }
     }
     let worst = worst.ok_or_else(|| invalid("a network without outputs"))?;
     if worst.relative > limit {
-        return Err(Error::Verification(format!(
+        return Err(fault(Error::Verification(format!(
             "output {} is off by {:.3e}, {:.3e} of its range; allowed is {limit:.0e}",
             worst.output, worst.max_abs, worst.relative
-        )));
+        ))));
     }
     Ok(worst)
+}
+
+/// Of a network whose own values, first those of `v`, are beyond f32.
+fn overflows(source: &Graph, v: ValueId) -> Error {
+    let (node, kind) = match source.producers().get(&v).map(|&i| &source.nodes[i]) {
+        Some(node) => (node.name.clone(), node.kind.clone()),
+        None => (source.values[v.0].name.clone(), "input".into()),
+    };
+    let what = "the network's own values are not finite in f32, here first: for inputs from -1 to 1 in the self-check".into();
+    let remedy = "give it weights and constants of a sound size; --no-verify leaves the self-check out".into();
+    Error::Unsupported(vec![Unsupported { node, kind, what, remedy }])
 }
 
 fn compare(output: String, got: &[f32], want: &[f64]) -> Result<SelfCheck> {
@@ -530,6 +544,24 @@ mod tests {
         assert!(matches!(converted().write(&folder.join("no/such/folder"), true), Err(Error::Io { .. })));
         assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 1);
         std::fs::remove_dir_all(&folder).unwrap();
+    }
+
+    /// The square of a square is infinite in f32, and less itself it is no number: in f64 it is 0.
+    #[test]
+    fn a_network_that_overflows_is_told_from_a_fault() {
+        use crate::ir::{Act, BinaryOp, Op};
+        let mut graph = Graph::default();
+        let x = graph.input("x", &[1, 4]);
+        let huge = graph.constant("huge", &[1], std::sync::Arc::new(vec![1e30]));
+        let binary = |op| Op::Binary { op, act: Act::None };
+        let large = graph.node("large", "Mul", binary(BinaryOp::Mul), &[x, huge], &[1, 4]);
+        let square = graph.node("square", "Mul", binary(BinaryOp::Mul), &[large, large], &[1, 4]);
+        let zero = graph.node("zero", "Sub", binary(BinaryOp::Sub), &[square, square], &[1, 4]);
+        graph.outputs.push(zero);
+        graph.output_names.push("zero".into());
+        let refused = convert_graph(graph, "n", "test", &ConvertOptions::default(), &mut ());
+        let Err(Error::Unsupported(all)) = refused else { panic!("{refused:?}") };
+        assert_eq!((all[0].node.as_str(), all[0].kind.as_str(), all.len()), ("square", "Mul", 1));
     }
 
     #[test]

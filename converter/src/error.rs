@@ -18,6 +18,9 @@ pub enum Error {
     /// The file is not what it claims to be: truncated, corrupt, inconsistent.
     #[error("invalid model: {0}")]
     Invalid(String),
+    /// What is asked for does not fit the network.
+    #[error("{0}")]
+    Request(String),
     /// The file is sound but asks for things that Sepal does not do; all of them.
     #[error("{} unsupported: {}", .0.len(), list(.0))]
     Unsupported(Vec<Unsupported>),
@@ -55,4 +58,9 @@ pub type Result<T> = std::result::Result<T, Error>;
 /// An [`Error::Invalid`] from a message.
 pub fn invalid(message: impl Into<String>) -> Error {
     Error::Invalid(message.into())
+}
+
+/// An [`Error::Request`] from a message.
+pub fn request(message: impl Into<String>) -> Error {
+    Error::Request(message.into())
 }

@@ -1,7 +1,7 @@
 //! One network for several shapes of its inputs.
 
 use crate::emit::input_layouts;
-use crate::error::{Error, Result, Unsupported, invalid};
+use crate::error::{Error, Result, Unsupported, request};
 use crate::import::Options;
 use crate::ir::Graph;
 use std::collections::HashMap;
@@ -52,10 +52,19 @@ impl std::str::FromStr for Vary {
     }
 }
 
-/// Every one of the first list with every one of the second, and so on; of what is listed twice, the last list counts.
+/// Every batch with every size, without repetitions; what comes first varies least. Lists of the same thing are one list.
 pub fn product(lists: &[Vary]) -> Vec<Wanted> {
-    let mut all = vec![Wanted::default()];
+    let mut merged: Vec<Vary> = Vec::new();
     for list in lists {
+        let same = merged.iter_mut().find(|m| std::mem::discriminant(*m) == std::mem::discriminant(list));
+        match (same, list) {
+            (Some(Vary::Batch(all)), Vary::Batch(more)) => all.extend(more),
+            (Some(Vary::Size(all)), Vary::Size(more)) => all.extend(more),
+            _ => merged.push(list.clone()),
+        }
+    }
+    let mut all = vec![Wanted::default()];
+    for list in &merged {
         let each = |w: &Wanted| -> Vec<Wanted> {
             match list {
                 Vary::Batch(list) => list.iter().map(|&n| Wanted { batch: Some(n), ..*w }).collect(),
@@ -86,17 +95,19 @@ pub(crate) struct Planned {
 
 /// Reads a source for each plan; once, if there are none.
 pub(crate) fn read(wanted: &[Wanted], options: &Options, import: impl Fn(&Options) -> Result<Graph>) -> Result<Vec<Planned>> {
-    let base = import(options)?;
+    // What the source leaves open is the first plan's, in any that does not say.
+    let open = wanted.first().copied().unwrap_or_default();
+    let base = import(&Options { open, ..options.clone() })?;
     if wanted.is_empty() {
         return Ok(vec![Planned { graph: base, import: options.clone(), wanted: Wanted::default() }]);
     }
     if wanted.len() > sepal_format::limits::PLANS {
-        return Err(invalid(format!("{} plans, and a file holds at most {}", wanted.len(), sepal_format::limits::PLANS)));
+        return Err(request(format!("{} plans, and a file holds at most {}", wanted.len(), sepal_format::limits::PLANS)));
     }
     let mut plans: Vec<Planned> = Vec::new();
     for &wanted in wanted {
         let input_shapes = shapes(&base, wanted)?;
-        let import_options = Options { input_shapes, outputs: options.outputs.clone() };
+        let import_options = Options { input_shapes, ..options.clone() };
         let mut graph = import(&import_options).map_err(|e| of_plan(e, wanted))?;
         share(&base, &mut graph);
         plans.push(Planned { graph, import: import_options, wanted });
@@ -112,6 +123,7 @@ pub(crate) fn of_plan(e: Error, wanted: Wanted) -> Error {
     let text = |why: String| format!("plan {wanted}: {why}");
     match e {
         Error::Invalid(why) => Error::Invalid(text(why)),
+        Error::Request(why) => Error::Request(text(why)),
         Error::Verification(why) => Error::Verification(text(why)),
         Error::Unsupported(all) => {
             Error::Unsupported(all.into_iter().map(|u| Unsupported { what: format!("{} (plan {wanted})", u.what), ..u }).collect())
@@ -148,7 +160,7 @@ fn shapes(base: &Graph, wanted: Wanted) -> Result<Vec<(String, Vec<usize>)>> {
         (base.values[v.0].name.clone(), shape)
     };
     let all = base.inputs.iter().zip(input_layouts(base)).map(one).collect();
-    if sized { Ok(all) } else { Err(invalid(format!("plan {wanted}: no input is known to have rows and columns"))) }
+    if sized { Ok(all) } else { Err(request(format!("plan {wanted}: no input is known to have rows and columns"))) }
 }
 
 /// Constants that are the same in both are kept once.
@@ -180,6 +192,9 @@ mod tests {
         assert_eq!(size, Vary::Size(vec![[224, 224], [320, 240]]));
         let names: Vec<String> = product(&[batch.clone(), size]).iter().map(Wanted::to_string).collect();
         assert_eq!(names, ["batch=1,size=224", "batch=1,size=320x240", "batch=4,size=224", "batch=4,size=320x240"]);
+        let more: Vary = "batch=2,4".parse().unwrap();
+        let names: Vec<String> = product(&[batch.clone(), "size=8".parse().unwrap(), more]).iter().map(Wanted::to_string).collect();
+        assert_eq!(names, ["batch=1,size=8", "batch=4,size=8", "batch=2,size=8"]);
         assert_eq!(product(&[batch.clone(), batch]).len(), 2);
         assert!(product(&[]).is_empty());
         for bad in ["", "batch", "batch=", "batch=0", "size=1x", "size=1x2x3", "rows=4"] {

@@ -5,7 +5,7 @@
 //! that folds batch norms to say: not where the convolution pads with zeros, unless the mean is zero.
 
 use crate::data::image::{Normalize, Recipe, Resize};
-use crate::error::{Result, invalid};
+use crate::error::{Result, invalid, request};
 use crate::ir::{Act, BinaryOp, Graph, Node, Op, ValueId};
 use sepal_format::preprocessing::{LABELS, Preprocessing as Record};
 use sepal_format::record::section;
@@ -113,6 +113,32 @@ impl Preprocessing {
         }
     }
 
+    /// That a network has such an input, and as many elements in its first output as there are labels.
+    ///
+    /// # Errors
+    /// [`crate::Error::Request`] that says what does not fit.
+    pub fn fits(&self, graph: &Graph) -> Result<()> {
+        let Some(&v) = graph.inputs.get(self.input) else {
+            return Err(request(format!("preprocessing of input {}, and the network has {}", self.input, graph.inputs.len())));
+        };
+        let (name, shape) = (&graph.values[v.0].name, graph.shape(v));
+        // Without a known axis of channels, any may be.
+        let channels = channel_axis(graph, v).map_or(shape, |axis| &shape[axis..=axis]);
+        let n = self.mean.len();
+        if n != 1 && !channels.contains(&n) {
+            return Err(request(format!(
+                "mean and deviation of {n} channels, which input '{name}' of shape {shape:?} does not have"
+            )));
+        }
+        if self.bgr && !channels.contains(&3) && !channels.contains(&4) {
+            return Err(request(format!("blue, green and red for input '{name}' of shape {shape:?}, which has no colours")));
+        }
+        match graph.outputs.first() {
+            Some(&v) if !self.labels.is_empty() => labels_fit(self.labels.len(), graph.shape(v)).map_err(request),
+            _ => Ok(()),
+        }
+    }
+
     /// What is to be done to a picture.
     pub fn recipe(&self) -> Recipe {
         let normalize = Normalize::PerChannel { full: self.level, mean: self.mean.clone(), std: self.std.clone() };
@@ -191,6 +217,19 @@ pub fn wanted_levels(graph: &Graph) -> Option<(f32, String)> {
     kind.map(|kind| (if most <= 16.0 { 255.0 } else { 1.0 }, kind))
 }
 
+/// That there are as many labels as one sample of an output has elements, or as it has along an axis.
+///
+/// # Errors
+/// Says how many there are of each.
+pub fn labels_fit(labels: usize, output: &[usize]) -> std::result::Result<(), String> {
+    let extents = if output.len() > 1 { &output[1..] } else { output };
+    if extents.contains(&labels) || extents.iter().product::<usize>() == labels {
+        Ok(())
+    } else {
+        Err(format!("{labels} labels for an output of shape {output:?}"))
+    }
+}
+
 /// The axis of an input's channels, if it takes a picture.
 fn channel_axis(graph: &Graph, v: ValueId) -> Option<usize> {
     let &[_, a, _, c] = graph.shape(v) else { return None };
@@ -208,15 +247,15 @@ fn channel_axis(graph: &Graph, v: ValueId) -> Option<usize> {
 /// The same network with another input: raw levels, from which a mean is subtracted and which are divided by a deviation.
 ///
 /// # Errors
-/// [`crate::Error::Invalid`] for an input that takes no picture, or one of another number of channels.
+/// [`crate::Error::Request`] for an input that takes no picture, or one of another number of channels.
 pub fn with_input(mut graph: Graph, input: usize, mean: &[f32], std: &[f32]) -> Result<Graph> {
-    let &v = graph.inputs.get(input).ok_or_else(|| invalid(format!("there is no input {input} to fold preprocessing into")))?;
+    let &v = graph.inputs.get(input).ok_or_else(|| request(format!("there is no input {input} to fold preprocessing into")))?;
     let name = graph.values[v.0].name.clone();
     let shape = graph.shape(v).to_vec();
-    let axis = channel_axis(&graph, v).ok_or_else(|| invalid(format!("input '{name}' of shape {shape:?} takes no picture")))?;
+    let axis = channel_axis(&graph, v).ok_or_else(|| request(format!("input '{name}' of shape {shape:?} takes no picture")))?;
     let channels = shape[axis];
     if mean.len() != std.len() || (mean.len() != 1 && mean.len() != channels) {
-        return Err(invalid(format!("a mean of {} channels for input '{name}' of {channels}", mean.len())));
+        return Err(request(format!("a mean of {} channels for input '{name}' of {channels}", mean.len())));
     }
     let mut extents = vec![1; shape.len() - axis];
     extents[0] = channels;

@@ -53,6 +53,7 @@ pub fn import_options(provenance: &Value) -> crate::import::Options {
     crate::import::Options {
         input_shapes: list(&options["input_shapes"]).iter().filter_map(shape).collect(),
         outputs: list(&options["outputs"]).iter().filter_map(|v| v.as_str().map(str::to_owned)).collect(),
+        ..crate::import::Options::default()
     }
 }
 

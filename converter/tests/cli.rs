@@ -277,6 +277,34 @@ fn pictures_are_read_and_labelled() {
 }
 
 #[test]
+fn what_does_not_fit_the_network_is_usage() {
+    let folder = Folder::new("fit");
+    let source = folder.file("digits.keras", sepal_fixtures::MINI_XCEPTION_KERAS);
+    let few = folder.file("few.txt", b"one\ntwo\n");
+    let before = folder.names();
+    let unfit: [(&[&str], &str); 8] = [
+        (&["--plan", "batch=1,2,3,4,5,6,7,8,9"], "at most 8"),
+        (&["--normalize", "imagenet"], "3 channels"),
+        (&["--mean", "1,2,3,4"], "4 channels"),
+        (&["--color", "bgr"], "no colours"),
+        (&["--labels", &few], "2 labels"),
+        (&["--outputs", "nowhere"], "nowhere"),
+        (&["--input-shape", "nowhere=1,32,32,1"], "nowhere"),
+        (&["--input-shape", "1,32"], "[1, 32]"),
+    ];
+    for (option, word) in unfit {
+        let why = fails(1, &[&["convert", &source, "--no-verify"], option].concat());
+        assert!(why.contains(word) && !why.contains("not a network"), "{option:?}: {why}");
+    }
+    assert_eq!(folder.names(), before);
+
+    let digit = folder.file("digit.png", sepal_fixtures::DIGITS[0].png);
+    let model = folder.model();
+    let why = fails(1, &["run", &model, "--input", &digit, "--top", "1", "--labels", &few]);
+    assert!(why.contains("2 labels"), "{why}");
+}
+
+#[test]
 fn verify_tells_right_from_wrong() {
     let folder = Folder::new("verify");
     let model = folder.model();

@@ -165,7 +165,7 @@ fn several_plans_in_one_file() {
     f.fails(1, &["diff", "net.keras", "plans.sepal", "--html", "all.html"]);
     f.ok(&["convert", "net.keras", "-o", "in.sepal", "--plan", "batch=1,2", "--mean", "0.5", "--std", "0.5", "--fold-input"]);
     f.fails(1, &["convert", "net.keras", "-o", "no.sepal", "--plan", "rows=1,2"]);
-    f.fails(2, &["convert", "net.keras", "-o", "no.sepal", "--plan", "batch=1,2,3,4,5,6,7,8,9"]);
+    f.fails(1, &["convert", "net.keras", "-o", "no.sepal", "--plan", "batch=1,2,3,4,5,6,7,8,9"]);
     assert!(f.fails(2, &["convert", "net.keras", "-o", "no.sepal", "--plan", "size=2"]).contains("plan size=2"));
 }
 

@@ -34,7 +34,7 @@ pub struct Args {
     output: Option<PathBuf>,
     #[command(flatten)]
     import: ImportArgs,
-    /// Several plans over the same weights: batches or sizes of the inputs; given twice, each with each
+    /// Several plans over the same weights: batches or sizes of the inputs; given both, each with each
     #[arg(long = "plan", value_name = "batch=1,4|size=224,320x240")]
     plans: Vec<Vary>,
     /// Type of the stored weights; f16: half the file, within 1e-3 of the range
@@ -81,7 +81,7 @@ pub struct ImportArgs {
 
 impl From<ImportArgs> for Options {
     fn from(a: ImportArgs) -> Self {
-        Options { input_shapes: a.input_shapes, outputs: a.outputs }
+        Options { input_shapes: a.input_shapes, outputs: a.outputs, ..Options::default() }
     }
 }
 

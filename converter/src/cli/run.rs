@@ -9,6 +9,7 @@ use super::plans::PlanArg;
 use super::samples::{self, InputArg};
 use sepal_converter::data::npz::{Array, write_npz};
 use sepal_converter::file::same_file;
+use sepal_converter::preprocessing::labels_fit;
 use std::path::PathBuf;
 
 const HELP: &str = "\
@@ -92,7 +93,12 @@ pub fn main(args: Args) -> Result<(), Failure> {
             text += &format!("{}{name}\n", if i > 0 { "\n" } else { "" });
         }
         match k {
-            Some(k) => text += &top(&outputs[0], k, labels.as_deref()),
+            Some(k) => {
+                if let (Some(labels), Some(_)) = (&labels, &args.labels) {
+                    labels_fit(labels.len(), &outputs[0].shape).map_err(|e| Failure::usage(format!("--labels: {e}")))?;
+                }
+                text += &top(&outputs[0], k, labels.as_deref());
+            }
             None => text += &overview(runner.output_names(), &outputs),
         }
         if args.output.is_some() {

@@ -157,6 +157,10 @@ pub fn decode_by(bytes: &[u8], target: Target, recipe: &Recipe) -> Result<Vec<f3
     let mut limits = image::Limits::default();
     limits.max_alloc = Some(MAX_DECODED);
     reader.limits(limits);
+    // Its decoder makes up what a JPEG lacks.
+    if reader.format() == Some(image::ImageFormat::Jpeg) && !jpeg_ends(bytes) {
+        return Err("not a picture that can be read: the JPEG is cut off, its end is missing".into());
+    }
     let picture = reader.decode().map_err(|e| format!("not a picture that can be read: {e}"))?;
 
     let levels = match channels {
@@ -182,6 +186,22 @@ pub fn decode_by(bytes: &[u8], target: Target, recipe: &Recipe) -> Result<Vec<f3
     } else {
         (0..pixels).flat_map(|i| (0..channels).map(move |c| (i, c))).map(|(i, c)| at(i, c)).collect()
     })
+}
+
+/// Whether a JPEG has the marker of its end, outside of its segments: thumbnails in those have ends of their own.
+fn jpeg_ends(bytes: &[u8]) -> bool {
+    const END: u8 = 0xd9;
+    // After the marker of the beginning.
+    let mut rest = bytes.get(2..).unwrap_or_default();
+    // The next marker: 0xff repeated is filling, and before 0 or a restart (or beginning) it is data.
+    while let Some(at) = rest.windows(2).position(|w| w[0] == 0xff && !matches!(w[1], 0 | 1 | 0xff | 0xd0..=0xd8)) {
+        if rest[at + 1] == END {
+            return true;
+        }
+        let len = rest.get(at + 2..at + 4).map_or(usize::MAX, |l| usize::from(u16::from_be_bytes([l[0], l[1]])));
+        rest = rest.get((at + 2).saturating_add(len)..).unwrap_or_default();
+    }
+    false
 }
 
 fn resize<P>(picture: ImageBuffer<P, Vec<f32>>, w: u32, h: u32, rule: Resize) -> Vec<f32>
@@ -243,6 +263,33 @@ mod tests {
         let bytes = png(1, 1, |_, _| [255, 0, 0]);
         let one = Target { height: 1, width: 1, channels: 1, planar: false };
         assert_eq!(decode(&bytes, one, &Normalize::default()).unwrap(), [0.299]);
+    }
+
+    #[test]
+    fn a_picture_that_is_cut_off_is_refused() {
+        let picture = image::RgbImage::from_fn(40, 30, |x, y| Rgb([x as u8 * 6, y as u8 * 8, 0]));
+        for format in [image::ImageFormat::Jpeg, image::ImageFormat::Png] {
+            let mut out = Cursor::new(Vec::new());
+            picture.write_to(&mut out, format).unwrap();
+            let mut bytes = out.into_inner();
+            assert!(decode(&bytes, RGB, &Normalize::default()).is_ok());
+            // Of a PNG, what is behind its pixels may be missing.
+            for len in (0..bytes.len() - 40).step_by(7) {
+                assert!(decode(&bytes[..len], RGB, &Normalize::default()).is_err(), "{format:?}, {len} bytes");
+            }
+            bytes.extend(b"what follows");
+            assert!(decode(&bytes, RGB, &Normalize::default()).is_ok());
+        }
+    }
+
+    /// A thumbnail's end is none of the picture's, and no segment may be longer than the file.
+    #[test]
+    fn the_end_of_a_jpeg_is_outside_of_its_segments() {
+        let thumbnail = [0xff, 0xd8, 0xff, 0xe1, 0, 6, 0xff, 0xd9, 0, 0];
+        assert!(!jpeg_ends(&thumbnail));
+        assert!(jpeg_ends(&[&thumbnail[..], &[5, 0xff, 0, 0xff, 0xd3, 7, 0xff, 0xff, 0xd9]].concat()));
+        assert!(!jpeg_ends(&[0xff, 0xd8, 0xff, 0xe1, 0xff, 0xff, 0xff, 0xd9]));
+        assert!(!jpeg_ends(&[0xff, 0xd8, 0xff]) && !jpeg_ends(&[]));
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! Readers of other people's files. Each gives a [`Graph`] with the meaning of the source, unfolded.
 
-use crate::error::{Error, Result, invalid};
+use crate::error::{Error, Result, invalid, request};
 use crate::ir::Graph;
+use crate::plans::Wanted;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 mod fail;
@@ -23,13 +25,16 @@ pub struct Options {
     pub input_shapes: Vec<(String, Vec<usize>)>,
     /// Names of the values to give out instead of the source's outputs.
     pub outputs: Vec<String>,
+    /// What extents become that neither the source nor a shape given for it tells.
+    pub open: Wanted,
 }
 
 /// Reads a model, by what its first bytes say: HDF5 (Keras 1-3 `.h5`), zip (`.keras`), TFLite by its identifier,
 /// otherwise ONNX.
 ///
 /// # Errors
-/// [`Error::Io`], [`Error::Invalid`], or [`Error::Unsupported`] with everything that is not supported.
+/// [`Error::Io`], [`Error::Invalid`], [`Error::Request`] for options that do not fit, or [`Error::Unsupported`] with everything that
+/// is not supported.
 pub fn import(path: &Path, options: &Options) -> Result<Graph> {
     let bytes = crate::file::read_whole(path).map_err(|source| Error::Io { path: path.into(), source })?;
     import_bytes(&bytes, path.parent(), options)
@@ -45,16 +50,34 @@ pub fn import_bytes(bytes: &[u8], folder: Option<&Path>, options: &Options) -> R
     }
     let named = &options.outputs;
     if let Some(name) = named.iter().enumerate().find_map(|(i, name)| named[..i].contains(name).then_some(name)) {
-        return Err(invalid(format!("output {name:?} is asked for twice")));
+        return Err(request(format!("output {name:?} is asked for twice")));
     }
-    let graph = match format_name(bytes) {
+    let mut graph = match format_name(bytes) {
         HDF5 => keras::import_h5(bytes, options)?,
         KERAS => keras::import_keras(bytes, options)?,
         TFLITE => tflite::import(bytes, options)?,
         _ => onnx::import(bytes, folder, options)?,
     };
+    graph.output_names = distinct(&graph.output_names);
     graph.verify().map_err(|e| invalid(format!("inconsistent network: {e}")))?;
     Ok(graph)
+}
+
+/// A value may be given out more than once, and its name tells the first of them: the others have a number behind it.
+fn distinct(names: &[String]) -> Vec<String> {
+    let mut taken: HashSet<String> = names.iter().cloned().collect();
+    let mut seen: HashMap<&str, usize> = HashMap::new();
+    let own = names.iter().map(|name| {
+        let count = seen.entry(name).or_insert(0);
+        let mut own = name.clone();
+        while *count > 0 && !taken.insert(own.clone()) {
+            own = format!("{name}:{count}");
+            *count += 1;
+        }
+        *count = (*count).max(1);
+        own
+    });
+    own.collect()
 }
 
 const HDF5: &str = "keras-h5";
@@ -71,5 +94,17 @@ pub fn format_name(bytes: &[u8]) -> &'static str {
         TFLITE
     } else {
         "onnx"
+    }
+}
+
+#[cfg(test)]
+mod naming {
+    #[test]
+    fn outputs_of_one_name_are_told_apart() {
+        let named = |names: &[&str]| super::distinct(&names.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>());
+        assert_eq!(named(&["y", "z"]), ["y", "z"]);
+        assert_eq!(named(&["y", "y", "z", "y"]), ["y", "y:1", "z", "y:2"]);
+        assert_eq!(named(&["y", "y", "y:1"]), ["y", "y:2", "y:1"]);
+        assert!(named(&[]).is_empty());
     }
 }

@@ -1,6 +1,7 @@
 //! Shape arithmetic with bounds: whatever numbers a file holds, nothing here overflows.
 
 use super::fail::{Res, bad, unsupported};
+use crate::plans::{Wanted, rows_and_columns};
 
 /// More axes than any network has.
 pub(super) const MAX_RANK: usize = 16;
@@ -26,6 +27,30 @@ pub(super) fn from_i64(dims: &[i64]) -> Res<Vec<usize>> {
     dims.iter()
         .map(|&d| usize::try_from(d).ok().filter(|&d| d <= MAX_ELEMENTS).map_or_else(|| bad(format!("an extent of {d}")), Ok))
         .collect()
+}
+
+/// The shape of an input of which some extents are open, each with the name of its axis: those become what is wanted, and a batch is 1
+/// if nothing is. Rows and columns are two that are open, otherwise those of a picture.
+pub(super) fn close(declared: &[Result<usize, String>], wanted: Wanted) -> Result<Vec<usize>, String> {
+    let both_open = |axes: &[usize; 2]| declared.len() == 4 && axes.iter().all(|&axis| declared[axis].is_err());
+    let known: Vec<usize> = declared.iter().map(|d| *d.as_ref().unwrap_or(&0)).collect();
+    let axes = [[1, 2], [2, 3]].into_iter().find(both_open).or_else(|| rows_and_columns(0, &known));
+    let value = |axis: usize| match (wanted.size, axes) {
+        (Some(size), Some(axes)) if axes.contains(&axis) => Some(size[usize::from(axis == axes[1])]),
+        _ => (axis == 0).then(|| wanted.batch.unwrap_or(1)),
+    };
+    let (mut shape, mut unknown) = (vec![], vec![]);
+    for (axis, extent) in declared.iter().enumerate() {
+        match extent.as_ref().ok().copied().or_else(|| value(axis)) {
+            Some(n) => shape.push(n),
+            None => unknown.extend(extent.as_ref().err().map(String::as_str)),
+        }
+    }
+    match unknown[..] {
+        [] => Ok(shape),
+        [one] => Err(format!("the extent of {one} is unknown")),
+        _ => Err(format!("the extents of {} are unknown", unknown.join(" and "))),
+    }
 }
 
 /// An axis that may count from the end.
@@ -157,6 +182,21 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn open_extents_are_what_is_wanted() {
+        let open = |dims: &[usize]| -> Vec<Result<usize, String>> {
+            dims.iter().enumerate().map(|(i, &d)| if d > 0 { Ok(d) } else { Err(format!("axis {i}")) }).collect()
+        };
+        let wanted = Wanted { batch: Some(2), size: Some([8, 12]) };
+        assert_eq!(close(&open(&[0, 3, 0, 0]), wanted).unwrap(), [2, 3, 8, 12]);
+        assert_eq!(close(&open(&[0, 0, 0, 3]), wanted).unwrap(), [2, 8, 12, 3]);
+        assert_eq!(close(&open(&[1, 3, 0, 5]), wanted).unwrap(), [1, 3, 8, 5]);
+        assert_eq!(close(&open(&[0, 7]), wanted).unwrap(), [2, 7]);
+        assert_eq!(close(&open(&[0, 7]), Wanted::default()).unwrap(), [1, 7]);
+        assert_eq!(close(&open(&[0, 3, 0, 0]), Wanted::default()).unwrap_err(), "the extents of axis 2 and axis 3 are unknown");
+        assert_eq!(close(&open(&[0, 0]), wanted).unwrap_err(), "the extent of axis 1 is unknown");
     }
 
     #[test]

@@ -76,7 +76,7 @@ pub fn convert(
     // The order of the map is not that of the caller.
     input_shapes.sort();
     let options = ConvertOptions {
-        import: import::Options { input_shapes, outputs: outputs.unwrap_or_default() },
+        import: import::Options { input_shapes, outputs: outputs.unwrap_or_default(), ..import::Options::default() },
         no_verify: !verify,
         emit: emit::Options { max_error: max_error.unwrap_or(precision.max_error()), precision, ..emit::Options::default() },
         preprocessing: labels.map(|labels| Preprocessing { labels, ..Preprocessing::default() }),

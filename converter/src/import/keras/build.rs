@@ -3,9 +3,10 @@
 use super::config::{Arg, Body, Call, LayerDef, Model, TensorRef};
 use super::h5::File;
 use super::layers::{Constants, Emit, Operand, Operands};
-use crate::error::{Error, Result, Unsupported, invalid};
-use crate::import::Options;
+use crate::error::{Error, Result, Unsupported, invalid, request};
+use crate::import::{Options, shape};
 use crate::ir::{Graph, ValueId};
+use crate::plans::Wanted;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, HashSet};
 
@@ -23,7 +24,7 @@ pub(super) struct Demanded {
 /// The source's outputs, or the layers that the user named instead.
 ///
 /// # Errors
-/// [`crate::Error::Invalid`] if a name is not that of a layer.
+/// [`crate::Error::Request`] if a name is not that of a layer.
 pub(super) fn demanded(model: &Model, outputs: &[String]) -> Result<Demanded> {
     if outputs.is_empty() {
         // The results of one layer are told apart by a number.
@@ -42,7 +43,7 @@ pub(super) fn demanded(model: &Model, outputs: &[String]) -> Result<Demanded> {
         let found = model.layers.iter().position(|l| l.name == *name);
         let layer = found.ok_or_else(|| {
             let known: Vec<&str> = model.layers.iter().rev().take(8).map(|l| l.name.as_str()).collect();
-            invalid(format!("there is no layer `{name}` to give out; the last layers are {}", known.join(", ")))
+            request(format!("there is no layer `{name}` to give out; the last layers are {}", known.join(", ")))
         })?;
         let call = model.layers[layer].calls.len().saturating_sub(1);
         refs.push(TensorRef { layer, call, tensor: 0 });
@@ -149,7 +150,7 @@ fn attempt(model: &Model, demanded: &Demanded, file: &File, options: &Options, f
         if !options.outputs.is_empty() && !needed.contains(&(t.layer, t.call)) {
             continue;
         }
-        let shape = input_shape(layer, shapes.get(&layer.name).copied())?;
+        let shape = input_shape(layer, shapes.get(&layer.name).copied(), options.open)?;
         given.push(graph.input(layer.name.clone(), &shape));
         bound.push(*t);
     }
@@ -171,34 +172,30 @@ fn input_shapes<'a>(model: &'a Model, options: &'a Options) -> Result<HashMap<St
     for (name, shape) in &options.input_shapes {
         let name = match (name.as_str(), names.as_slice()) {
             ("", [only]) => only,
-            ("", _) => return Err(invalid(format!("the network has the inputs {}: say which a shape is for", names.join(", ")))),
+            ("", _) => return Err(request(format!("the network has the inputs {}: say which a shape is for", names.join(", ")))),
             (name, _) => name,
         };
         if !names.contains(&name) {
-            return Err(invalid(format!("there is no input `{name}`; the inputs are {}", names.join(", "))));
+            return Err(request(format!("there is no input `{name}`; the inputs are {}", names.join(", "))));
         }
         shapes.insert(name.to_string(), shape.as_slice());
     }
     Ok(shapes)
 }
 
-fn input_shape(layer: &LayerDef, given: Option<&[usize]>) -> Result<Vec<usize>> {
+fn input_shape(layer: &LayerDef, given: Option<&[usize]>, open: Wanted) -> Result<Vec<usize>> {
     let name = &layer.name;
     let Body::Input(declared) = &layer.body else { return Err(invalid(format!("input `{name}` is not an InputLayer"))) };
     if let Some(given) = given {
         if declared.as_ref().is_some_and(|d| d.len() != given.len()) || given.contains(&0) || given.is_empty() {
-            return Err(invalid(format!("input `{name}` cannot have the shape {given:?}: the source declares {}", show(declared))));
+            return Err(request(format!("input `{name}` cannot have the shape {given:?}: the source declares {}", show(declared))));
         }
         return Ok(given.to_vec());
     }
-    let mut shape = declared.clone().unwrap_or_default();
-    // An open batch is 1.
-    if let Some(batch) = shape.first_mut() {
-        batch.get_or_insert(1);
-    }
-    let known: Option<Vec<usize>> = shape.into_iter().collect();
-    match known {
-        Some(shape) if !shape.is_empty() && !shape.contains(&0) => Ok(shape),
+    let axes = declared.iter().flatten().enumerate();
+    let extents: Vec<_> = axes.map(|(axis, d)| d.ok_or_else(|| format!("axis {axis}"))).collect();
+    match shape::close(&extents, open) {
+        Ok(shape) if !shape.is_empty() && !shape.contains(&0) => Ok(shape),
         _ => Err(invalid(format!(
             "input `{name}` has open extents, {}: give its shape, as in `--input-shape {name}=1,224,224,3`",
             show(declared)

@@ -51,7 +51,8 @@ fn kinds(g: &Graph) -> BTreeMap<&str, usize> {
 /// Imports a file and compares its outputs with the golden of the same stem.
 fn golden(file: &str, shapes: &[(&str, &[usize])]) -> Graph {
     let input_shapes = shapes.iter().map(|(n, s)| (n.to_string(), s.to_vec())).collect();
-    let graph = import(&data(file), &Options { input_shapes, outputs: Vec::new() }).unwrap_or_else(|e| panic!("{file}: {e}"));
+    let graph = import(&data(file), &Options { input_shapes, outputs: Vec::new(), ..Options::default() })
+        .unwrap_or_else(|e| panic!("{file}: {e}"));
     let stem = file.rsplit_once('.').expect("an extension").0.replace("_deflated", "").replace("_old", "");
     let arrays = npz(&data(&format!("{stem}.npz")));
     let inputs: Vec<Vec<f64>> = (0..graph.inputs.len()).map(|i| arrays[&format!("x{i}")].clone()).collect();
@@ -121,9 +122,12 @@ fn preprocessing_and_open_extents() {
         }
         let Err(Error::Invalid(text)) = import(&data(file), &Options::default()) else { panic!("{file}: open extents") };
         assert!(text.contains("`photo`") && text.contains("--input-shape photo="), "{text}");
+        let open = crate::plans::Wanted { batch: None, size: Some([11, 12]) };
+        let graph = import(&data(file), &Options { open, ..Options::default() }).expect("no extent is open any more");
+        assert_eq!(graph.shape(graph.inputs[0]), [1, 11, 12, 3], "{file}");
         for (name, shape) in [("other", vec![1, 4, 4, 3]), ("", vec![1, 4, 4]), ("", vec![1, 0, 4, 3])] {
-            let options = Options { input_shapes: vec![(name.into(), shape)], outputs: Vec::new() };
-            assert!(matches!(import(&data(file), &options), Err(Error::Invalid(_))), "{file}");
+            let options = Options { input_shapes: vec![(name.into(), shape)], outputs: Vec::new(), ..Options::default() };
+            assert!(matches!(import(&data(file), &options), Err(Error::Request(_))), "{file}");
         }
     }
 }
@@ -131,7 +135,7 @@ fn preprocessing_and_open_extents() {
 #[test]
 fn batches_and_other_shapes() {
     let shape = vec![2, 8, 7, 3];
-    let options = Options { input_shapes: vec![(String::new(), shape)], outputs: Vec::new() };
+    let options = Options { input_shapes: vec![(String::new(), shape)], outputs: Vec::new(), ..Options::default() };
     let file = data("nested.k3.keras");
     let g = import(&file, &options).expect("two samples");
     let one = npz(&data("nested.k3.npz"));
@@ -143,13 +147,13 @@ fn batches_and_other_shapes() {
 
 #[test]
 fn outputs_cut_the_graph() {
-    let options = Options { input_shapes: Vec::new(), outputs: vec!["shared".into(), "seq".into()] };
+    let options = Options { input_shapes: Vec::new(), outputs: vec!["shared".into(), "seq".into()], ..Options::default() };
     let g = import(&data("nested.k2.h5"), &options).expect("the layers are there");
     assert_eq!(g.output_names, ["shared", "seq"]);
     assert!(!kinds(&g).contains_key("Dense"));
     assert_eq!(g.shape(g.outputs[1]), [1, 4, 4, 4]);
-    let options = Options { input_shapes: Vec::new(), outputs: vec!["nowhere".into()] };
-    let Err(Error::Invalid(text)) = import(&data("nested.k2.h5"), &options) else { panic!("no such layer") };
+    let options = Options { input_shapes: Vec::new(), outputs: vec!["nowhere".into()], ..Options::default() };
+    let Err(Error::Request(text)) = import(&data("nested.k2.h5"), &options) else { panic!("no such layer") };
     assert!(text.contains("`nowhere`"), "{text}");
 }
 

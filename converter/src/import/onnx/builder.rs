@@ -5,10 +5,11 @@ use super::node::{Ctx, Operand};
 use super::proto::{Dim, Graph as Proto, Node, Tensor, ValueInfo};
 use super::tensor::{Const, Data, Files, Type, decode, type_name};
 use super::{consts, ops, order, shape};
-use crate::error::{Error, Result, Unsupported, invalid};
+use crate::error::{Error, Result, Unsupported, invalid, request};
 use crate::import::Options;
 use crate::interp;
 use crate::ir::{Graph, Op, ValueId};
+use crate::plans::Wanted;
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
@@ -125,7 +126,7 @@ fn outputs<'a>(proto: &'a Proto<'_>, options: &Options) -> Result<Vec<&'a str>> 
     }
     all.remove("");
     let find = |name: &String| {
-        all.get(name.as_str()).copied().ok_or_else(|| invalid(format!("there is no value or node named {name:?} to give out")))
+        all.get(name.as_str()).copied().ok_or_else(|| request(format!("there is no value or node named {name:?} to give out")))
     };
     options.outputs.iter().map(find).collect()
 }
@@ -142,7 +143,7 @@ fn inputs<'a>(b: &mut Builder<'a, '_>, proto: &Proto<'a>, options: &Options) -> 
         };
         if !real.iter().any(|i| i.name == name) {
             let names: Vec<&str> = real.iter().map(|i| i.name).collect();
-            return Err(invalid(format!("a shape is given for input {name:?}, the inputs are {}", names.join(", "))));
+            return Err(request(format!("a shape is given for input {name:?}, the inputs are {}", names.join(", "))));
         }
         given.insert(name, dims);
     }
@@ -151,7 +152,7 @@ fn inputs<'a>(b: &mut Builder<'a, '_>, proto: &Proto<'a>, options: &Options) -> 
         if let (Some(shape), Some(dims)) = (given.get(i.name), &i.dims) {
             if shape.len() != dims.len() {
                 let (want, got) = (dims.len(), shape.len());
-                return Err(invalid(format!("input {:?} has {want} axes, the shape given for it {got}", i.name)));
+                return Err(request(format!("input {:?} has {want} axes, the shape given for it {got}", i.name)));
             }
             for (d, &n) in dims.iter().zip(*shape) {
                 if let Dim::Symbol(s) = d
@@ -170,7 +171,7 @@ fn inputs<'a>(b: &mut Builder<'a, '_>, proto: &Proto<'a>, options: &Options) -> 
         let slot = if !b.used.contains(i.name) && (cut || i.elem_type != 1) {
             Slot::Unknown
         } else {
-            match input_shape(i, given.get(i.name).copied(), &symbols) {
+            match input_shape(i, given.get(i.name).copied(), &symbols, options.open) {
                 Ok(_) if i.elem_type != 1 => {
                     let what = format!("element type {}", type_name(i.elem_type));
                     b.problem(i.name, "input", what, "export the model with float32 inputs and outputs");
@@ -193,21 +194,20 @@ fn input_shape(
     i: &ValueInfo<'_>,
     given: Option<&[usize]>,
     symbols: &HashMap<&str, usize>,
+    open: Wanted,
 ) -> std::result::Result<Vec<usize>, String> {
     let shape = match (given, &i.dims) {
         (Some(shape), _) => shape.to_vec(),
         (None, None) => return Err("the shape is unknown".into()),
-        (None, Some(dims)) => dims
-            .iter()
-            .enumerate()
-            .map(|(axis, d)| match *d {
-                Dim::Known(n) if n > 0 => usize::try_from(n).map_err(|e| e.to_string()),
+        (None, Some(dims)) => {
+            let declared = dims.iter().enumerate().map(|(axis, d)| match *d {
+                Dim::Known(n) if n > 0 => usize::try_from(n).map_err(|_| format!("axis {axis}")),
                 Dim::Symbol(s) if symbols.contains_key(s) => Ok(symbols[s]),
-                _ if axis == 0 => Ok(1),
-                Dim::Symbol(s) if !s.is_empty() => Err(format!("extent {s:?} of axis {axis} is unknown")),
-                _ => Err(format!("the extent of axis {axis} is unknown")),
-            })
-            .collect::<std::result::Result<_, _>>()?,
+                Dim::Symbol(s) if !s.is_empty() => Err(format!("axis {axis} ({s:?})")),
+                _ => Err(format!("axis {axis}")),
+            });
+            shape::close(&declared.collect::<Vec<_>>(), open)?
+        }
     };
     match shape::count(&shape) {
         Some(n) if n > 0 && shape.len() <= shape::MAX_RANK => Ok(shape),
@@ -244,7 +244,8 @@ fn node<'a>(b: &mut Builder<'a, '_>, n: &'a Node<'a>, name: &str, known: &HashMa
         _ => None,
     };
     for (i, &out) in n.outputs.iter().enumerate() {
-        let declared = known.get(out).filter(|v| v.elem_type == 1).and_then(|v| input_shape(v, None, &HashMap::new()).ok());
+        let declared =
+            known.get(out).filter(|v| v.elem_type == 1).and_then(|v| input_shape(v, None, &HashMap::new(), Wanted::default()).ok());
         let slot = match declared.or_else(|| like.clone().filter(|_| i == 0)) {
             Some(shape) => Slot::Runtime(b.graph.value(out, &shape)),
             None => Slot::Unknown,

@@ -4,10 +4,11 @@ use super::op::Ctx;
 use super::schema::{Budget, Model, Operator, Tensor};
 use super::tensor::{BOOL, Data, FLOAT32, decode, is_float, is_quantised, type_name};
 use super::{builtin, ops, shape};
-use crate::error::{Error, Result, Unsupported, invalid};
+use crate::error::{Error, Result, Unsupported, invalid, request};
 use crate::import::Options;
 use crate::import::fail::{Fail, Res, bad, unsupported};
 use crate::ir::{Graph, Op, ValueId};
+use crate::plans::Wanted;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -87,7 +88,7 @@ fn outputs(model: &Model<'_>, options: &Options) -> Result<Vec<usize>> {
     }
     let find = |name: &String| {
         let at = model.tensors.iter().position(|t| t.name == name);
-        at.ok_or_else(|| invalid(format!("there is no tensor named {name:?} to give out")))
+        at.ok_or_else(|| request(format!("there is no tensor named {name:?} to give out")))
     };
     options.outputs.iter().map(find).collect()
 }
@@ -138,7 +139,7 @@ fn inputs(b: &mut Builder<'_>, options: &Options) -> Result<()> {
         };
         let Some(t) = found else {
             let names: Vec<&str> = all.iter().map(|&t| model.tensors[t].name).collect();
-            return Err(invalid(format!("a shape is given for input {name:?}, the inputs are {}", names.join(", "))));
+            return Err(request(format!("a shape is given for input {name:?}, the inputs are {}", names.join(", "))));
         };
         given.insert(t, dims);
     }
@@ -164,7 +165,7 @@ fn inputs(b: &mut Builder<'_>, options: &Options) -> Result<()> {
             }
             Slot::Unknown
         } else {
-            match input_shape(tensor, given.get(&t).copied()) {
+            match input_shape(tensor, given.get(&t).copied(), options.open) {
                 Ok(dims) => Slot::Value(b.graph.input(name, &dims)),
                 Err(what) => {
                     b.problem(&name, "input", what, format!("give its shape: --input-shape {name}=1,..."));
@@ -177,7 +178,7 @@ fn inputs(b: &mut Builder<'_>, options: &Options) -> Result<()> {
 }
 
 /// The shape of an input; a batch that may vary is 1.
-fn input_shape(tensor: &Tensor<'_>, given: Option<&[usize]>) -> std::result::Result<Vec<usize>, String> {
+fn input_shape(tensor: &Tensor<'_>, given: Option<&[usize]>, open: Wanted) -> std::result::Result<Vec<usize>, String> {
     let fits = tensor.signature.len() == tensor.shape.len();
     let declared = if fits { &tensor.signature } else { &tensor.shape };
     let dims = match given {
@@ -188,10 +189,9 @@ fn input_shape(tensor: &Tensor<'_>, given: Option<&[usize]>) -> std::result::Res
         None => {
             let one = |(axis, &d): (usize, &i64)| match usize::try_from(d) {
                 Ok(d) if d > 0 => Ok(d),
-                _ if axis == 0 => Ok(1),
-                _ => Err(format!("the extent of axis {axis} is unknown")),
+                _ => Err(format!("axis {axis}")),
             };
-            declared.iter().enumerate().map(one).collect::<std::result::Result<_, _>>()?
+            shape::close(&declared.iter().enumerate().map(one).collect::<Vec<_>>(), open)?
         }
     };
     match shape::count(&dims) {
@@ -244,7 +244,7 @@ fn operator(b: &mut Builder<'_>, i: usize) -> Result<()> {
     for t in outputs {
         let tensor = &model.tensors[t];
         let known = tensor.element == FLOAT32 && !tensor.signature.contains(&-1);
-        let dims = input_shape(tensor, None).ok().filter(|_| known);
+        let dims = input_shape(tensor, None, Wanted::default()).ok().filter(|_| known);
         b.slots[t] = Some(dims.map_or(Slot::Unknown, |dims| Slot::Value(b.graph.value(tensor.name, &dims))));
     }
     Ok(())

@@ -56,7 +56,7 @@ fn cutting_the_outputs_leaves_out_what_is_not_needed() {
     let g = onnx::import(&bytes, None, &options).unwrap();
     assert_eq!((g.nodes.len(), g.output_names.as_slice()), (1, ["a".to_string()].as_slice()));
     let options = Options { outputs: vec!["nowhere".into()], ..Options::default() };
-    assert!(matches!(onnx::import(&bytes, None, &options), Err(Error::Invalid(m)) if m.contains("nowhere")));
+    assert!(matches!(onnx::import(&bytes, None, &options), Err(Error::Request(m)) if m.contains("nowhere")));
 }
 
 #[test]
@@ -72,8 +72,8 @@ fn unknown_extents_need_a_shape() {
     let g = onnx::import(&bytes, None, &given("x", &[2, 3, 5, 7])).unwrap();
     assert_eq!(g.shape(g.inputs[1]), [1, 3, 5, 7]);
     assert_eq!(g.shape(g.outputs[0]), [2, 3, 5, 7]);
-    assert!(matches!(onnx::import(&bytes, None, &given("y", &[1])), Err(Error::Invalid(_))));
-    assert!(matches!(onnx::import(&bytes, None, &given("x", &[1])), Err(Error::Invalid(_))));
+    assert!(matches!(onnx::import(&bytes, None, &given("y", &[1])), Err(Error::Request(_))));
+    assert!(matches!(onnx::import(&bytes, None, &given("x", &[1])), Err(Error::Request(_))));
 }
 
 #[test]

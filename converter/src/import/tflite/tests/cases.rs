@@ -86,7 +86,8 @@ fn outputs_and_shapes_may_be_chosen() {
     let small = bytes("small_net.tflite");
     let whole = tflite::import(&small, &Options::default()).unwrap();
     let inner = &whole.nodes[0].name;
-    let options = Options { outputs: vec![inner.clone()], input_shapes: vec![(String::new(), vec![2, 9, 20, 3])] };
+    let options =
+        Options { outputs: vec![inner.clone()], input_shapes: vec![(String::new(), vec![2, 9, 20, 3])], ..Options::default() };
     let g = tflite::import(&small, &options).unwrap();
     g.verify().unwrap();
     assert_eq!((g.nodes.len(), g.shape(g.outputs[0])), (1, &[2, 5, 10, 8][..]));
