@@ -173,7 +173,7 @@ fn without_turns(x: f32) -> f32 {
     let digits = words.iter().fold(0, |all, &w| all << 32 | u128::from(w)) << (skip % 32);
     let digits = digits >> 32 >> (-e).max(0);
     // Two's complement: at most half a turn, either way.
-    let turns = (m * digits << 32) as i128 >> 32;
+    let turns = ((m * digits) << 32) as i128 >> 32;
     let radians = turns as f64 * (core::f64::consts::TAU / (1u128 << 96) as f64);
     radians as f32 * x.signum()
 }
