@@ -6,7 +6,7 @@ use sepal_format::op::OpRef;
 use sepal_format::record::{Range, dtype, take};
 use sepal_format::{ModelView, winograd};
 use sepal_kernels::Shape;
-use sepal_kernels::ops::conv::{conv_gated, conv_widened};
+use sepal_kernels::ops::conv::conv_widened;
 use sepal_kernels::ops::panels::{Panels, widened};
 
 /// The weights of a verified step.
@@ -27,10 +27,10 @@ pub(crate) fn scratch(op: &OpRef, output: Shape) -> usize {
     match op {
         OpRef::Conv(p) if p.weight_dtype == dtype::F16 => match winograd::points(p.window.kernel, p.algorithm) {
             Some([rows, columns]) => widened(halves(p.weights) / (rows * columns) as usize, output.c),
-            None if p.take == take::GATED => conv_gated(output, halves(p.weights)),
+            None if p.take == take::GATED => widened(halves(p.weights), output.c),
             None => conv_widened(window(&p.window), p.groups as usize, output, halves(p.weights)),
         },
-        OpRef::Conv(p) if p.take == take::GATED => conv_gated(output, halves(p.weights) / 2),
+        OpRef::Conv(p) if p.take == take::GATED => widened(halves(p.weights) / 2, output.c),
         OpRef::Separable(p) if p.weight_dtype == dtype::F16 => widened(halves(p.weights), output.c),
         _ => 0,
     }

@@ -92,15 +92,11 @@ fn bordered_rows(window: &Window, input: Shape, output: Shape) -> (usize, usize)
     (rows, window.cover(0, rows) * row)
 }
 
-/// Floats of scratch that [`conv`] needs for each part of [`Parallel::parts`], besides what [`conv_widened`] or [`conv_gated`] says.
+/// Floats of scratch that [`conv`] needs for each part of [`Parallel::parts`], besides what [`conv_widened`] says, or with a
+/// gate [`widened`] of all weights.
 /// `planes`: whether the input has them.
 pub fn conv_scratch(window: Window, planes: bool, input: Shape, output: Shape) -> usize {
     if window.inside(input, output) && !planes { 0 } else { bordered_rows(&window, input, output).1 }
-}
-
-/// Floats of scratch in which [`conv`] with a gate multiplies so many weights by it.
-pub fn conv_gated(output: Shape, weights: usize) -> usize {
-    widened(weights, output.c)
 }
 
 /// Floats of scratch in which [`conv`] widens weights that are so many halves.
@@ -117,7 +113,7 @@ pub fn conv(isa: Isa, par: &dyn Parallel, args: &Conv, input: View, residual: Op
     }
     let w = &args.window;
     let wide = match args.weights {
-        weights if args.take.gate().is_some() => conv_gated(shape, weights.weights()),
+        weights if args.take.gate().is_some() => widened(weights.weights(), shape.c),
         Panels::F32(_) => 0,
         Panels::F16(halves) => conv_widened(*w, args.groups, shape, halves.len()),
     };

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 use sepal_format::layout::BLOCK;
-use sepal_kernels::ops::conv::{Conv, Take, Window, conv, conv_gated, conv_scratch};
-use sepal_kernels::ops::panels::Panels;
+use sepal_kernels::ops::conv::{Conv, Take, Window, conv, conv_scratch};
+use sepal_kernels::ops::panels::{Panels, widened};
 use sepal_kernels::{Act, View, pack, reference};
 use sepal_testing::{Image, Rng, Threads, assert_same, each_isa, outputs};
 
@@ -87,7 +87,7 @@ fn check(case: &Case) {
     let args = Conv { window, groups, weights: Panels::F32(&panels), bias: &padded, take, act };
     each_isa(|isa| {
         for parts in [1, 2, 4] {
-            let wide = if form == Form::Gated { conv_gated(want.shape, panels.len()) } else { 0 };
+            let wide = if form == Form::Gated { widened(panels.len(), o) } else { 0 };
             let floats = conv_scratch(window, form == Form::Planes, input.shape, want.shape) + wide;
             let mut scratch = vec![f32::NAN; parts * floats];
             for &view in &views {

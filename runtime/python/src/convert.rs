@@ -78,6 +78,7 @@ pub fn convert(
     let options = ConvertOptions {
         import: import::Options { input_shapes, outputs: outputs.unwrap_or_default(), ..import::Options::default() },
         no_verify: !verify,
+        fixed_error: max_error.is_some(),
         emit: emit::Options { max_error: max_error.unwrap_or(precision.max_error()), precision, ..emit::Options::default() },
         preprocessing: labels.map(|labels| Preprocessing { labels, ..Preprocessing::default() }),
         ..ConvertOptions::default()

@@ -65,6 +65,7 @@ pub fn conversion(py: Python<'_>, e: &sepal_converter::Error) -> PyErr {
     let text = e.to_string();
     match e {
         E::Io { path, source } => io(path, source),
+        E::Request(_) => PyValueError::new_err(text),
         E::Invalid(_) => InvalidError::new_err(text),
         E::Unsupported(all) => {
             let error = UnsupportedError::new_err(text);

@@ -5,7 +5,7 @@ use super::{Builder, window};
 use sepal_format::record::*;
 use sepal_format::{Act, Unary};
 use sepal_kernels::ops::binary::BinaryOp;
-use sepal_kernels::ops::conv::{Window, conv_gated, conv_scratch, conv_widened};
+use sepal_kernels::ops::conv::{Window, conv_scratch, conv_widened};
 use sepal_kernels::ops::copy::Copy;
 use sepal_kernels::ops::layer_norm::LayerNorm;
 use sepal_kernels::ops::panels::widened;
@@ -53,7 +53,7 @@ impl Builder {
         let mut p = self.conv_parts(Window::ONE, 1, from.c, to.c, act);
         p.params.take = take::GATED;
         let size = if self.halves { 2 } else { 4 };
-        self.needs_scratch(conv_gated(to, p.params.weights.len as usize / size));
+        self.needs_scratch(widened(p.params.weights.len as usize / size, to.c));
         let inputs: Vec<u32> = [x, gate].into_iter().chain(residual).collect();
         let (weights, bias) = (p.weights, p.bias);
         let meaning = Self::on(y, &inputs, move |x, y| {
