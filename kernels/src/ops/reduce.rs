@@ -1,9 +1,9 @@
 //! Reductions over all pixels of an image, or over the channels of each pixel.
 //!
-//! Over pixels each channel is reduced in the order of pixels, eight blocks of channels side by side to hide the latency of the additions;
-//! threads share channel blocks, so that no sum is split among them. What is added is so in runs of [`RUN`] pixels, whose sums are added in
-//! turn: a sum of thousands of values, one after the other, is off by ten times as much. Over channels there are sixteen partial results, block by block, and then one
-//! of them in order.
+//! Over pixels each channel is reduced in runs of [`RUN`] pixels, in order, and then their results in turn: a sum of thousands of values,
+//! one after the other, is off by ten times as much. Eight chains of additions go side by side to hide their latency: so many blocks of
+//! channels or, where these are fewer, as many times more runs. Threads share channel blocks, so that no sum is split among them. Over
+//! channels there are sixteen partial results, block by block, and then one of them in order.
 
 use super::activation::{blocks, blocks_mut, grain};
 use crate::par::{self, Parallel};
@@ -96,60 +96,98 @@ impl Kernel for Reduce<'_> {
         let pixels = self.input.shape.h * self.input.shape.w;
         let step = self.input.pixel / BLOCK;
         let data = &blocks(self.input.data)[self.image * pixels * step..];
-        let (wide, narrow) = self.out.as_chunks_mut::<WIDE>();
         let mut at = self.channels.start;
-        for out in wide {
-            self.kind.blocks(s, pixels, step, &data[at..], out);
-            at += WIDE;
+        let mut rest = self.out;
+        macro_rules! side_by_side {
+            ($blocks:literal, $runs:literal) => {
+                let (wide, narrow) = rest.as_chunks_mut::<$blocks>();
+                for out in wide {
+                    self.kind.blocks::<S, $blocks, $runs>(s, pixels, step, &data[at..], out);
+                    at += $blocks;
+                }
+                rest = narrow;
+            };
         }
-        for out in narrow {
-            self.kind.blocks(s, pixels, step, &data[at..], core::array::from_mut(out));
-            at += 1;
-        }
+        side_by_side!(8, 1);
+        side_by_side!(4, 2);
+        side_by_side!(2, 4);
+        side_by_side!(1, 8);
+        debug_assert!(rest.is_empty());
     }
 }
 
 /// Pixels whose sum begins anew.
 pub const RUN: usize = 256;
 
-/// Blocks side by side.
-const WIDE: usize = 8;
-
 impl ReduceKind {
-    /// `N` neighbouring blocks of `pixels` pixels that lie `step` blocks apart.
+    /// `N` neighbouring blocks of `pixels` pixels that lie `step` blocks apart, `R` runs at a time while there are so many whole ones.
     #[inline(always)]
-    fn blocks<S: Simd, const N: usize>(self, s: S, pixels: usize, step: usize, data: &[Block], out: &mut [Block; N]) {
+    fn blocks<S: Simd, const N: usize, const R: usize>(self, s: S, pixels: usize, step: usize, data: &[Block], out: &mut [Block; N]) {
         let scale = s.splat(1.0 / pixels as f32);
         for j in 0..S::PARTS {
-            let mut acc = [s.splat(self.start()); N];
-            // One loop for each: the match inside folds away.
-            macro_rules! each {
-                ($kind:expr) => {
-                    for from in (0..pixels).step_by(RUN) {
-                        let mut run = [s.splat(self.start()); N];
-                        for p in from..pixels.min(from + RUN) {
-                            let pixel = &data[p * step..][..N];
-                            for i in 0..N {
-                                run[i] = $kind.add(s, run[i], s.load(&pixel[i], j));
-                            }
-                        }
-                        for i in 0..N {
-                            // A run of its own stays as it is, even a negative zero.
-                            acc[i] = if from == 0 { run[i] } else { $kind.add(s, acc[i], run[i]) };
-                        }
-                    }
-                };
-            }
-            match self {
-                ReduceKind::Mean | ReduceKind::Sum => each!(ReduceKind::Sum),
-                ReduceKind::Max => each!(ReduceKind::Max),
-                ReduceKind::Min => each!(ReduceKind::Min),
-                ReduceKind::Product => each!(ReduceKind::Product),
-            }
+            let acc = match self {
+                // One loop for each: the match inside `add` folds away.
+                ReduceKind::Mean | ReduceKind::Sum => ReduceKind::Sum.runs::<S, N, R>(s, pixels, step, data, j),
+                ReduceKind::Max => ReduceKind::Max.runs::<S, N, R>(s, pixels, step, data, j),
+                ReduceKind::Min => ReduceKind::Min.runs::<S, N, R>(s, pixels, step, data, j),
+                ReduceKind::Product => ReduceKind::Product.runs::<S, N, R>(s, pixels, step, data, j),
+            };
             for i in 0..N {
                 s.store(if self == ReduceKind::Mean { s.mul(acc[i], scale) } else { acc[i] }, &mut out[i], j);
             }
         }
+    }
+
+    /// Vector `j` of each of those blocks.
+    #[inline(always)]
+    fn runs<S: Simd, const N: usize, const R: usize>(self, s: S, pixels: usize, step: usize, data: &[Block], j: usize) -> [S::V; N] {
+        let mut acc = [s.splat(self.start()); N];
+        let mut from = 0;
+        if R > 1 {
+            while pixels - from >= R * RUN {
+                for run in self.some_runs::<S, N, R>(s, from, RUN, step, data, j) {
+                    acc = self.join(s, from == 0, acc, run);
+                    from += RUN;
+                }
+            }
+        }
+        while from < pixels {
+            let len = RUN.min(pixels - from);
+            let [run] = self.some_runs::<S, N, 1>(s, from, len, step, data, j);
+            acc = self.join(s, from == 0, acc, run);
+            from += len;
+        }
+        acc
+    }
+
+    /// The results of `R` runs of `len` pixels, the first from pixel `from` on.
+    #[inline(always)]
+    fn some_runs<S: Simd, const N: usize, const R: usize>(
+        self,
+        s: S,
+        from: usize,
+        len: usize,
+        step: usize,
+        data: &[Block],
+        j: usize,
+    ) -> [[S::V; N]; R] {
+        let runs: [&[Block]; R] = core::array::from_fn(|r| &data[(from + r * len) * step..]);
+        let mut acc = [[s.splat(self.start()); N]; R];
+        for p in 0..len {
+            for r in 0..R {
+                let pixel = &runs[r][p * step..][..N];
+                for i in 0..N {
+                    acc[r][i] = self.add(s, acc[r][i], s.load(&pixel[i], j));
+                }
+            }
+        }
+        acc
+    }
+
+    /// What came before and a run; the first stays as it is, even a negative zero.
+    #[inline(always)]
+    fn join<S: Simd, const N: usize>(self, s: S, first: bool, acc: [S::V; N], run: [S::V; N]) -> [S::V; N] {
+        core::array::from_fn(|i| if first { run[i] } else { self.add(s, acc[i], run[i]) })
     }
 }
 

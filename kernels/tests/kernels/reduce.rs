@@ -45,3 +45,20 @@ fn all_kinds() {
         }
     }
 }
+
+/// More runs than go side by side, in four, two and one block: 7 blocks of 2,211 pixels.
+#[test]
+fn many_runs() {
+    let x = Image::random(1, 67, 33, 112, 16, 1);
+    for kind in ALL {
+        let mut want = Image::new(1, 1, 1, 112, 0);
+        reference::reduce::reduce_hw(kind, x.view(), want.view_mut());
+        each_isa(|isa| {
+            for parts in [1, 3] {
+                let mut got = Image::new(1, 1, 1, 112, 0);
+                reduce_hw(isa, &Threads(parts), kind, x.view(), got.view_mut());
+                assert_same(&got, &want, (isa, parts, kind));
+            }
+        });
+    }
+}
