@@ -122,7 +122,14 @@ pub const RUN: usize = 256;
 impl ReduceKind {
     /// `N` neighbouring blocks of `pixels` pixels that lie `step` blocks apart, `R` runs at a time while there are so many whole ones.
     #[inline(always)]
-    fn blocks<S: Simd, const N: usize, const R: usize>(self, s: S, pixels: usize, step: usize, data: &[Block], out: &mut [Block; N]) {
+    fn blocks<S: Simd, const N: usize, const R: usize>(
+        self,
+        s: S,
+        pixels: usize,
+        step: usize,
+        data: &[Block],
+        out: &mut [Block; N],
+    ) {
         let scale = s.splat(1.0 / pixels as f32);
         for j in 0..S::PARTS {
             let acc = match self {
@@ -140,7 +147,14 @@ impl ReduceKind {
 
     /// Vector `j` of each of those blocks.
     #[inline(always)]
-    fn runs<S: Simd, const N: usize, const R: usize>(self, s: S, pixels: usize, step: usize, data: &[Block], j: usize) -> [S::V; N] {
+    fn runs<S: Simd, const N: usize, const R: usize>(
+        self,
+        s: S,
+        pixels: usize,
+        step: usize,
+        data: &[Block],
+        j: usize,
+    ) -> [S::V; N] {
         let mut acc = [s.splat(self.start()); N];
         let mut from = 0;
         if R > 1 {
