@@ -131,7 +131,9 @@ fn of(g: &Graph, n: &Node, known: &[Vec<Interval>]) -> Vec<Interval> {
                 r.map_or(i, |r| i.plus(r[c]))
             })
         }
-        Op::Reduce { kind: ReduceKind::Mean | ReduceKind::Max | ReduceKind::Min, axes, .. } if !axes.contains(&(g.shape(n.inputs[0]).len() - 1)) => {
+        Op::Reduce { kind: ReduceKind::Mean | ReduceKind::Max | ReduceKind::Min, axes, .. }
+            if !axes.contains(&(g.shape(n.inputs[0]).len() - 1)) =>
+        {
             x.clone()
         }
         Op::Upsample { .. } | Op::Resize { .. } => x.clone(),

@@ -197,7 +197,9 @@ fn inputs_are_bounded_by_what_is_said_or_by_default() {
         finish(g, &[y])
     };
     // Three inputs of -255 to 255 make an interval of 1.5e-6; of 0 to 1, one of 3e-9.
-    for (threshold, declared, removed) in [(2e-6, None, 1), (1e-6, None, 0), (4e-9, Some((0.0, 1.0)), 1), (2e-9, Some((0.0, 1.0)), 0)] {
+    for (threshold, declared, removed) in
+        [(2e-6, None, 1), (1e-6, None, 0), (4e-9, Some((0.0, 1.0)), 1), (2e-9, Some((0.0, 1.0)), 0)]
+    {
         let range = |(lo, hi)| InputRange { input: 0, lo, hi, declared: true };
         let options = Options { prune_dead: Some(threshold), inputs: declared.map(range).into_iter().collect() };
         let (_, report) = run_with(build(Act::None), &options).unwrap();
