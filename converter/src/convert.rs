@@ -342,10 +342,12 @@ struct Prepared {
 
 /// Runs the passes, with the preprocessing inside of the network if that is wanted and exact.
 fn prepare(graph: Graph, options: &ConvertOptions) -> Result<Prepared> {
-    let run = |source: Graph, preprocessing, folded_input, note| -> Result<Prepared> {
+    let run = |source: Graph, preprocessing: Option<Preprocessing>, folded_input, note| -> Result<Prepared> {
         // Weights are shared, so this copy costs the folded ones only.
         let copy = (!options.no_verify).then(|| source.clone());
-        let (graph, report) = passes::run_with(source, options.passes)?;
+        let mut wanted = options.passes.clone();
+        wanted.inputs.extend(preprocessing.as_ref().map(Preprocessing::range));
+        let (graph, report) = passes::run_with(source, &wanted)?;
         Ok(Prepared { source: copy, graph, report, preprocessing, folded_input, note })
     };
     let Some(given) = &options.preprocessing else {

@@ -253,6 +253,7 @@ fn evaluate(op: &Op, args: &[Arg], out: &[usize]) -> Vec<f64> {
 pub(crate) fn activate(act: Act, x: f64) -> f64 {
     match act {
         Act::None => x,
+        Act::Clamp { .. } if x.is_nan() => x,
         Act::Clamp { lo, hi } => x.max(f64::from(lo)).min(f64::from(hi)),
         Act::Leaky(a) if x <= 0.0 => f64::from(a) * x,
         Act::Elu(a) if x <= 0.0 => f64::from(a) * x.exp_m1(),
@@ -274,6 +275,7 @@ fn binary(op: BinaryOp, a: f64, b: f64) -> f64 {
         BinaryOp::Sub => a - b,
         BinaryOp::Mul => a * b,
         BinaryOp::Div => a / b,
+        BinaryOp::Min | BinaryOp::Max if a.is_nan() || b.is_nan() => f64::NAN,
         BinaryOp::Min => a.min(b),
         BinaryOp::Max => a.max(b),
         BinaryOp::Pow => a.powf(b),

@@ -7,6 +7,7 @@
 use crate::data::image::{Normalize, Recipe, Resize};
 use crate::error::{Result, invalid, request};
 use crate::ir::{Act, BinaryOp, Graph, Node, Op, ValueId};
+use crate::passes::InputRange;
 use sepal_format::preprocessing::{LABELS, Preprocessing as Record};
 use sepal_format::record::section;
 use sepal_format::{FormatError, ModelView};
@@ -137,6 +138,14 @@ impl Preprocessing {
             Some(&v) if !self.labels.is_empty() => labels_fit(self.labels.len(), graph.shape(v)).map_err(request),
             _ => Ok(()),
         }
+    }
+
+    /// What the numbers lie between that become of levels.
+    pub fn range(&self) -> InputRange {
+        let ends = |(&m, &s): (&f32, &f32)| [0.0, self.level].map(|level| (f64::from(level) - f64::from(m)) / f64::from(s));
+        let all = || self.mean.iter().zip(&self.std).flat_map(ends);
+        let (lo, hi) = (all().fold(f64::INFINITY, f64::min), all().fold(f64::NEG_INFINITY, f64::max));
+        InputRange { input: self.input, lo, hi, declared: true }
     }
 
     /// What is to be done to a picture.

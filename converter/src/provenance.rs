@@ -112,6 +112,7 @@ fn pruned(report: &Report) -> Value {
         "macs_before": p.macs_before,
         "macs_after": p.macs_after,
         "error": p.error,
+        "inputs": p.inputs.iter().map(|r| json!({ "from": r.lo, "to": r.hi, "declared": r.declared })).collect::<Vec<_>>(),
         "nodes": p.nodes.iter().map(node).collect::<Vec<_>>(),
         "kept": p.kept.iter().map(|(name, n)| json!({ "name": name, "channels": n })).collect::<Vec<_>>(),
     })

@@ -192,7 +192,7 @@ fn tflite_files_are_known_by_their_identifier() {
     }
     let bad = folder.file("bad.tflite", include_bytes!("data/tflite/refused/unsupported.tflite"));
     let why = fails(2, &["check", &bad]);
-    for word in ["SIN", "GELU", "ARG_MAX", "3 things"] {
+    for word in ["MATRIX_DIAG", "CUMSUM", "ARG_MAX", "3 things"] {
         assert!(why.contains(word), "{word} is missing in {why}");
     }
 }
@@ -257,6 +257,22 @@ fn arrays_go_in_and_come_out_by_name_or_number() {
     fails(4, &["run", &model, "--input", &single, "--output", &folder.path("no/such/out.npz")]);
     fails(4, &["run", &folder.path("missing.sepal"), "--input", &single]);
     fails(2, &["run", &single, "--input", &single]);
+
+    fails(1, &["run", &model, "--input", &single, "--output", &folder.path("y.txt")]);
+    let labels = folder.path("labels.txt");
+    std::fs::write(&labels, b"caf\xe9\n").unwrap();
+    fails(2, &["run", &model, "--input", &single, "--top", "1", "--labels", &labels]);
+    let nans = Array { shape: vec![1, 32, 32, 1], values: vec![f32::NAN; 1024] };
+    write_npz(folder.path("nan.npz").as_ref(), &[("x".to_owned(), nans)]).unwrap();
+    assert!(ok(&["run", &model, "--input", &folder.path("nan.npz")]).contains("(10 of 10 NaN)"));
+    #[cfg(unix)]
+    {
+        use std::os::unix::ffi::OsStrExt;
+        let odd = folder.0.join(std::ffi::OsStr::from_bytes(b"\xff\xfe.npz"));
+        std::fs::copy(&single, &odd).unwrap();
+        let out = std::process::Command::new(env!("CARGO_BIN_EXE_sepal")).arg("run").arg(&model).arg("--input").arg(&odd).output();
+        assert!(out.unwrap().status.success());
+    }
 }
 
 #[test]

@@ -45,7 +45,7 @@ fn every_tensor_is_close_and_a_changed_weight_is_found_where_it_is() {
         for prune_dead in [None, Some(0.0)] {
             let g = net();
             let emit = emit::Options { streaming, ..emit::Options::default() };
-            let passes = passes::Options { prune_dead };
+            let passes = passes::Options { prune_dead, ..passes::Options::default() };
             let options = ConvertOptions { no_verify: true, emit, passes, ..ConvertOptions::default() };
             let converted = convert_graph(g.clone(), "n", "test", &options, &mut ()).unwrap();
             let model = sepal::Model::from_bytes(converted.bytes()).unwrap();

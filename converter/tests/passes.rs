@@ -4,7 +4,7 @@
 use sepal_converter::import::{Options, import};
 use sepal_converter::interp::interpret;
 use sepal_converter::ir::{Graph, Op};
-use sepal_converter::passes::{Report, explain, run};
+use sepal_converter::passes::{self, Report, explain, run};
 use serde_json::Value;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -141,4 +141,26 @@ fn real_networks() {
         let large = g.nodes.len() > 60;
         compare(&entry, &models, Path::new(file), &g, if large { 1 } else { 3 });
     }
+}
+
+/// The network of which half is dead: <https://github.com/mlcommons/tiny>'s visual wake words.
+#[test]
+fn dead_channels_go() {
+    let Some(models) = models() else { return };
+    let graph = import(&models.join("models/vww_96.h5"), &Options::default()).unwrap();
+    let x: Vec<f64> = (0..96 * 96 * 3).map(|i| f64::from(i * 7919 % 256) / 255.0).collect();
+    let of = |prune_dead| {
+        let options = passes::Options { prune_dead, ..passes::Options::default() };
+        let (g, report) = passes::run_with(graph.clone(), &options).unwrap();
+        (interpret(&g, std::slice::from_ref(&x), &mut |_, _| ()).unwrap().remove(0), report)
+    };
+    let ((whole, kept), (less, report)) = (of(None), of(Some(1e-6)));
+    let pruned = report.pruned.unwrap();
+    assert_eq!((pruned.macs_before, pruned.constant), (7_489_664, 971));
+    assert!(pruned.removed > 890 && pruned.macs_after < 3_950_000, "{pruned:?}");
+    let norms = report.folds.iter().filter(|f| f.reason.contains(" Conv2D"));
+    assert_eq!(norms.map(|f| f.dead).sum::<usize>(), 971);
+    assert_eq!(report.folds, kept.folds);
+    let off = whole.iter().zip(&less).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+    assert!(off <= pruned.error + 1e-6, "{off}");
 }

@@ -52,7 +52,7 @@ pub struct Args {
     /// Write the fold report to a file
     #[arg(long, value_name = "OUT.json|OUT.html")]
     report: Option<PathBuf>,
-    /// Remove channels proved to be constant for any input: their values lie at most E apart
+    /// Remove channels proved to be constant: their values lie at most E apart [default: 0]
     #[arg(long, value_name = "E", num_args = 0..=1, require_equals = true, default_missing_value = "0", value_parser = prune_dead)]
     prune_dead: Option<f64>,
     /// How far Winograd convolutions may be off, as a share of the range; 0: none [default: 1e-5; f16: 5e-4]
@@ -139,7 +139,7 @@ pub fn main(args: Args) -> Result<(), Failure> {
         no_verify: args.no_verify,
         emit,
         fixed_error: args.max_error.is_some(),
-        passes: passes::Options { prune_dead: args.prune_dead },
+        passes: passes::Options { prune_dead: args.prune_dead, ..passes::Options::default() },
         preprocessing,
         fold_input: args.pictures.fold_input,
         measure_drift: args.explain || args.report.is_some(),
@@ -231,6 +231,22 @@ fn plan_table(converted: &Converted) -> Result<String, Failure> {
     ))
 }
 
+/// What pruning can have done to the outputs, and for which inputs that is true.
+fn stated_error(p: &passes::Pruned) -> String {
+    let error = match p.error {
+        0.0 => "none but rounding".into(),
+        e if e.is_finite() => format!("outputs off by at most {e:.1e}, besides rounding"),
+        _ => "outputs are not bounded".into(),
+    };
+    let range = |r: &passes::InputRange| {
+        let why = if r.declared { "as their pictures have" } else { "the default: nothing is declared" };
+        format!("{} to {} ({why})", r.lo as f32, r.hi as f32)
+    };
+    let mut ranges: Vec<String> = p.inputs.iter().map(range).collect();
+    ranges.dedup();
+    format!("{error}; proved for inputs from {}", ranges.join(", "))
+}
+
 /// What a conversion came to, as aligned lines.
 pub fn summary(converted: &Converted) -> Result<String, Failure> {
     let s = &converted.summary;
@@ -261,18 +277,14 @@ pub fn summary(converted: &Converted) -> Result<String, Failure> {
     }
     if let Some(p) = &s.report.pruned {
         let text = format!(
-            "{} of {} constant channels removed, multiply-adds {} instead of {}; {}",
+            "{} of {} constant channels removed, multiply-adds {} instead of {}",
             p.removed,
             p.constant,
             out::count(p.macs_after),
-            out::count(p.macs_before),
-            if p.error == 0.0 {
-                "exact but for rounding".into()
-            } else {
-                format!("what reads them is off by at most {:.1e}", p.error)
-            }
+            out::count(p.macs_before)
         );
         facts.push(("pruning", text));
+        facts.push(("stated error", stated_error(p)));
     }
     if let Some(note) = &s.preprocessing_note {
         facts.push(("pictures", note.clone()));

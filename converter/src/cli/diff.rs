@@ -48,7 +48,7 @@ pub struct Args {
     #[command(flatten)]
     import: ImportArgs,
     /// What to run both on: arrays, pictures or folders of them [default: pseudo-random numbers]
-    #[arg(short, long, value_name = "[NAME=]FILE|DIR")]
+    #[arg(short, long, value_name = "[NAME=]FILE|DIR", value_parser = samples::input_arg())]
     input: Vec<InputArg>,
     /// Samples of pseudo-random numbers, without --input
     #[arg(long, value_name = "N", default_value = "1", conflicts_with = "input", value_parser = clap::value_parser!(u16).range(1..=1000))]

@@ -106,7 +106,8 @@ impl PictureArgs {
 
 /// One name a line.
 pub fn labels(path: &Path) -> Result<Vec<String>, Failure> {
-    let text = std::fs::read_to_string(path).map_err(|e| Failure::io(path, &e))?;
+    let bytes = std::fs::read(path).map_err(|e| Failure::io(path, &e))?;
+    let text = String::from_utf8(bytes).map_err(|_| Failure::invalid(format!("{}: labels are text in UTF-8", path.display())))?;
     Ok(text.lines().map(|l| l.trim().to_owned()).collect())
 }
 

@@ -17,8 +17,8 @@ Inputs:
   .npy          an array of the input's shape (leading extents of 1 do not matter)
   .npz          arrays under the inputs' names, or its only array; or several samples: x0, x1, ..
                 (x0_0, x0_1, .. where the network has several inputs)
-  .png, .jpg    resized to the input's size (bilinear, antialiased) and normalised: as the file says,
-                or by --normalize; colour becomes grey where the input has one channel
+  .png, .jpg    turned as EXIF says, resized to the input's size (bilinear, antialiased) and normalised:
+                as the file says, or by --normalize; colour becomes grey where the input has one channel
   A folder stands for all of its .npy, .png and .jpg files.
   Several files without a name, for a network of one input, are one sample each.
 
@@ -46,7 +46,7 @@ pub struct Args {
     /// Converted network
     model: PathBuf,
     /// What to run it on
-    #[arg(short, long, required = true, value_name = "[NAME=]FILE")]
+    #[arg(short, long, required = true, value_name = "[NAME=]FILE", value_parser = samples::input_arg())]
     input: Vec<InputArg>,
     /// Write the outputs
     #[arg(short, long, value_name = "OUT.npz")]
@@ -71,6 +71,9 @@ pub struct Args {
 
 pub fn main(args: Args) -> Result<(), Failure> {
     if let Some(path) = &args.output {
+        if !path.extension().is_some_and(|e| e.eq_ignore_ascii_case("npz")) {
+            return Err(Failure::usage(format!("--output {}: .npz files are written", path.display())));
+        }
         let read = args.input.iter().map(|i| &i.path).chain(&args.labels).chain([&args.model]);
         if read.into_iter().any(|p| same_file(p, path)) {
             return Err(Failure::usage(format!("--output {}: that is read, too", path.display())));
@@ -161,14 +164,19 @@ fn overview(names: &[String], outputs: &[Array]) -> String {
         let v = &a.values;
         let mean = v.iter().map(|&v| f64::from(v)).sum::<f64>() / v.len().max(1) as f64;
         let first: Vec<String> = v.iter().take(4).map(|v| format!("{v:.5}")).collect();
-        let more = if v.len() > 4 { " …" } else { "" };
+        let nans = v.iter().filter(|v| v.is_nan()).count();
+        let mut more = if v.len() > 4 { " …" } else { "" }.to_owned();
+        if nans > 0 {
+            more += &format!("  ({nans} of {} NaN)", v.len());
+        }
+        let bound = |fold: fn(f32, f32) -> f32| v.iter().copied().reduce(fold).unwrap_or(f32::NAN);
         table.row([
             out::tail(name, 40),
             out::shape(&a.shape),
-            format!("{:.5}", v.iter().copied().fold(f32::INFINITY, f32::min)),
-            format!("{:.5}", v.iter().copied().fold(f32::NEG_INFINITY, f32::max)),
+            format!("{:.5}", bound(f32::min)),
+            format!("{:.5}", bound(f32::max)),
             format!("{mean:.5}"),
-            first.join("  ") + more,
+            first.join("  ") + &more,
         ]);
     }
     table.render()

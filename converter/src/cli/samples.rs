@@ -3,8 +3,10 @@
 use super::engine::Port;
 use super::failure::Failure;
 use super::out;
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use sepal_converter::data::image::{self, Recipe, Target};
 use sepal_converter::data::npz::{self, Array, Arrays};
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 /// One array per input.
@@ -28,18 +30,34 @@ pub struct InputArg {
     pub path: PathBuf,
 }
 
-impl std::str::FromStr for InputArg {
-    type Err = std::convert::Infallible;
-
-    /// A file whose own name contains `=` needs a folder before it (`./a=b.npy`), as a shell user would write it.
-    fn from_str(s: &str) -> Result<Self, Self::Err> {
-        Ok(match s.split_once('=') {
-            Some((name, path)) if !name.contains('/') || !Path::new(s).exists() => {
-                InputArg { name: Some(name.to_owned()), path: path.into() }
-            }
-            _ => InputArg { name: None, path: s.into() },
-        })
+impl From<&OsStr> for InputArg {
+    /// A file whose own name contains `=` needs a folder before it (`./a=b.npy`), as a shell user would write it. A path may be
+    /// anything that the system takes; the name before it is text.
+    fn from(s: &OsStr) -> Self {
+        let split = split_once(s).filter(|(name, _)| !name.contains('/') || !Path::new(s).exists());
+        match split {
+            Some((name, path)) => InputArg { name: Some(name.to_owned()), path: path.into() },
+            None => InputArg { name: None, path: s.into() },
+        }
     }
+}
+
+#[cfg(unix)]
+fn split_once(s: &OsStr) -> Option<(&str, &OsStr)> {
+    use std::os::unix::ffi::OsStrExt;
+    let bytes = s.as_bytes();
+    let at = bytes.iter().position(|&b| b == b'=')?;
+    Some((str::from_utf8(&bytes[..at]).ok()?, OsStr::from_bytes(&bytes[at + 1..])))
+}
+
+#[cfg(not(unix))]
+fn split_once(s: &OsStr) -> Option<(&str, &OsStr)> {
+    s.to_str()?.split_once('=').map(|(name, path)| (name, OsStr::new(path)))
+}
+
+/// How an argument becomes one.
+pub fn input_arg() -> impl TypedValueParser<Value = InputArg> {
+    OsStringValueParser::new().map(|s| InputArg::from(s.as_os_str()))
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -264,7 +282,7 @@ mod tests {
 
     #[test]
     fn names_before_files() {
-        let arg = |s: &str| s.parse::<InputArg>().unwrap();
+        let arg = |s: &str| InputArg::from(OsStr::new(s));
         assert_eq!(arg("x.npy"), InputArg { name: None, path: "x.npy".into() });
         assert_eq!(arg("in:0=d/x.npy"), InputArg { name: Some("in:0".into()), path: "d/x.npy".into() });
         assert_eq!(arg("a/b:0=x.npy"), InputArg { name: Some("a/b:0".into()), path: "x.npy".into() });

@@ -2,7 +2,7 @@
 
 use super::DataError;
 use image::imageops::{self, FilterType};
-use image::{ImageBuffer, ImageReader, Luma, Rgb};
+use image::{DynamicImage, ImageBuffer, ImageDecoder, ImageReader, Luma, Rgb};
 use std::io::Cursor;
 use std::path::Path;
 
@@ -126,7 +126,7 @@ pub fn read(path: &Path, target: Target, recipe: &Recipe) -> Result<Vec<f32>, Da
 
 /// Decodes a PNG or JPEG, resizes it to the target with a triangle filter that widens when shrinking (bilinear,
 /// antialiased), whatever its proportions, and scales its levels. Colour becomes grey by 0.299 R + 0.587 G + 0.114 B.
-/// Opacity is dropped, unless four channels are asked for.
+/// Opacity is dropped, unless four channels are asked for. A picture is turned as its EXIF orientation says.
 ///
 /// # Errors
 /// Says what is not a picture, or cannot become the target.
@@ -161,7 +161,15 @@ pub fn decode_by(bytes: &[u8], target: Target, recipe: &Recipe) -> Result<Vec<f3
     if reader.format() == Some(image::ImageFormat::Jpeg) && !jpeg_ends(bytes) {
         return Err("not a picture that can be read: the JPEG is cut off, its end is missing".into());
     }
-    let picture = reader.decode().map_err(|e| format!("not a picture that can be read: {e}"))?;
+    let unreadable = |e: image::ImageError| format!("not a picture that can be read: {e}");
+    let mut decoder = reader.into_decoder().map_err(unreadable)?;
+    if decoder.total_bytes() > MAX_DECODED {
+        return Err(format!("not a picture that can be read: it has more than {MAX_DECODED} bytes"));
+    }
+    // Cameras store pictures as their sensor lies and say how they were held.
+    let orientation = decoder.orientation().map_err(unreadable)?;
+    let mut picture = DynamicImage::from_decoder(decoder).map_err(unreadable)?;
+    picture.apply_orientation(orientation);
 
     let levels = match channels {
         1 if !picture.color().has_color() => resize::<Luma<f32>>(picture.to_luma32f(), w, h, recipe.resize),
@@ -256,6 +264,27 @@ mod tests {
         assert_eq!(got, [0.0, 0.0, 0.2, 1.0, 0.0, 0.2, 0.0, 1.0, 0.2, 1.0, 1.0, 0.2]);
         let got = decode(&bytes, Target { planar: true, ..RGB }, &Normalize::default()).unwrap();
         assert_eq!(got, [0.0, 1.0, 0.0, 1.0, 0.0, 0.0, 1.0, 1.0, 0.2, 0.2, 0.2, 0.2]);
+    }
+
+    /// Orientation 6: the camera was held a quarter turn to the left, so the picture is turned to the right.
+    #[test]
+    fn a_photo_is_turned_as_it_was_held() {
+        let picture = image::RgbImage::from_fn(16, 16, |x, _| Rgb([if x < 8 { 255 } else { 0 }; 3]));
+        let mut out = Cursor::new(Vec::new());
+        picture.write_to(&mut out, image::ImageFormat::Jpeg).unwrap();
+        let plain = out.into_inner();
+        // Little endian, one entry: tag 0x112, a short, one of it.
+        let tiff = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0";
+        let mut turned = plain[..2].to_vec();
+        turned.extend([0xff, 0xe1, 0, (2 + 6 + tiff.len()) as u8]);
+        turned.extend(b"Exif\0\0");
+        turned.extend(tiff);
+        turned.extend(&plain[2..]);
+        let grey = Target { height: 2, width: 2, channels: 1, planar: false };
+        let bright =
+            |bytes: &[u8]| decode(bytes, grey, &Normalize::default()).unwrap().iter().map(|&v| v > 0.5).collect::<Vec<_>>();
+        assert_eq!(bright(&plain), [true, false, true, false]);
+        assert_eq!(bright(&turned), [true, true, false, false]);
     }
 
     #[test]

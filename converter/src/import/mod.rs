@@ -52,6 +52,10 @@ pub fn import_bytes(bytes: &[u8], folder: Option<&Path>, options: &Options) -> R
     if let Some(name) = named.iter().enumerate().find_map(|(i, name)| named[..i].contains(name).then_some(name)) {
         return Err(request(format!("output {name:?} is asked for twice")));
     }
+    let shaped = &options.input_shapes;
+    if let Some((_, (name, _))) = shaped.iter().enumerate().find(|(i, (name, _))| shaped[..*i].iter().any(|(n, _)| n == name)) {
+        return Err(request(format!("the shape of input {name:?} is given twice")));
+    }
     let mut graph = match format_name(bytes) {
         HDF5 => keras::import_h5(bytes, options)?,
         KERAS => keras::import_keras(bytes, options)?,

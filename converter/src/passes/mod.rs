@@ -1,6 +1,6 @@
 //! The ordered list of passes, one file each.
 use crate::error::{Error, Result};
-use crate::ir::{Graph, Op};
+use crate::ir::{Graph, Op, ValueId};
 
 mod canonicalise;
 mod check_finite;
@@ -58,7 +58,7 @@ const PASSES: &[(&str, Pass)] = &[
     ("sweep", sweep::run),
 ];
 
-/// Dead channels are removed when batch norms have folded and activations have fused: what a step gives is plain then.
+/// Dead channels are counted, and removed, when batch norms have folded and activations have fused: what a step gives is plain then.
 const PRUNED_BEFORE: &str = "sweep";
 
 /// What happened to one batch normalisation.
@@ -74,7 +74,7 @@ pub struct Fold {
     pub scale: ScaleRange,
     /// Weights and biases of the node it went into that became denormal by that, and were made zero.
     pub denormal: usize,
-    /// Channels that the node it went into gives the same number in, whatever it reads: its weights for them are zero.
+    /// Channels of the node it went into that are constant, as pruning counts them: up to [`Options::prune_dead`], else [`DEAD`].
     pub dead: usize,
     /// How far the first tensor of the file behind it is from the source in f64, as a share of its range, if that was measured.
     pub drift: Option<f64>,
@@ -142,6 +142,8 @@ pub struct Report {
     pub preprocessing: Option<std::result::Result<String, String>>,
     /// What pruning came to, if it was asked for.
     pub pruned: Option<Pruned>,
+    /// The bias of each node that batch norms folded into, and their names.
+    targets: Vec<(ValueId, Vec<String>)>,
 }
 
 impl Report {
@@ -158,11 +160,36 @@ impl Report {
     }
 }
 
+/// How far apart the values of a channel may lie that the report calls dead, if pruning does not say.
+pub const DEAD: f64 = 1e-6;
+
+/// What the values of an input lie between.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct InputRange {
+    /// Index of the input.
+    pub input: usize,
+    /// The smallest.
+    pub lo: f64,
+    /// The largest.
+    pub hi: f64,
+    /// Whether that was said, of pictures; nobody said it of the default.
+    pub declared: bool,
+}
+
+impl Default for InputRange {
+    /// Wide enough for the levels of a picture, whichever way they were scaled.
+    fn default() -> Self {
+        InputRange { input: 0, lo: -255.0, hi: 255.0, declared: false }
+    }
+}
+
 /// What may be done beyond what is always done.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Options {
     /// Remove channels that are proved to be constant, up to this much between their smallest and their largest value.
     pub prune_dead: Option<f64>,
+    /// What is known of inputs; the others have the default range.
+    pub inputs: Vec<InputRange>,
 }
 
 /// Rewrites a graph into what the emitter takes. The result computes the same function.
@@ -170,7 +197,7 @@ pub struct Options {
 /// # Errors
 /// As [`run_with`].
 pub fn run(graph: Graph) -> Result<(Graph, Report)> {
-    run_with(graph, Options::default())
+    run_with(graph, &Options::default())
 }
 
 /// As [`run`], and what the options say.
@@ -178,16 +205,14 @@ pub fn run(graph: Graph) -> Result<(Graph, Report)> {
 /// # Errors
 /// [`Error::Invalid`] for weights that are not finite, or batch norms of negative variance; [`Error::Verification`] if a pass
 /// made an inconsistent graph, which is a mistake of ours.
-pub fn run_with(mut graph: Graph, options: Options) -> Result<(Graph, Report)> {
+pub fn run_with(mut graph: Graph, options: &Options) -> Result<(Graph, Report)> {
     graph.verify().map_err(|e| crate::error::invalid(format!("inconsistent network: {e}")))?;
     let norms = graph.nodes.iter().filter(|n| matches!(n.op, Op::BatchNorm { .. }));
     let open = |name: &String| Fold::new(name, false, String::new(), ScaleRange::default());
     let mut report = Report { folds: norms.map(|n| open(&n.name)).collect(), origins: Origins::of(&graph), ..Report::default() };
     for (name, pass) in PASSES {
-        if *name == PRUNED_BEFORE
-            && let Some(threshold) = options.prune_dead
-        {
-            graph = prune_dead::run(graph, threshold, &mut report)?;
+        if *name == PRUNED_BEFORE {
+            graph = prune_dead::run(graph, options, &mut report)?;
         }
         graph = pass(graph, &mut report)?;
         graph.verify().map_err(|e| Error::Verification(format!("internal error: pass {name} broke the network: {e}")))?;

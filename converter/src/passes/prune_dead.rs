@@ -1,22 +1,25 @@
 //! Removes channels that are constant, on demand.
 //!
-//! 1. Each channel of each tensor gets an interval that its values cannot leave, whatever the inputs are ([`range`]); it is
-//!    constant if that is not wider than the threshold. So a channel whose weights a batch norm of gamma 0 has made zero is found,
-//!    and one that a ReLU holds at zero.
+//! 1. Each channel of each tensor gets an interval that its values cannot leave, as long as the network's inputs keep to what is
+//!    known of them ([`range`]). It is constant if that is not wider than the threshold: as it is, or, in a tensor that stays below 1
+//!    altogether, as a share of the largest magnitude there. So a channel is found whose weights a batch norm of gamma 0 has made zero,
+//!    or training has made as good as zero, and one that a ReLU holds at zero.
 //! 2. Of those, the ones that can be left out are found as the largest set that fits together: what passes channels on (an activation,
 //!    a pool, a depthwise convolution) loses the same ones before and behind; a sum loses them in both operands; a convolution or
 //!    Dense may lose any channel behind, and before it one that is the same everywhere it reads: not a constant other than zero that
 //!    it pads with zeros.
 //! 3. What a convolution or Dense would have made of the removed channels goes into its bias, in f64.
+//! 4. What the widths of the removed channels can make of the outputs is the stated error ([`error`]).
 //!
 //! Each tensor keeps at least one channel.
-use super::Report;
+use super::{DEAD, InputRange, Options, Report};
 use crate::error::Result;
 use crate::ir::{Graph, Node, Op, Pads, ValueId};
-use range::{Interval, intervals};
+use range::{Interval, intervals, of_input};
 use std::collections::HashMap;
 use std::sync::Arc;
 
+mod error;
 mod range;
 #[cfg(test)]
 mod tests;
@@ -34,21 +37,33 @@ pub struct Pruned {
     pub macs_before: u64,
     /// And after.
     pub macs_after: u64,
-    /// By how much any element that reads removed channels may be off for that: half of the widths, times the weights.
+    /// By how much any element of any output may be off for that, besides rounding.
     pub error: f64,
+    /// The inputs that this holds for.
+    pub inputs: Vec<InputRange>,
     /// Of each node that lost channels: its name, how many of how many.
     pub nodes: Vec<(String, usize, usize)>,
     /// Why constant channels stay: the node that reads them and how many.
     pub kept: Vec<(String, usize)>,
 }
 
-pub(super) fn run(g: Graph, threshold: f64, report: &mut Report) -> Result<Graph> {
-    let known = intervals(&g);
-    let constant: Vec<Vec<bool>> = known.iter().map(|k| k.iter().map(|i| i.width() <= threshold).collect()).collect();
+pub(super) fn run(g: Graph, options: &Options, report: &mut Report) -> Result<Graph> {
+    if options.prune_dead.is_none() && report.targets.is_empty() {
+        return Ok(g);
+    }
+    let threshold = options.prune_dead.unwrap_or(DEAD);
+    let known = intervals(&g, &options.inputs);
+    let constant: Vec<Vec<bool>> = known.iter().map(|k| constant(k, threshold)).collect();
+    count_dead(&g, &constant, report);
+    if options.prune_dead.is_none() {
+        return Ok(g);
+    }
     let mut plan = Plan { g: &g, constant: &constant, known: &known, removed: constant.clone() };
     plan.settle();
     let removed = plan.removed;
-    let mut pruned = Pruned { threshold, macs_before: macs(&g), ..Pruned::default() };
+    let inputs = (0..g.inputs.len()).map(|i| of_input(&options.inputs, i)).collect();
+    let error = error::at_outputs(&g, &removed, &known);
+    let mut pruned = Pruned { threshold, macs_before: macs(&g), error, inputs, ..Pruned::default() };
     for n in g.nodes.iter().filter(|n| makes(&g, n)) {
         let count = |list: &[bool]| list.iter().filter(|b| **b).count();
         let (all, lost) = (count(&constant[n.output.0]), count(&removed[n.output.0]));
@@ -61,7 +76,7 @@ pub(super) fn run(g: Graph, threshold: f64, report: &mut Report) -> Result<Graph
             pruned.kept.push((n.name.clone(), all - lost));
         }
     }
-    let g = rewrite(g, &removed, &known, &mut pruned, report);
+    let g = rewrite(g, &removed, &known, report);
     pruned.macs_after = macs(&g);
     for (name, lost, all) in &pruned.nodes {
         report.note("prune_dead", format!("{lost} of {all} channels of '{name}'"));
@@ -71,6 +86,23 @@ pub(super) fn run(g: Graph, threshold: f64, report: &mut Report) -> Result<Graph
     }
     report.pruned = Some(pruned);
     Ok(g)
+}
+
+/// Which channels of a tensor are constant.
+fn constant(known: &[Interval], threshold: f64) -> Vec<bool> {
+    let scale = known.iter().fold(0.0, |scale: f64, i| scale.max(i.magnitude())).min(1.0);
+    known.iter().map(|i| i.width() <= threshold * scale).collect()
+}
+
+/// Notes with each batch norm how many channels of the node it went into are constant.
+fn count_dead(g: &Graph, constant: &[Vec<bool>], report: &mut Report) {
+    for n in &g.nodes {
+        let Some((_, norms)) = n.inputs.get(2).and_then(|bias| report.targets.iter().find(|(b, _)| b == bias)) else { continue };
+        let dead = constant[n.output.0].iter().filter(|c| **c).count();
+        for fold in report.folds.iter_mut().filter(|f| f.folded && norms.contains(&f.name)) {
+            fold.dead = dead;
+        }
+    }
 }
 
 /// Multiply-accumulates of convolutions and Dense layers.
@@ -222,7 +254,7 @@ impl Plan<'_> {
 }
 
 /// The graph without the channels.
-fn rewrite(mut g: Graph, removed: &[Vec<bool>], known: &[Vec<Interval>], pruned: &mut Pruned, report: &mut Report) -> Graph {
+fn rewrite(mut g: Graph, removed: &[Vec<bool>], known: &[Vec<Interval>], report: &mut Report) -> Graph {
     let left = |v: ValueId| removed[v.0].iter().enumerate().filter(|(_, r)| !**r).map(|(c, _)| c).collect::<Vec<usize>>();
     let loses = |v: ValueId| removed.get(v.0).is_some_and(|r| r.contains(&true));
     let mut made: HashMap<(ValueId, Vec<usize>, Vec<usize>), ValueId> = HashMap::new();
@@ -235,7 +267,7 @@ fn rewrite(mut g: Graph, removed: &[Vec<bool>], known: &[Vec<Interval>], pruned:
             }
             let (before, behind) = (left(x), left(out));
             if loses(x) {
-                absorb(&mut g, i, &removed[x.0], &known[x.0], pruned);
+                absorb(&mut g, i, &removed[x.0], &known[x.0]);
             }
             let n = g.nodes[i].clone();
             let key = (n.inputs[1], before, behind);
@@ -295,7 +327,7 @@ fn select(g: &mut Graph, v: ValueId, axis: usize, places: &[usize]) -> ValueId {
 }
 
 /// Adds what node `i` makes of the channels that it will not read any more to its bias.
-fn absorb(g: &mut Graph, i: usize, removed: &[bool], known: &[Interval], pruned: &mut Pruned) {
+fn absorb(g: &mut Graph, i: usize, removed: &[bool], known: &[Interval]) {
     let n = g.nodes[i].clone();
     let outputs = g.shape(n.output).last().copied().unwrap_or(1);
     let all = g.shape(n.inputs[1]).last().copied().unwrap_or(outputs);
@@ -309,7 +341,6 @@ fn absorb(g: &mut Graph, i: usize, removed: &[bool], known: &[Interval], pruned:
         Some(b) if has_bias => b.iter().map(|&b| f64::from(b)).collect(),
         _ => vec![0.0; all],
     };
-    let mut off = vec![0.0f64; all];
     // The rows of the weights go through the input channels again and again, once for each place of the window.
     for (row, weights) in w.chunks_exact(all).enumerate() {
         let c = row % removed.len();
@@ -317,12 +348,10 @@ fn absorb(g: &mut Graph, i: usize, removed: &[bool], known: &[Interval], pruned:
             continue;
         }
         let k = if pre_relu { known[c].relu() } else { known[c] };
-        for ((sum, off), &w) in sums.iter_mut().zip(&mut off).zip(weights) {
+        for (sum, &w) in sums.iter_mut().zip(weights) {
             *sum += f64::from(w) * k.middle();
-            *off += f64::from(w).abs() * k.width() / 2.0;
         }
     }
-    pruned.error = off.into_iter().fold(pruned.error, f64::max);
     let name = if has_bias { g.values[n.inputs[2].0].name.clone() } else { format!("{}/bias", n.name) };
     let bias = g.constant(name, &[all], Arc::new(sums.into_iter().map(|s| s as f32).collect()));
     if let Op::Conv { bias: has, .. } | Op::Dense { bias: has, .. } = &mut g.nodes[i].op {

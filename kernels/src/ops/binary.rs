@@ -27,9 +27,9 @@ pub enum BinaryOp {
     Mul,
     /// `a / b`.
     Div,
-    /// `if a < b { a } else { b }`.
+    /// The smaller one; NaN if either is.
     Min,
-    /// `if a > b { a } else { b }`.
+    /// The larger one; NaN if either is.
     Max,
     /// `a` to the power `b`; NaN for a negative `a` and a broken `b`.
     Pow,
@@ -143,6 +143,20 @@ fn greater<S: Simd>(s: S, a: S::V, b: S::V) -> S::V {
     s.select_gt(a, b, s.splat(1.0), s.splat(0.0))
 }
 
+/// The machine's minimum gives `b` if either is NaN, and so loses that of `a`. What is not above -infinity is -infinity or NaN, and stays
+/// that with anything but infinity or NaN added.
+#[inline(always)]
+fn min<S: Simd>(s: S, a: S::V, b: S::V) -> S::V {
+    let lowest = s.add(a, s.min(s.splat(0.0), b));
+    s.select_gt(a, s.splat(f32::NEG_INFINITY), s.min(a, b), lowest)
+}
+
+#[inline(always)]
+fn max<S: Simd>(s: S, a: S::V, b: S::V) -> S::V {
+    let highest = s.add(a, s.max(s.splat(0.0), b));
+    s.select_gt(s.splat(f32::INFINITY), a, s.max(a, b), highest)
+}
+
 /// Neither is greater, and neither is NaN: a zero or NaN `x` is told by `min(x, 1)`, which is 1 of NaN.
 #[inline(always)]
 fn equal<S: Simd>(s: S, a: S::V, b: S::V) -> S::V {
@@ -193,10 +207,10 @@ impl Combine<'_> {
             (BinaryOp::Sub, true) => each!(x, b => s.sub(b, x)),
             (BinaryOp::Div, false) => each!(x, b => s.div(x, b)),
             (BinaryOp::Div, true) => each!(x, b => s.div(b, x)),
-            (BinaryOp::Min, false) => each!(x, b => s.min(x, b)),
-            (BinaryOp::Min, true) => each!(x, b => s.min(b, x)),
-            (BinaryOp::Max, false) => each!(x, b => s.max(x, b)),
-            (BinaryOp::Max, true) => each!(x, b => s.max(b, x)),
+            (BinaryOp::Min, false) => each!(x, b => min(s, x, b)),
+            (BinaryOp::Min, true) => each!(x, b => min(s, b, x)),
+            (BinaryOp::Max, false) => each!(x, b => max(s, x, b)),
+            (BinaryOp::Max, true) => each!(x, b => max(s, b, x)),
             _ if !cfg!(feature = "functions") => panic!("this build has no comparisons and powers"),
             (BinaryOp::Pow, false) => each!(x, b => pow(s, x, b)),
             (BinaryOp::Pow, true) => each!(x, b => pow(s, b, x)),

@@ -19,6 +19,7 @@ pub fn binary(op: BinaryOp, act: Act, a: View, b: View, mut out: ViewMut) {
             BinaryOp::Sub => a - b,
             BinaryOp::Mul => a * b,
             BinaryOp::Div => a / b,
+            BinaryOp::Min | BinaryOp::Max if a.is_nan() || b.is_nan() => f32::NAN,
             BinaryOp::Min => {
                 if a < b {
                     a

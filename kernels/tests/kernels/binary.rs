@@ -68,6 +68,28 @@ fn comparisons_know_nan() {
     }
 }
 
+/// NaN on either side is the result; nothing else is.
+#[test]
+fn the_smaller_and_the_larger_of_what_is_no_number() {
+    let of = |v: f32| {
+        let mut image = Image::new(1, 1, 1, 1, 0);
+        image.set(0, 0, 0, 0, v);
+        image
+    };
+    let values = [f32::NAN, f32::NEG_INFINITY, -1.0, 0.0, 2.0, f32::MAX, f32::INFINITY];
+    for (a, b) in values.iter().flat_map(|&a| values.map(|b| (a, b))) {
+        let nan = a.is_nan() || b.is_nan();
+        for (op, want) in [(BinaryOp::Min, a.min(b)), (BinaryOp::Max, a.max(b))] {
+            each_isa(|isa| {
+                let mut got = Image::new(1, 1, 1, 1, 0);
+                binary(isa, &Threads(1), op, Act::None, of(a).view(), of(b).view(), got.view_mut());
+                let got = got.get(0, 0, 0, 0);
+                assert!(if nan { got.is_nan() } else { got == want }, "{isa:?} {op:?} {a} {b}: {got}");
+            });
+        }
+    }
+}
+
 #[test]
 fn long_runs_and_activations() {
     let out = Shape::new(4, 13, 11, 48);

@@ -285,6 +285,10 @@ fn evaluate<'a>(
         let tensor = &model.tensors[t];
         if !is_float(tensor.element) {
             let Some(data) = b.graph.data(v) else {
+                // A truth value is 1 or 0, and moves as such; a cast would have to make one.
+                if tensor.element == BOOL && kind != "CAST" {
+                    continue;
+                }
                 return unsupported(format!("it gives {}", type_name(tensor.element)), "only floats are computed");
             };
             b.budget.pay(data.len())?;
@@ -309,13 +313,21 @@ fn evaluate<'a>(
 fn output(b: &mut Builder<'_>, t: usize, inputs: &HashSet<ValueId>) {
     let name = b.model.tensors[t].name;
     let value = match b.slots[t] {
-        Some(Slot::Value(v)) if b.graph.data(v).is_none() => v,
+        Some(Slot::Value(v)) => v,
         Some(Slot::Unknown) => return,
-        _ => {
-            b.problem(name, "output", "the output is a constant", "leave it out with --outputs");
-            return;
-        }
+        None => match b.value(t) {
+            Ok(v) => v,
+            Err(_) => {
+                b.problem(name, "output", "the output is a constant that cannot be read", "leave it out with --outputs");
+                return;
+            }
+        },
     };
+    if !is_float(b.model.tensors[t].element) {
+        let what = format!("element type {}", type_name(b.model.tensors[t].element));
+        b.problem(name, "output", what, "make a model with float32 outputs, or leave it out with --outputs");
+        return;
+    }
     let value = if inputs.contains(&value) {
         // An output is always something that a node writes.
         let shape = b.graph.shape(value).to_vec();

@@ -112,13 +112,8 @@ impl Target {
         if denormal > 0 {
             report.note("fold_batch_norm", format!("{denormal} denormal weights of {} became zero", title(&n)));
         }
-        let mut alive = vec![false; self.scale.len()];
-        for (i, &w) in if same { &self.weights[..] } else { &weights[..] }.iter().enumerate() {
-            alive[self.place.of(i).1] |= w != 0.0;
-        }
-        let dead = alive.iter().filter(|alive| !**alive).count();
         for fold in report.folds.iter_mut().filter(|f| f.folded && self.norms.contains(&f.name)) {
-            (fold.denormal, fold.dead) = (denormal, dead);
+            fold.denormal = denormal;
         }
         let mut inputs = n.inputs.clone();
         if !same {
@@ -134,6 +129,7 @@ impl Target {
             } else {
                 inputs.insert(2, bias);
             }
+            report.targets.push((bias, self.norms));
         }
         e.rewrite(i, op, inputs);
         Ok(())

@@ -1,6 +1,7 @@
-//! Intervals that the channels of a tensor cannot leave.
+//! Intervals that the channels of a tensor cannot leave, if the network's inputs keep to theirs.
 use crate::interp::activate;
 use crate::ir::{Act, BinaryOp, Graph, Node, Op, Pads, PoolKind, ReduceKind, ValueId};
+use crate::passes::InputRange;
 
 /// All values from `lo` to `hi`. Computed in f64 from the weights as they are; what f32 rounds differently is not in it.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -25,6 +26,11 @@ impl Interval {
 
     pub(super) fn middle(self) -> f64 {
         if self.lo == self.hi { self.lo } else { self.lo / 2.0 + self.hi / 2.0 }
+    }
+
+    /// The largest magnitude in it.
+    pub(super) fn magnitude(self) -> f64 {
+        self.lo.abs().max(self.hi.abs())
     }
 
     pub(super) fn relu(self) -> Self {
@@ -62,8 +68,14 @@ impl Interval {
     }
 }
 
+/// What is known of an input of the network: what was said, else the default.
+pub(super) fn of_input(inputs: &[InputRange], index: usize) -> InputRange {
+    let said = inputs.iter().find(|r| r.input == index);
+    said.copied().unwrap_or(InputRange { input: index, ..InputRange::default() })
+}
+
 /// Of each channel (of the last axis) of each value; a constant's as they are.
-pub(super) fn intervals(g: &Graph) -> Vec<Vec<Interval>> {
+pub(super) fn intervals(g: &Graph, inputs: &[InputRange]) -> Vec<Vec<Interval>> {
     let channels = |v: ValueId| g.shape(v).last().copied().unwrap_or(1);
     let mut known: Vec<Vec<Interval>> = vec![Vec::new(); g.values.len()];
     for (v, value) in g.values.iter().enumerate() {
@@ -75,6 +87,10 @@ pub(super) fn intervals(g: &Graph) -> Vec<Vec<Interval>> {
                 known[v][i % c] = if i < c { x } else { known[v][i % c].with(x) };
             }
         }
+    }
+    for (i, v) in g.inputs.iter().enumerate() {
+        let range = of_input(inputs, i);
+        known[v.0].fill(Interval::new(range.lo, range.hi));
     }
     for n in &g.nodes {
         let out = of(g, n, &known);
@@ -115,7 +131,9 @@ fn of(g: &Graph, n: &Node, known: &[Vec<Interval>]) -> Vec<Interval> {
                 r.map_or(i, |r| i.plus(r[c]))
             })
         }
-        Op::Reduce { kind: ReduceKind::Mean | ReduceKind::Max, axes, .. } if !axes.contains(&(g.shape(n.inputs[0]).len() - 1)) => {
+        Op::Reduce { kind: ReduceKind::Mean | ReduceKind::Max | ReduceKind::Min, axes, .. }
+            if !axes.contains(&(g.shape(n.inputs[0]).len() - 1)) =>
+        {
             x.clone()
         }
         Op::Upsample { .. } | Op::Resize { .. } => x.clone(),
@@ -131,6 +149,12 @@ fn of(g: &Graph, n: &Node, known: &[Vec<Interval>]) -> Vec<Interval> {
             let all = g.shape(n.output).last().copied().unwrap_or(1);
             let at = |v: ValueId, c: usize| known[v.0][if known[v.0].len() == 1 { 0 } else { c }];
             (0..all).map(|c| binary(*op, at(n.inputs[0], c), at(n.inputs[1], c)).act(*act)).collect()
+        }
+        Op::Softmax { log: false, .. } => same(&|_, _| Interval { lo: 0.0, hi: 1.0 }),
+        // They move elements about: anywhere may be what was anywhere.
+        Op::Transpose { .. } | Op::Reshape | Op::Slice { .. } | Op::Broadcast | Op::Concat { .. } => {
+            let all = n.inputs.iter().flat_map(|v| known[v.0].iter().copied()).reduce(Interval::with);
+            vec![all.unwrap_or(Interval::ALL); g.shape(n.output).last().copied().unwrap_or(1)]
         }
         _ => Vec::new(),
     }

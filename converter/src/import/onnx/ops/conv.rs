@@ -57,7 +57,18 @@ pub(super) fn transposed(cx: &mut Ctx<'_, '_, '_>) -> Values {
         return bad(format!("weights of shape {w:?} in {groups} groups do not fit {c} channels"));
     }
     let k = kernel(cx, axes, Some(&w[2..]))?;
-    let (window, out) = transposed_window(cx, axes, hw, k)?;
+    let (mut window, out) = transposed_window(cx, axes, hw, k)?;
+    // What is to be cut off beyond the reach of a pixel's kernel is cut by a step of its own.
+    let reach = [0, 1].map(|i| (k[i] - 1) * window.dilation[i]);
+    let mut beyond = |pad: fn(&mut Pads) -> &mut usize, reach: usize| {
+        let pad = pad(&mut window.pads);
+        let more = pad.saturating_sub(reach);
+        *pad -= more;
+        more
+    };
+    let (above, left) = (beyond(|p| &mut p.top, reach[0]), beyond(|p| &mut p.left, reach[1]));
+    let (below, right) = (beyond(|p| &mut p.bottom, reach[0]), beyond(|p| &mut p.right, reach[1]));
+    let uncut = [n, out[0] + above + below, out[1] + left + right, o];
     let weight = cx.weight(1, "hwoi", true, |v| {
         // [C, O, kh * kw] to [kh * kw, O, C].
         Ok((vec![k[0], k[1], per_group, c], Some(permuted(floats(v)?, [c, per_group, k[0] * k[1]], [2, 1, 0]))))
@@ -66,7 +77,10 @@ pub(super) fn transposed(cx: &mut Ctx<'_, '_, '_>) -> Values {
     let nhwc = to_nhwc(cx, x)?;
     let op = Op::ConvTranspose { window, groups, bias: bias.is_some(), act: Act::None };
     let inputs: Vec<ValueId> = [nhwc, weight].into_iter().chain(bias).collect();
-    let y = cx.emit("", op, &inputs, &[n, out[0], out[1], o])?;
+    let cut = [n, out[0], out[1], o];
+    let y = cx.emit(if uncut == cut { "" } else { "uncut" }, op, &inputs, &uncut)?;
+    let slice = Op::Slice { start: vec![0, above, left, 0], step: vec![1; 4] };
+    let y = if uncut == cut { y } else { cx.emit("", slice, &[y], &cut)? };
     Ok(vec![from_nhwc(cx, y, axes)?])
 }
 

@@ -37,7 +37,32 @@ impl Formula<'_, '_, '_, '_> {
         let a = self.cx.number(a);
         self.binary(op, a, x)
     }
+
+    /// `ln(1 + t)` without losing what of a small `t` is lost in the sum `w = 1 + t`: `t ln(w) / (w - 1)`, and `t` where `w` is 1.
+    fn log_of_one_and(&mut self, t: ValueId) -> Res<ValueId> {
+        let w = self.with(BinaryOp::Add, t, 1.0)?;
+        let log = self.of(Unary::Log, w)?;
+        let less = self.with(BinaryOp::Sub, w, 1.0)?;
+        // Infinity over infinity would be no number.
+        let less = self.act(Act::Clamp { lo: f32::NEG_INFINITY, hi: f32::MAX }, less)?;
+        let lost = self.with(BinaryOp::Equal, less, 0.0)?;
+        let (log, less) = (self.binary(BinaryOp::Add, log, lost)?, self.binary(BinaryOp::Add, less, lost)?);
+        let slope = self.binary(BinaryOp::Div, log, less)?;
+        self.binary(BinaryOp::Mul, t, slope)
+    }
+
+    /// `x` up to where its square is still far from the end of the range, and the logarithm of what is beyond that: there, area
+    /// functions are logarithms. That is exactly 0 of what is not beyond.
+    fn below_far(&mut self, x: ValueId) -> Res<(ValueId, ValueId)> {
+        let near = self.act(Act::Clamp { lo: f32::NEG_INFINITY, hi: FAR }, x)?;
+        let far = self.act(Act::Clamp { lo: FAR, hi: f32::INFINITY }, x)?;
+        let ratio = self.with(BinaryOp::Mul, far, 1.0 / FAR)?;
+        Ok((near, self.of(Unary::Log, ratio)?))
+    }
 }
+
+/// A power of two. `asinh(x)` is `ln(2 x)` to a billionth here.
+const FAR: f32 = 16384.0;
 
 /// Those that are one step.
 fn single(cx: &Ctx<'_, '_, '_>) -> Res<Option<Op>> {
@@ -126,28 +151,38 @@ pub(super) fn function(cx: &mut Ctx<'_, '_, '_>) -> Values {
             let angle = f.of(Unary::Atan, ratio)?;
             if kind == "Asin" { angle } else { f.from(FRAC_PI_2, Sub, angle)? }
         }
-        // sign(x) ln(|x| + sqrt(x^2 + 1)).
+        // With its sign, of a = |x|: ln(1 + t), t = a + a^2 / (1 + sqrt(a^2 + 1)).
         "Asinh" => {
             let (magnitude, sign) = (f.of(Unary::Abs, x)?, f.of(Unary::Sign, x)?);
-            let square = f.binary(Mul, x, x)?;
+            let (a, beyond) = f.below_far(magnitude)?;
+            let square = f.binary(Mul, a, a)?;
             let more = f.with(Add, square, 1.0)?;
             let root = f.act(Act::Sqrt, more)?;
-            let sum = f.binary(Add, magnitude, root)?;
-            let log = f.of(Unary::Log, sum)?;
+            let root = f.with(Add, root, 1.0)?;
+            let curve = f.binary(Div, square, root)?;
+            let t = f.binary(Add, a, curve)?;
+            let log = f.log_of_one_and(t)?;
+            let log = f.binary(Add, log, beyond)?;
             f.binary(Mul, log, sign)?
         }
+        // ln(1 + t), t = x - 1 + sqrt((x - 1) (x + 1)).
         "Acosh" => {
+            let (x, beyond) = f.below_far(x)?;
             let (less, more) = (f.with(Sub, x, 1.0)?, f.with(Add, x, 1.0)?);
             let product = f.binary(Mul, less, more)?;
             let root = f.act(Act::Sqrt, product)?;
-            let sum = f.binary(Add, x, root)?;
-            f.of(Unary::Log, sum)?
+            let t = f.binary(Add, less, root)?;
+            let log = f.log_of_one_and(t)?;
+            f.binary(Add, log, beyond)?
         }
+        // With its sign, of a = |x|: ln(1 + t) / 2, t = 2 a / (1 - a).
         "Atanh" => {
-            let (less, more) = (f.from(1.0, Sub, x)?, f.with(Add, x, 1.0)?);
-            let ratio = f.binary(Div, more, less)?;
-            let log = f.of(Unary::Log, ratio)?;
-            f.with(Mul, log, 0.5)?
+            let (a, sign) = (f.of(Unary::Abs, x)?, f.of(Unary::Sign, x)?);
+            let (twice, left) = (f.with(Mul, a, 2.0)?, f.from(1.0, Sub, a)?);
+            let t = f.binary(Div, twice, left)?;
+            let log = f.log_of_one_and(t)?;
+            let half = f.with(Mul, sign, 0.5)?;
+            f.binary(Mul, log, half)?
         }
         other => return bad(format!("{other} is no function")),
     }])

@@ -1,7 +1,7 @@
 //! Activations.
 
 use super::arithmetic::node;
-use super::fail::{bad, unsupported};
+use super::fail::bad;
 use super::schema::options as field;
 use super::{Ctx, Values};
 use crate::ir::{Act, BinaryOp, Op};
@@ -18,9 +18,6 @@ pub(super) fn leaky(cx: &mut Ctx<'_, '_>) -> Values {
 
 /// The approximate one, `x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x^3)))`.
 pub(super) fn gelu(cx: &mut Ctx<'_, '_>) -> Values {
-    if !cx.flag(field::GELU_APPROXIMATE)? {
-        return unsupported("option approximate is false", "use the approximation by tanh");
-    }
     let x = cx.value(0)?;
     let square = node(cx, "square", BinaryOp::Mul, x, x)?;
     let factor = cx.number(0.044_715);

@@ -1,6 +1,6 @@
 //! Arithmetic with broadcasting.
 
-use super::fail::{Res, bad, unsupported};
+use super::fail::{Res, bad};
 use super::schema::options as field;
 use super::{Ctx, Values, shape};
 use crate::ir::{Act, BinaryOp, Op, ReduceKind, ValueId};
@@ -42,30 +42,28 @@ pub(super) fn squared_difference(cx: &mut Ctx<'_, '_>) -> Values {
     Ok(vec![node(cx, "", BinaryOp::Mul, d, d)?])
 }
 
-/// Powers that are products, a root or a quotient.
+/// Powers: products, a root or a quotient where the exponent is one number of those, otherwise a step of its own.
 pub(super) fn pow(cx: &mut Ctx<'_, '_>) -> Values {
     let (x, e) = (cx.value(0)?, cx.value(1)?);
-    let exponents = cx.data(e, 1)?;
+    let exponents = cx.b.graph.data(e).cloned().unwrap_or_default();
     cx.b.budget.pay(exponents.len())?;
     let first = exponents.first().copied().unwrap_or(f32::NAN);
     let dims = cx.shape(x);
-    if exponents.iter().any(|&e| e != first) || shape::broadcast(&dims, &cx.shape(e))? != dims {
-        return unsupported("exponents that differ", "use one exponent");
-    }
-    Ok(vec![if first == 1.0 {
+    let one_for_all = exponents.iter().all(|&e| e == first) && shape::broadcast(&dims, &cx.shape(e))? == dims;
+    Ok(vec![if one_for_all && first == 1.0 {
         x
-    } else if first == 2.0 {
+    } else if one_for_all && first == 2.0 {
         node(cx, "", BinaryOp::Mul, x, x)?
-    } else if first == 3.0 {
+    } else if one_for_all && first == 3.0 {
         let square = node(cx, "square", BinaryOp::Mul, x, x)?;
         node(cx, "", BinaryOp::Mul, square, x)?
-    } else if first == 0.5 {
+    } else if one_for_all && first == 0.5 {
         cx.act("", x, Act::Sqrt)?
-    } else if first == -1.0 {
+    } else if one_for_all && first == -1.0 {
         let one = cx.number(1.0);
         node(cx, "", BinaryOp::Div, one, x)?
     } else {
-        return unsupported(format!("exponent {first}"), "only -1, 0.5, 1, 2 and 3 are supported");
+        node(cx, "", BinaryOp::Pow, x, e)?
     }])
 }
 
@@ -78,13 +76,6 @@ pub(super) fn neg(cx: &mut Ctx<'_, '_>) -> Values {
     let x = cx.value(0)?;
     let minus = cx.number(-1.0);
     Ok(vec![node(cx, "", BinaryOp::Mul, x, minus)?])
-}
-
-pub(super) fn abs(cx: &mut Ctx<'_, '_>) -> Values {
-    let x = cx.value(0)?;
-    let minus = cx.number(-1.0);
-    let negated = node(cx, "negated", BinaryOp::Mul, x, minus)?;
-    Ok(vec![node(cx, "", BinaryOp::Max, x, negated)?])
 }
 
 pub(super) fn rsqrt(cx: &mut Ctx<'_, '_>) -> Values {

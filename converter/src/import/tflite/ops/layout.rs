@@ -82,6 +82,43 @@ pub(super) fn shape_of(cx: &mut Ctx<'_, '_>) -> Values {
     Ok(vec![cx.b.graph.constant("shape", &[dims.len()], Arc::new(dims))])
 }
 
+pub(super) fn rank_of(cx: &mut Ctx<'_, '_>) -> Values {
+    let x = cx.value(0)?;
+    let rank = cx.shape(x).len() as f32;
+    Ok(vec![cx.b.graph.constant("rank", &[], Arc::new(vec![rank]))])
+}
+
+/// Start, limit, step: constant integers.
+pub(super) fn range(cx: &mut Ctx<'_, '_>) -> Values {
+    let (start, limit, step) = (cx.scalar(0)?, cx.scalar(1)?, cx.scalar(2)?);
+    let len = match i128::from(step) {
+        0 => return bad("a step of 0"),
+        s => (i128::from(limit) - i128::from(start) + s - s.signum()) / s,
+    };
+    match usize::try_from(len) {
+        Ok(len) if (1..=1 << 16).contains(&len) && start.unsigned_abs().max(limit.unsigned_abs()) <= 1 << f32::MANTISSA_DIGITS => {
+            cx.b.budget.pay(len)?;
+            let data = (0..len as i64).map(|i| (start + i * step) as f32).collect();
+            Ok(vec![cx.b.graph.constant("range", &[len], Arc::new(data))])
+        }
+        _ => unsupported(format!("{start} to {limit} by {step}"), "it is empty or too long"),
+    }
+}
+
+pub(super) fn zeros_like(cx: &mut Ctx<'_, '_>) -> Values {
+    let x = cx.value(0)?;
+    let dims = cx.shape(x);
+    let zero = cx.number(0.0);
+    broadcast(cx, zero, &dims)
+}
+
+/// The shape that two shapes are broadcast to.
+pub(super) fn broadcast_args(cx: &mut Ctx<'_, '_>) -> Values {
+    let (a, b) = (shape::from_i64(&cx.list(0)?)?, shape::from_i64(&cx.list(1)?)?);
+    let dims: Vec<f32> = shape::broadcast(&a, &b)?.iter().map(|&d| d as f32).collect();
+    Ok(vec![cx.b.graph.constant("shape", &[dims.len()], Arc::new(dims))])
+}
+
 fn broadcast(cx: &mut Ctx<'_, '_>, x: ValueId, dims: &[usize]) -> Values {
     if cx.shape(x) == dims {
         return Ok(vec![x]);

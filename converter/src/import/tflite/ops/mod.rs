@@ -5,6 +5,8 @@ mod activation;
 mod arithmetic;
 mod conv;
 mod dense;
+mod function;
+mod gather;
 mod layout;
 mod mirror;
 mod pieces;
@@ -15,7 +17,7 @@ mod window;
 
 use super::op::Ctx;
 use super::{builtin, fail, schema, shape};
-use crate::ir::{Act, BinaryOp, ReduceKind, ValueId};
+use crate::ir::{Act, BinaryOp, ReduceKind, Unary, ValueId};
 
 /// The results of an operator, one per output.
 type Values = fail::Res<Vec<ValueId>>;
@@ -60,7 +62,26 @@ pub(super) fn find(code: i32) -> Option<Import> {
         "POW" => arithmetic::pow,
         "SQUARE" => arithmetic::square,
         "NEG" => arithmetic::neg,
-        "ABS" => arithmetic::abs,
+        "ABS" => |cx| function::unary(cx, Unary::Abs),
+        "CEIL" => |cx| function::unary(cx, Unary::Ceil),
+        "COS" => |cx| function::unary(cx, Unary::Cos),
+        "FLOOR" => |cx| function::unary(cx, Unary::Floor),
+        "LOG" => |cx| function::unary(cx, Unary::Log),
+        "ROUND" => |cx| function::unary(cx, Unary::Round),
+        "SIGN" => |cx| function::unary(cx, Unary::Sign),
+        "SIN" => |cx| function::unary(cx, Unary::Sin),
+        "FLOOR_DIV" => function::floor_div,
+        "GREATER" => |cx| function::compare(cx, BinaryOp::Greater, false),
+        "LESS" => |cx| function::compare(cx, BinaryOp::Greater, true),
+        "GREATER_EQUAL" => |cx| function::compare(cx, BinaryOp::AtLeast, false),
+        "LESS_EQUAL" => |cx| function::compare(cx, BinaryOp::AtLeast, true),
+        "EQUAL" => |cx| function::compare(cx, BinaryOp::Equal, false),
+        "NOT_EQUAL" => function::not_equal,
+        "LOGICAL_AND" => |cx| function::compare(cx, BinaryOp::Min, false),
+        "LOGICAL_OR" => |cx| function::compare(cx, BinaryOp::Max, false),
+        "LOGICAL_NOT" => function::negate,
+        "SELECT" => |cx| function::select(cx, true),
+        "SELECT_V2" => |cx| function::select(cx, false),
         "RSQRT" => arithmetic::rsqrt,
         "L2_NORMALIZATION" => arithmetic::l2_normalisation,
         "RELU" => |cx| activation::unary(cx, Act::RELU),
@@ -74,20 +95,26 @@ pub(super) fn find(code: i32) -> Option<Import> {
         "EXP" => |cx| activation::unary(cx, Act::Exp),
         "SQRT" => |cx| activation::unary(cx, Act::Sqrt),
         "LEAKY_RELU" => activation::leaky,
-        "GELU" => activation::gelu,
+        "GELU" => function::gelu,
         "PRELU" => activation::prelu,
         "SOFTMAX" => activation::softmax,
         "LOG_SOFTMAX" => activation::log_softmax,
         "MEAN" => |cx| reduce::reduce(cx, ReduceKind::Mean),
         "SUM" => |cx| reduce::reduce(cx, ReduceKind::Sum),
         "REDUCE_MAX" => |cx| reduce::reduce(cx, ReduceKind::Max),
-        "REDUCE_MIN" => reduce::min,
-        "REDUCE_PROD" => reduce::product,
+        "REDUCE_MIN" => |cx| reduce::reduce(cx, ReduceKind::Min),
+        "REDUCE_ANY" => |cx| reduce::reduce(cx, ReduceKind::Max),
+        "REDUCE_ALL" => |cx| reduce::reduce(cx, ReduceKind::Min),
+        "REDUCE_PROD" => |cx| reduce::reduce(cx, ReduceKind::Product),
         "RESHAPE" => layout::reshape,
         "SQUEEZE" => layout::squeeze,
         "EXPAND_DIMS" => layout::expand_dims,
         "TRANSPOSE" => layout::transpose,
         "SHAPE" => layout::shape_of,
+        "RANK" => layout::rank_of,
+        "RANGE" => layout::range,
+        "ZEROS_LIKE" => layout::zeros_like,
+        "BROADCAST_ARGS" => layout::broadcast_args,
         "DEQUANTIZE" | "DENSIFY" | "CAST" => layout::nothing,
         "BROADCAST_TO" => layout::broadcast_to,
         "FILL" => layout::fill,
@@ -103,7 +130,9 @@ pub(super) fn find(code: i32) -> Option<Import> {
         "SPLIT_V" => pieces::split_v,
         "SLICE" => pieces::slice,
         "STRIDED_SLICE" => pieces::strided_slice,
-        "GATHER" => pieces::gather,
+        "GATHER" => gather::gather,
+        "GATHER_ND" => gather::gather_nd,
+        "REVERSE_V2" => gather::reverse,
         "PAD" | "PADV2" => pieces::pad,
         "MIRROR_PAD" => mirror::mirror_pad,
         "RESIZE_BILINEAR" => resize::bilinear,

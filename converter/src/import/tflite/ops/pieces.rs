@@ -1,6 +1,7 @@
 //! Operators that cut tensors and put them together.
 
 use super::fail::{Res, bad, unsupported};
+use super::gather::turned;
 use super::schema::options as field;
 use super::{Ctx, Values, shape};
 use crate::ir::{Op, ValueId};
@@ -46,9 +47,9 @@ pub(super) fn pack(cx: &mut Ctx<'_, '_>) -> Values {
 }
 
 /// Start, length and step along every axis.
-type Part = (i64, usize, i64);
+pub(super) type Part = (i64, usize, i64);
 
-fn whole(dims: &[usize]) -> Vec<Part> {
+pub(super) fn whole(dims: &[usize]) -> Vec<Part> {
     dims.iter().map(|&d| (0, d, 1)).collect()
 }
 
@@ -159,7 +160,7 @@ pub(super) fn strided_slice(cx: &mut Ctx<'_, '_>) -> Values {
     let ellipsis = mask(f::ELLIPSIS_MASK)?.iter().position(|&e| e);
     let named = (0..n).filter(|&i| Some(i) != ellipsis && !new[i]).count();
     let Some(unnamed) = dims.len().checked_sub(named) else { return bad(format!("{named} ranges for {dims:?}")) };
-    let (mut parts, mut out): (Vec<Part>, Vec<usize>) = (vec![], vec![]);
+    let (mut parts, mut out, mut backwards): (Vec<Part>, Vec<usize>, Vec<usize>) = (vec![], vec![], vec![]);
     for i in 0..n {
         if Some(i) == ellipsis {
             let rest = &dims[parts.len()..parts.len() + unnamed];
@@ -179,62 +180,24 @@ pub(super) fn strided_slice(cx: &mut Ctx<'_, '_>) -> Values {
             }
             let begin = if no_begin[i] { if stride[i] > 0 { 0 } else { i64::MAX } } else { begin[i] };
             let end = if no_end[i] { if stride[i] > 0 { i64::MAX } else { i64::MIN } } else { end[i] };
-            let (start, len) = shape::slice(d, begin, end, stride[i])?;
+            let (mut start, len) = shape::slice(d, begin, end, stride[i])?;
             if stride[i] < 0 && len > 1 {
-                return unsupported(format!("a stride of {}", stride[i]), "only positive strides are supported");
+                // The same elements forwards, to be turned round.
+                start += (len as i64 - 1) * stride[i];
+                backwards.push(parts.len());
             }
-            parts.push((start, len, stride[i]));
+            parts.push((start, len, stride[i].saturating_abs()));
             out.push(len);
         }
     }
     let rest = &dims[parts.len()..];
     out.extend(rest);
     parts.extend(whole(rest));
-    let y = cut(cx, if out.len() == parts.len() { "" } else { "range" }, x, &parts)?;
+    let mut y = cut(cx, if out.len() == parts.len() && backwards.is_empty() { "" } else { "range" }, x, &parts)?;
+    for axis in backwards {
+        y = turned(cx, &format!("backwards{axis}"), y, axis)?;
+    }
     Ok(vec![if cx.shape(y) == out { y } else { cx.emit("", Op::Reshape, &[y], &out)? }])
-}
-
-/// Constant indices: a single one drops the axis, a list is a join of slices.
-pub(super) fn gather(cx: &mut Ctx<'_, '_>) -> Values {
-    let x = cx.value(0)?;
-    let mut dims = cx.shape(x);
-    let axis = shape::axis(cx.int(field::axis::GATHER, 0)?, dims.len())?;
-    let (list, indices) = cx.ints(1)?;
-    if cx.int(field::GATHER_BATCH_DIMS, 0)? != 0 || list.len() > 1 {
-        return unsupported(format!("indices of shape {list:?}"), "use a list of indices");
-    }
-    if let Some(i) = indices.iter().find(|&&i| !(0..dims[axis] as i64).contains(&i)) {
-        return bad(format!("index {i} of {}", dims[axis]));
-    }
-    let runs = runs(&indices);
-    if runs.len() > MAX_PIECES {
-        return unsupported(format!("{} indices in no order", indices.len()), "order the channels in the weights");
-    }
-    let mut pieces = vec![];
-    for (i, run) in runs.iter().enumerate() {
-        let mut part = whole(&dims);
-        part[axis] = *run;
-        let suffix = if runs.len() == 1 && !list.is_empty() { String::new() } else { i.to_string() };
-        pieces.push(cut(cx, &suffix, x, &part)?);
-    }
-    if !list.is_empty() {
-        return Ok(vec![join(cx, "", &pieces, axis)?]);
-    }
-    dims.remove(axis);
-    Ok(vec![cx.emit("", Op::Reshape, &pieces, &dims)?])
-}
-
-/// Start, length and step of stretches with one positive step.
-fn runs(indices: &[i64]) -> Vec<Part> {
-    let mut runs: Vec<Part> = vec![];
-    for &i in indices {
-        match runs.last_mut() {
-            Some((start, len @ 1, step)) if i > *start => (*len, *step) = (2, i - *start),
-            Some((start, len, step)) if *len > 1 && i == *start + *len as i64 * *step => *len += 1,
-            _ => runs.push((i, 1, 1)),
-        }
-    }
-    runs
 }
 
 /// `[rank, 2]` extents before and after.

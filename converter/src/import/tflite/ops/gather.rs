@@ -1,0 +1,100 @@
+//! Elements at constant places: joins of slices.
+
+use super::fail::{Res, bad, unsupported};
+use super::pieces::{MAX_PIECES, Part, cut, join, whole};
+use super::schema::options as field;
+use super::{Ctx, Values, shape};
+use crate::ir::{Op, ValueId};
+
+/// The elements at some indices along an axis.
+fn take(cx: &mut Ctx<'_, '_>, suffix: &str, x: ValueId, axis: usize, indices: &[i64]) -> Res<ValueId> {
+    let dims = cx.shape(x);
+    if let Some(i) = indices.iter().find(|&&i| !(0..dims[axis] as i64).contains(&i)) {
+        return bad(format!("index {i} of {}", dims[axis]));
+    }
+    cx.b.budget.pay(indices.len())?;
+    let runs = runs(indices);
+    if runs.len() > MAX_PIECES {
+        return unsupported(format!("{} indices in no order", indices.len()), "order the channels in the weights");
+    }
+    let mut pieces = vec![];
+    for (i, run) in runs.iter().enumerate() {
+        let mut part = whole(&dims);
+        part[axis] = *run;
+        let own = if runs.len() == 1 { suffix.to_string() } else { format!("{suffix}{axis}.{i}") };
+        pieces.push(cut(cx, &own, x, &part)?);
+    }
+    if pieces.is_empty() { unsupported("no indices", "the result is empty") } else { join(cx, suffix, &pieces, axis) }
+}
+
+/// Start, length and step of stretches with one positive step.
+fn runs(indices: &[i64]) -> Vec<Part> {
+    let mut runs: Vec<Part> = vec![];
+    for &i in indices {
+        match runs.last_mut() {
+            Some((start, len @ 1, step)) if i > *start => (*len, *step) = (2, i - *start),
+            Some((start, len, step)) if *len > 1 && i == *start + *len as i64 * *step => *len += 1,
+            _ => runs.push((i, 1, 1)),
+        }
+    }
+    runs
+}
+
+/// The last element of an axis first.
+pub(super) fn turned(cx: &mut Ctx<'_, '_>, suffix: &str, x: ValueId, axis: usize) -> Res<ValueId> {
+    let len = cx.shape(x)[axis];
+    if len > MAX_PIECES {
+        return unsupported(format!("{len} elements backwards"), "turn the order of the channels in the weights");
+    }
+    take(cx, suffix, x, axis, &(0..len as i64).rev().collect::<Vec<_>>())
+}
+
+pub(super) fn reverse(cx: &mut Ctx<'_, '_>) -> Values {
+    let mut x = cx.value(0)?;
+    let rank = cx.shape(x).len();
+    let axes = shape::axes(&cx.list(1)?, rank)?;
+    for (i, &axis) in axes.iter().enumerate() {
+        let suffix = if i + 1 == axes.len() { String::new() } else { axis.to_string() };
+        x = turned(cx, &suffix, x, axis)?;
+    }
+    Ok(vec![x])
+}
+
+/// Indices of any shape, in place of the axis; of none for a single one.
+pub(super) fn gather(cx: &mut Ctx<'_, '_>) -> Values {
+    let x = cx.value(0)?;
+    let dims = cx.shape(x);
+    let axis = shape::axis(cx.int(field::axis::GATHER, 0)?, dims.len())?;
+    let (list, indices) = cx.ints(1)?;
+    if cx.int(field::GATHER_BATCH_DIMS, 0)? != 0 {
+        return unsupported("option batch_dims", "gather along one axis for all batches");
+    }
+    let y = take(cx, if list.len() == 1 { "" } else { "list" }, x, axis, &indices)?;
+    let out = [&dims[..axis], &list, &dims[axis + 1..]].concat();
+    Ok(vec![if list.len() == 1 { y } else { cx.emit("", Op::Reshape, &[y], &out)? }])
+}
+
+/// Each row of the indices names a place along the first axes: one along all of them together.
+pub(super) fn gather_nd(cx: &mut Ctx<'_, '_>) -> Values {
+    let x = cx.value(0)?;
+    let dims = cx.shape(x);
+    let (list, indices) = cx.ints(1)?;
+    let Some((&named, lead)) = list.split_last().filter(|(n, _)| (1..=dims.len()).contains(*n)) else {
+        return bad(format!("indices of shape {list:?} for {dims:?}"));
+    };
+    let mut places = vec![];
+    for row in indices.chunks_exact(named) {
+        let mut at = 0i64;
+        for (&i, &d) in row.iter().zip(&dims) {
+            if !(0..d as i64).contains(&i) {
+                return bad(format!("index {i} of {d}"));
+            }
+            at = at * d as i64 + i;
+        }
+        places.push(at);
+    }
+    let first = dims[..named].iter().product();
+    let flat = cx.emit("flat", Op::Reshape, &[x], &[&[first], &dims[named..]].concat())?;
+    let y = take(cx, "list", flat, 0, &places)?;
+    Ok(vec![cx.emit("", Op::Reshape, &[y], &[lead, &dims[named..]].concat())?])
+}
