@@ -132,10 +132,9 @@ fn what_is_computed_of_constants_blocks_nothing() {
         node("ReduceL2", &["k"], &["norm"], &[]),
         node("Div", &["c", "norm"], &["y"], &[]),
     ];
-    let g = import(&model(14, &[], &inits, &nodes, &["y"]));
-    // Weights must be known when they are packed: those of a convolution are computed by the importer's own arithmetic or not at all.
-    let Err(Error::Unsupported(all)) = g else { panic!("{g:?}") };
-    assert_eq!(all.len(), 1, "{all:#?}");
+    let g = import(&model(14, &[], &inits, &nodes, &["y"])).unwrap();
+    let kinds: Vec<&str> = g.nodes.iter().map(|n| n.kind.as_str()).filter(|k| *k != "Transpose").collect();
+    assert_eq!(kinds.iter().filter(|k| **k == "Conv").count(), 1, "{g}");
     let nodes = [
         node("Sinh", &["v"], &["s"], &[]),
         node("ReduceL2", &["k"], &["norm"], &[]),
