@@ -10,7 +10,7 @@ use crate::ir::{Op, ValueId};
 /// More pieces than this make no sense for a Gather.
 const MAX_PIECES: usize = 64;
 
-pub(super) fn concat(cx: &mut Ctx<'_, '_, '_>) -> Values {
+pub(in super::super) fn concat(cx: &mut Ctx<'_, '_, '_>) -> Values {
     let parts = (0..cx.inputs.len()).map(|i| cx.runtime(i)).collect::<Res<Vec<ValueId>>>()?;
     let shapes: Vec<Vec<usize>> = parts.iter().map(|&v| cx.shape(v)).collect();
     let shapes: Vec<&[usize]> = shapes.iter().map(Vec::as_slice).collect();
