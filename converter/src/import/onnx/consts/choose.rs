@@ -101,7 +101,7 @@ pub(super) fn arg(cx: &mut Ctx<'_, '_, '_>, args: &Args) -> Res<Const> {
     if keep {
         dims[axis] = 1
     } else {
-        drop(dims.remove(axis))
+        dims.remove(axis);
     }
     room(cx, &dims)?;
     let smallest = cx.node.op_type == "ArgMin";
