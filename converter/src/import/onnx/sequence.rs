@@ -33,7 +33,11 @@ pub(super) fn evaluate(cx: &mut Ctx<'_, '_, '_>) -> Res<Option<Vec<Operand>>> {
         "SequenceAt" => {
             let all = elements(cx)?;
             let i = index(cx, 1, all.len())?;
-            all.get(i).cloned().map_or_else(|| bad(format!("element {i} of {}", all.len())), Ok)?
+            match all.get(i) {
+                None => return bad(format!("element {i} of {}", all.len())),
+                Some(Operand::None) => return unsupported(format!("element {i}, which is empty"), "leave it out"),
+                Some(o) => o.clone(),
+            }
         }
         "SequenceInsert" => {
             let mut all = elements(cx)?.to_vec();
@@ -86,7 +90,7 @@ fn dims_of(cx: &Ctx<'_, '_, '_>, o: &Operand) -> Res<Vec<usize>> {
     match o {
         Operand::Runtime(v) => Ok(cx.shape(*v)),
         Operand::Const { value, .. } => Ok(value.dims.clone()),
-        Operand::None | Operand::Sequence(_) => bad("an element is no tensor"),
+        Operand::None | Operand::Sequence(_) => bad("an element is no tensor, or empty"),
     }
 }
 
@@ -129,6 +133,11 @@ fn split(cx: &mut Ctx<'_, '_, '_>) -> Res<Vec<Operand>> {
             let mut at = 0;
             let mut parts = vec![];
             for (i, &len) in lens.iter().enumerate() {
+                if len == 0 {
+                    // torch.chunk is exported with as many parts as were asked for, the last ones empty.
+                    parts.push(Operand::None);
+                    continue;
+                }
                 let mut part = pieces::whole(&dims);
                 part[axis] = (at, len, 1);
                 at += len as i64;
@@ -148,6 +157,7 @@ fn split(cx: &mut Ctx<'_, '_, '_>) -> Res<Vec<Operand>> {
 
 fn concat(cx: &mut Ctx<'_, '_, '_>) -> Res<Operand> {
     let mut all = elements(cx)?.to_vec();
+    all.retain(|o| !matches!(o, Operand::None));
     let axis = cx.int("axis", 0)?;
     if cx.flag("new_axis", false)? {
         for (i, o) in all.iter_mut().enumerate() {

@@ -129,6 +129,15 @@ fn sequences_of_known_structure() {
     g.verify().unwrap();
     let y = interp::interpret(&g, &[vec![0.0, 1.0, 2.0, 3.0, 4.0]], &mut |_, _| {}).unwrap();
     assert_eq!(y, [[4.0, 0.0, 1.0, 2.0, 3.0]]);
+    // As torch.chunk is exported: with parts that are empty.
+    let lens = int64s("lens", &[4], &[2, 2, 1, 0]);
+    let chunks = node("SplitToSequence", &["x", "lens"], &["s"], &[int("axis", 0)]);
+    let third = [chunks.clone(), node("SequenceAt", &["s", "two"], &["y"], &[])];
+    let g = import(&model(18, &[value("x", &[5])], &[inits[0].clone(), lens.clone()], &third, &["y"])).unwrap();
+    assert_eq!(interp::interpret(&g, &[vec![0.0, 1.0, 2.0, 3.0, 4.0]], &mut |_, _| {}).unwrap(), [[4.0]]);
+    let fourth = [chunks, node("SequenceAt", &["s", "last"], &["y"], &[])];
+    let refused = unsupported(import(&model(18, &[value("x", &[5])], &[inits[1].clone(), lens], &fourth, &["y"])));
+    assert!(refused[0].what.contains("empty"));
     let nodes = [nodes[0].clone(), node("Relu", &["s"], &["y"], &[])];
     assert!(unsupported(import(&model(18, &[value("x", &[5])], &inits, &nodes, &["y"])))[0].what.contains("sequence"));
 }
