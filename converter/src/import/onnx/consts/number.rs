@@ -71,9 +71,9 @@ pub(super) fn integer(op: &str, ty: Type, a: i64, b: i64) -> Res<i64> {
         "BitwiseAnd" => Some(x & y),
         "BitwiseOr" => Some(x | y),
         "BitwiseXor" => Some(x ^ y),
-        // Nothing is left of what is shifted by all its bits.
-        "Left" if y >= 0 => Some(shift(y).map_or(0, |y| x << y)),
-        "Right" if y >= 0 => Some(shift(y).map_or(0, |y| x >> y)),
+        // Nothing but the sign is left of what is shifted by all its bits; a negative count is a large one.
+        "Left" => Some(shift(y).map_or(0, |y| x << y)),
+        "Right" => Some(shift(y).map_or(if x < 0 { -1 } else { 0 }, |y| x >> y)),
         _ => None,
     };
     checked.map_or_else(|| bad(format!("{op} of {x} and {y}")), |v| fit(ty, v))

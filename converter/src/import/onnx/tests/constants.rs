@@ -148,7 +148,7 @@ fn known_indices_move_what_is_computed() {
     let run = |inits: &[Message], nodes: &[Message]| {
         let g = import(&model(18, &[value("x", &[2, 3])], inits, nodes, &["y"])).unwrap();
         g.verify().unwrap();
-        interp::interpret(&g, &[x.clone()], &mut |_, _| {}).unwrap().swap_remove(0)
+        interp::interpret(&g, std::slice::from_ref(&x), &mut |_, _| {}).unwrap().swap_remove(0)
     };
     let i = |name: &str, dims: &[i64], v: &[i64]| int64s(name, dims, v);
     let block = i("g", &[2, 2, 2], &[0, 1, 0, 2, 1, 1, 1, 2]);
