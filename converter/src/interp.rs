@@ -112,12 +112,13 @@ fn last_uses(graph: &Graph) -> Vec<usize> {
 }
 
 /// About how many multiply-adds a node takes, or elements that it makes.
-fn work(graph: &Graph, n: &Node) -> u64 {
+pub(crate) fn work(graph: &Graph, n: &Node) -> u64 {
     let size = |v: ValueId| elements(graph.shape(v)).unwrap_or(usize::MAX) as u64;
     let weights = || n.inputs.get(1).map_or(1, |&w| size(w) / graph.shape(w).last().map_or(1, |&d| d.max(1) as u64));
     let (out, first) = (size(n.output), n.inputs.first().map_or(0, |&x| size(x)));
     match &n.op {
         Op::Conv { .. } | Op::Dense { .. } => out.saturating_mul(weights()),
+        Op::Matmul => out.saturating_mul(n.inputs.first().and_then(|&x| graph.shape(x).last()).map_or(1, |&k| k as u64)),
         Op::ConvTranspose { .. } => first.saturating_mul(weights()),
         Op::Pool { window, .. } => window.kernel.iter().fold(out, |n, &k| n.saturating_mul(k as u64)),
         _ => out.saturating_add(first),

@@ -45,8 +45,8 @@ const TOP: usize = 5;
 pub struct Args {
     /// Converted network
     model: PathBuf,
-    /// What to run it on
-    #[arg(short, long, required = true, value_name = "[NAME=]FILE", value_parser = samples::input_arg())]
+    /// What to run it on; nothing, for a network without inputs
+    #[arg(short, long, value_name = "[NAME=]FILE", value_parser = samples::input_arg())]
     input: Vec<InputArg>,
     /// Write the outputs
     #[arg(short, long, value_name = "OUT.npz")]

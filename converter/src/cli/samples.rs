@@ -82,6 +82,14 @@ fn kind(path: &Path) -> Result<Kind, Failure> {
 /// Files without a name, for a network with one input, are a sample each; an `.npz` with arrays `x0, x1, ..` (or
 /// `x0_0, x0_1, ..`) is several samples; otherwise the files together make one sample.
 pub fn read(args: &[InputArg], ports: &[Port], recipe: &Recipe) -> Result<Samples, Failure> {
+    if args.is_empty() {
+        // A network without inputs is run as it is.
+        let nothing = Samples { samples: vec![vec![]], names: vec!["sample".into()], numbered: false };
+        return if ports.is_empty() { Ok(nothing) } else { Err(Failure::usage(format!("--input is needed; {}", list(ports)))) };
+    }
+    if ports.is_empty() {
+        return Err(Failure::usage("--input: the network has no inputs"));
+    }
     let args = &without_folders(args)?[..];
     if let [only] = args
         && only.name.is_none()
@@ -151,7 +159,8 @@ pub fn numbered(arrays: &Arrays, ports: &[Port], path: &Path) -> Result<Option<V
         let long = format!("x{i}_{j}");
         if ports.len() == 1 && !arrays.contains_key(&long) { format!("x{i}") } else { long }
     };
-    if !arrays.contains_key(&key(0, 0)) || ports.iter().all(|p| arrays.contains_key(&p.name)) && ports.len() > 1 {
+    if ports.is_empty() || !arrays.contains_key(&key(0, 0)) || ports.iter().all(|p| arrays.contains_key(&p.name)) && ports.len() > 1
+    {
         return Ok(None);
     }
     let mut samples = Vec::new();

@@ -246,7 +246,12 @@ impl Output {
 /// What the file says of its tensors, held against the source.
 fn layers(source: &Graph, view: &ModelView) -> Result<Vec<Layer>> {
     let none = || invalid("the file does not say which tensor of the source its tensors hold; convert the source again");
-    let bytes = view.section(section::VALUES).ok_or_else(none)?;
+    let bytes = match view.section(section::VALUES) {
+        Some(bytes) => bytes,
+        // Without inputs everything may be a constant, and nothing is between the source and the outputs.
+        None if view.inputs().is_empty() => return Ok(vec![]),
+        None => return Err(none()),
+    };
     let json: Value = serde_json::from_slice(bytes).map_err(|_| none())?;
     let rows = json["values"].as_array().ok_or_else(none)?;
     let mut by_name: HashMap<&str, Option<ValueId>> = HashMap::new();

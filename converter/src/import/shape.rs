@@ -24,6 +24,11 @@ pub(super) fn from_i64(dims: &[i64]) -> Res<Vec<usize>> {
     if dims.len() > MAX_RANK {
         return unsupported(format!("a tensor of {} axes", dims.len()), format!("use at most {MAX_RANK}"));
     }
+    from_many(dims)
+}
+
+/// Extents that are not those of one tensor.
+pub(super) fn from_many(dims: &[i64]) -> Res<Vec<usize>> {
     dims.iter()
         .map(|&d| usize::try_from(d).ok().filter(|&d| d <= MAX_ELEMENTS).map_or_else(|| bad(format!("an extent of {d}")), Ok))
         .collect()

@@ -1,10 +1,10 @@
 //! Walks the nodes, keeps what is known of every name, and collects everything that is not supported.
 
-use super::fail::{Fail, Res, bad};
+use super::fail::{Fail, Res, bad, unsupported};
 use super::node::{Ctx, Operand};
 use super::proto::{Dim, Graph as Proto, Node, Tensor, ValueInfo};
 use super::tensor::{Const, Data, Files, Type, decode, type_name};
-use super::{consts, ops, order, shape};
+use super::{branch, consts, ops, order, sequence, shape};
 use crate::error::{Error, Result, Unsupported, invalid, request};
 use crate::import::Options;
 use crate::interp;
@@ -14,13 +14,17 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
+/// Multiply-adds that constants take at most: about a second.
+const MOST_WORK: u64 = 1 << 30;
+
 /// What is known of a name.
 #[derive(Clone)]
-enum Slot<'a> {
+pub(super) enum Slot<'a> {
     /// Not decoded yet.
     Initializer(&'a [u8]),
     Const(Const),
     Runtime(ValueId),
+    Sequence(Arc<Vec<Operand>>),
     /// Behind something that is not supported.
     Unknown,
 }
@@ -29,10 +33,12 @@ enum Slot<'a> {
 pub(super) struct Builder<'a, 'p> {
     pub graph: Graph,
     pub opset: i64,
-    slots: HashMap<&'a str, Slot<'a>>,
+    pub slots: HashMap<&'a str, Slot<'a>>,
     files: Files<'p>,
     /// Elements that constants may still take, so that a small file cannot ask for a large memory.
     budget: u64,
+    /// Multiply-adds that constants may still take, so that nobody waits long for a small file.
+    work: u64,
     /// Constants already in the graph: by name in the source and by what was done to them.
     pub weights: HashMap<(String, String), ValueId>,
     /// Names of the weights already counted as parameters.
@@ -41,6 +47,10 @@ pub(super) struct Builder<'a, 'p> {
     names: HashSet<String>,
     /// Values that something live reads.
     pub used: HashSet<&'a str>,
+    /// Values that are truth values: 1 or 0.
+    pub truths: HashSet<ValueId>,
+    /// Branches that we are in.
+    pub depth: usize,
     problems: Vec<Unsupported>,
 }
 
@@ -56,6 +66,24 @@ impl Builder<'_, '_> {
         Ok(())
     }
 
+    /// Pays for multiply-adds of constants, or refuses.
+    pub(super) fn spend(&mut self, work: u64) -> Res<()> {
+        match self.work.checked_sub(work) {
+            Some(left) => self.work = left,
+            None => return unsupported("constants that take too much work", "fold constants before exporting the model"),
+        }
+        Ok(())
+    }
+
+    /// A name that no other node has.
+    pub(super) fn own_name(&mut self, mut name: String, i: usize) -> String {
+        if !self.names.insert(name.clone()) {
+            name = format!("{name}#{i}");
+            self.names.insert(name.clone());
+        }
+        name
+    }
+
     fn problem(&mut self, node: &str, kind: &str, what: impl Into<String>, remedy: impl Into<String>) {
         self.problems.push(Unsupported { node: node.into(), kind: kind.into(), what: what.into(), remedy: remedy.into() });
     }
@@ -64,19 +92,24 @@ impl Builder<'_, '_> {
 /// Turns the graph of a model of `len` bytes into the IR.
 pub(super) fn build(proto: &Proto<'_>, opset: i64, len: usize, folder: Option<&Path>, options: &Options) -> Result<Graph> {
     let wanted = outputs(proto, options)?;
-    let order = order::live_order(proto, &wanted)?;
-    let used: HashSet<&str> =
-        order.iter().flat_map(|&i| proto.nodes[i].inputs.iter().copied()).chain(wanted.iter().copied()).collect();
+    let order = order::live_order(proto, &wanted, &|_| false)?;
+    let mut used: HashSet<&str> = wanted.iter().copied().collect();
+    for &i in &order {
+        used.extend(order::reads(&proto.nodes[i], 0)?);
+    }
     let mut b = Builder {
         graph: Graph { name: proto.name.to_string(), ..Graph::default() },
         opset,
         slots: HashMap::new(),
         files: Files::new(folder),
+        work: MOST_WORK,
         budget: (len as u64).saturating_mul(32).saturating_add(1 << 20),
         weights: HashMap::new(),
         counted: HashSet::new(),
         names: HashSet::new(),
         used,
+        truths: HashSet::new(),
+        depth: 0,
         problems: vec![],
     };
     for &(name, bytes) in &proto.initializers {
@@ -87,11 +120,7 @@ pub(super) fn build(proto: &Proto<'_>, opset: i64, len: usize, folder: Option<&P
     inputs(&mut b, proto, options)?;
     let known: HashMap<&str, &ValueInfo<'_>> = proto.value_info.iter().chain(&proto.outputs).map(|v| (v.name, v)).collect();
     for i in order {
-        let mut name = order::label(proto, i);
-        if !b.names.insert(name.clone()) {
-            name = format!("{name}#{i}");
-            b.names.insert(name.clone());
-        }
+        let name = b.own_name(order::label(proto, i), i);
         node(&mut b, &proto.nodes[i], &name, &known)?;
     }
     let inputs: HashSet<ValueId> = b.graph.inputs.iter().copied().collect();
@@ -216,7 +245,7 @@ fn input_shape(
 }
 
 /// Reads one node.
-fn node<'a>(b: &mut Builder<'a, '_>, n: &'a Node<'a>, name: &str, known: &HashMap<&str, &ValueInfo<'_>>) -> Result<()> {
+pub(super) fn node<'a>(b: &mut Builder<'a, '_>, n: &Node<'a>, name: &str, known: &HashMap<&str, &ValueInfo<'_>>) -> Result<()> {
     let kind = if ops::is_onnx_domain(n.domain) { n.op_type.to_string() } else { format!("{}.{}", n.domain, n.op_type) };
     match evaluate(b, n, name) {
         Ok(Some(results)) => {
@@ -224,6 +253,7 @@ fn node<'a>(b: &mut Builder<'a, '_>, n: &'a Node<'a>, name: &str, known: &HashMa
                 let slot = match r {
                     Operand::Const { value, .. } => Slot::Const(value),
                     Operand::Runtime(v) => Slot::Runtime(v),
+                    Operand::Sequence(s) => Slot::Sequence(s),
                     Operand::None => Slot::Unknown,
                 };
                 b.slots.insert(out, slot);
@@ -256,9 +286,12 @@ fn node<'a>(b: &mut Builder<'a, '_>, n: &'a Node<'a>, name: &str, known: &HashMa
 }
 
 /// The results of a node, one per output as far as it goes; `None` when an input is unknown.
-fn evaluate<'a>(b: &mut Builder<'a, '_>, n: &'a Node<'a>, name: &str) -> Res<Option<Vec<Operand>>> {
+fn evaluate<'a>(b: &mut Builder<'a, '_>, n: &Node<'a>, name: &str) -> Res<Option<Vec<Operand>>> {
     if !ops::is_known(n) {
-        return super::fail::unsupported("the operator is not supported", ops::remedy(n.op_type));
+        return unsupported("the operator is not supported", ops::remedy(n.op_type));
+    }
+    if n.op_type == "If" {
+        return branch::inline(b, n, name);
     }
     let mut operands = vec![];
     for &i in &n.inputs {
@@ -269,18 +302,19 @@ fn evaluate<'a>(b: &mut Builder<'a, '_>, n: &'a Node<'a>, name: &str) -> Res<Opt
     }
     let before = b.graph.values.len();
     let nodes_before = b.graph.nodes.len();
-    let known = !operands.iter().any(|o| matches!(o, Operand::Runtime(_)));
+    let known = !operands.iter().any(Operand::is_computed);
     let mut cx = Ctx::new(b, n, name, operands)?;
-    let results = match consts::evaluate(&mut cx)? {
-        Some(values) => {
-            values.into_iter().zip(&n.outputs).map(|(value, o)| Operand::Const { value, name: (*o).to_string() }).collect()
-        }
-        None => ops::import(&mut cx)?.into_iter().map(Operand::Runtime).collect::<Vec<_>>(),
+    let results = match sequence::evaluate(&mut cx)? {
+        Some(results) => results,
+        None => match consts::evaluate(&mut cx)? {
+            Some(values) => values.into_iter().zip(&n.outputs).map(|(value, o)| Operand::constant(value, o)).collect(),
+            None => integers(&mut cx, known)?,
+        },
     };
     cx.check_attributes()?;
     for (i, &o) in n.outputs.iter().enumerate().skip(results.len()) {
         if !o.is_empty() && b.used.contains(o) {
-            return super::fail::unsupported(format!("output {i} ({o:?}) is read"), "only the first output is supported");
+            return unsupported(format!("output {i} ({o:?}) is read"), "only the first output is supported");
         }
     }
     // A value is called what the source calls it, unless it is another node's.
@@ -295,16 +329,34 @@ fn evaluate<'a>(b: &mut Builder<'a, '_>, n: &'a Node<'a>, name: &str) -> Res<Opt
     Ok(Some(if known { fold(b, nodes_before, results)? } else { results }))
 }
 
-/// Computes what nodes from `first` on make of constants alone, so that it may be a weight or a shape; not where that may be a lot of
-/// work.
-fn fold(b: &mut Builder<'_, '_>, first: usize, results: Vec<Operand>) -> Res<Vec<Operand>> {
-    let long = |op: &Op| {
-        matches!(
-            op,
-            Op::Conv { .. } | Op::ConvTranspose { .. } | Op::Pool { .. } | Op::Dense { .. } | Op::Matmul | Op::Resize { .. }
-        )
+/// What the network computes. Of constants alone it may be integers: floats hold them if they are small enough.
+fn integers(cx: &mut Ctx<'_, '_, '_>, known: bool) -> Res<Vec<Operand>> {
+    let whole = match cx.operand(0) {
+        Operand::Const { value: Const { data: Data::Int(_), ty, .. }, .. } if known => Some(*ty),
+        _ => None,
     };
-    if b.graph.nodes[first..].iter().any(|n| long(&n.op)) {
+    let first = cx.b.graph.nodes.len();
+    if whole.is_some() {
+        for &i in ops::numbers(cx.node.op_type) {
+            if let Some(Operand::Const { value, .. }) = cx.inputs.get_mut(i) {
+                *value = value.exact()?;
+            }
+        }
+    }
+    let results = ops::import(cx)?.into_iter().map(Operand::Runtime).collect();
+    let Some(ty) = whole else { return Ok(results) };
+    let back = |o: Operand| match o {
+        Operand::Const { value, name } => Ok(Operand::Const { value: value.whole(ty)?, name }),
+        _ => unsupported("integers that take too much work", "fold constants before exporting the model"),
+    };
+    fold(cx.b, first, results)?.into_iter().map(back).collect()
+}
+
+/// Computes what nodes from `first` on make of constants alone, so that it may be a weight or a shape; not where that is more work
+/// than constants may take: that is left to run with the network.
+fn fold(b: &mut Builder<'_, '_>, first: usize, results: Vec<Operand>) -> Res<Vec<Operand>> {
+    let work = b.graph.nodes[first..].iter().fold(0u64, |w, n| w.saturating_add(interp::work(&b.graph, n)));
+    if b.spend(work).is_err() {
         return Ok(results);
     }
     for n in b.graph.nodes.split_off(first) {
@@ -320,7 +372,10 @@ fn fold(b: &mut Builder<'_, '_>, first: usize, results: Vec<Operand>) -> Res<Vec
         Operand::Runtime(v) => {
             let value = &b.graph.values[v.0];
             let data = value.data.clone().unwrap_or_default();
-            Operand::Const { value: Const { dims: value.shape.clone(), data: Data::Float(data) }, name: value.name.clone() }
+            Operand::Const {
+                value: Const { dims: value.shape.clone(), data: Data::Float(data), ty: Type::Float },
+                name: value.name.clone(),
+            }
         }
         other => other,
     };
@@ -328,7 +383,7 @@ fn fold(b: &mut Builder<'_, '_>, first: usize, results: Vec<Operand>) -> Res<Vec
 }
 
 /// What a name stands for; `None` when that is unknown.
-fn resolve<'a>(b: &mut Builder<'a, '_>, name: &'a str) -> Res<Option<Operand>> {
+pub(super) fn resolve<'a>(b: &mut Builder<'a, '_>, name: &'a str) -> Res<Option<Operand>> {
     if name.is_empty() {
         return Ok(Some(Operand::None));
     }
@@ -346,6 +401,7 @@ fn resolve<'a>(b: &mut Builder<'a, '_>, name: &'a str) -> Res<Option<Operand>> {
     Ok(match slot {
         Slot::Const(value) => Some(Operand::Const { value, name: name.to_string() }),
         Slot::Runtime(v) => Some(Operand::Runtime(v)),
+        Slot::Sequence(s) => Some(Operand::Sequence(s)),
         Slot::Initializer(_) | Slot::Unknown => None,
     })
 }
@@ -372,7 +428,7 @@ fn output<'a>(b: &mut Builder<'a, '_>, name: &'a str, inputs: &HashSet<ValueId>,
     }
     let value = match resolved {
         Some(Operand::Runtime(v)) => v,
-        Some(Operand::Const { value: Const { dims, data: Data::Float(data) }, .. }) if !data.is_empty() => {
+        Some(Operand::Const { value: Const { dims, data: Data::Float(data), .. }, .. }) if !data.is_empty() => {
             b.graph.constant(name, &dims, data)
         }
         Some(_) => {

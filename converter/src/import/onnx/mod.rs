@@ -7,6 +7,8 @@
 //! | `order` | which nodes matter, and in which order |
 //! | `builder` | names to values, one node at a time; collects what is not supported |
 //! | `node` | what an operator sees of its node: attributes, inputs, the graph to write to |
+//! | `branch` | If whose condition is known |
+//! | `sequence` | lists of tensors |
 //! | `consts` | what is known before the network runs: shape arithmetic, expressions of weights |
 //! | `ops` | the operators, one file per family |
 //!
@@ -14,12 +16,14 @@
 //! computes. Nodes whose inputs are constants are evaluated here; the rest become nodes of the IR with the axes of the source,
 //! except that windowed operators are put between transposes.
 
+mod branch;
 mod builder;
 mod consts;
 mod node;
 mod ops;
 mod order;
 mod proto;
+mod sequence;
 mod tensor;
 #[cfg(test)]
 mod tests;

@@ -21,12 +21,29 @@ pub(super) enum Operand {
         /// The source's name.
         name: String,
     },
+    /// Tensors in a list whose length is known.
+    Sequence(Arc<Vec<Operand>>),
+}
+
+impl Operand {
+    pub(super) fn constant(value: Const, name: &str) -> Self {
+        Self::Const { value, name: name.to_string() }
+    }
+
+    /// Whether the network computes it, or some of it.
+    pub(super) fn is_computed(&self) -> bool {
+        match self {
+            Self::Runtime(_) => true,
+            Self::Sequence(all) => all.iter().any(Self::is_computed),
+            Self::None | Self::Const { .. } => false,
+        }
+    }
 }
 
 /// A node with its inputs resolved.
 pub(super) struct Ctx<'c, 'a, 'p> {
     pub b: &'c mut Builder<'a, 'p>,
-    pub node: &'a Node<'a>,
+    pub node: &'c Node<'a>,
     /// What the node is called.
     pub name: &'c str,
     pub inputs: Vec<Operand>,
@@ -36,7 +53,7 @@ pub(super) struct Ctx<'c, 'a, 'p> {
 }
 
 impl<'c, 'a, 'p> Ctx<'c, 'a, 'p> {
-    pub(super) fn new(b: &'c mut Builder<'a, 'p>, node: &'a Node<'a>, name: &'c str, inputs: Vec<Operand>) -> Res<Self> {
+    pub(super) fn new(b: &'c mut Builder<'a, 'p>, node: &'c Node<'a>, name: &'c str, inputs: Vec<Operand>) -> Res<Self> {
         let attributes = node.attributes.iter().map(|&a| Attribute::parse(a)).collect::<Result<Vec<_>, _>>()?;
         Ok(Self { b, node, name, inputs, attributes, seen: RefCell::default() })
     }
@@ -141,6 +158,7 @@ impl<'c, 'a, 'p> Ctx<'c, 'a, 'p> {
             Operand::Runtime(v) => Ok(*v),
             Operand::Const { .. } => self.weight(i, "", true, |c| Ok((c.dims.clone(), None))),
             Operand::None => bad(format!("input {i} is missing")),
+            Operand::Sequence(_) => unsupported(format!("input {i} is a sequence"), "read its elements one by one"),
         }
     }
 
@@ -150,6 +168,7 @@ impl<'c, 'a, 'p> Ctx<'c, 'a, 'p> {
             Operand::Const { value, .. } => Ok(Some(value)),
             Operand::None => Ok(None),
             Operand::Runtime(_) => unsupported(format!("input {i} is computed at run time"), "make it a constant"),
+            Operand::Sequence(_) => unsupported(format!("input {i} is a sequence"), "read its elements one by one"),
         }
     }
 
@@ -157,7 +176,7 @@ impl<'c, 'a, 'p> Ctx<'c, 'a, 'p> {
     pub(super) fn ints(&self, i: usize) -> Res<Option<Vec<i64>>> {
         match self.constant(i)? {
             None => Ok(None),
-            Some(Const { data: Data::Int(v), dims }) if dims.len() <= 1 && v.len() <= 4096 => Ok(Some(v.to_vec())),
+            Some(Const { data: Data::Int(v), dims, .. }) if dims.len() <= 1 && v.len() <= 4096 => Ok(Some(v.to_vec())),
             Some(c) => bad(format!("input {i} should be a short list of integers, it has shape {:?}", c.dims)),
         }
     }

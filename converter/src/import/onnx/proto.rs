@@ -70,6 +70,8 @@ pub(super) struct Attribute<'a> {
     pub s: &'a [u8],
     /// Undecoded tensor.
     pub t: Option<&'a [u8]>,
+    /// Undecoded graph.
+    pub g: Option<&'a [u8]>,
     pub floats: Vec<f32>,
     pub ints: Vec<i64>,
 }
@@ -119,7 +121,7 @@ fn opset(bytes: &[u8]) -> Wire<(&str, i64)> {
 }
 
 impl<'a> Graph<'a> {
-    fn parse(bytes: &'a [u8]) -> Wire<Self> {
+    pub(super) fn parse(bytes: &'a [u8]) -> Wire<Self> {
         let mut g = Self::default();
         for f in fields(bytes) {
             match f? {
@@ -229,6 +231,7 @@ impl<'a> Attribute<'a> {
                 (3, v) => a.i = v.int(3)?,
                 (4, v) => a.s = v.bytes(4)?,
                 (5, v) => a.t = Some(v.bytes(5)?),
+                (6, v) => a.g = Some(v.bytes(6)?),
                 (7, v) => v.floats(7, &mut a.floats)?,
                 (8, v) => v.ints(8, &mut a.ints)?,
                 (20, v) => a.kind = v.int(20)?,

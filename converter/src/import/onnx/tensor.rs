@@ -17,6 +17,8 @@ use std::sync::Arc;
 pub(super) struct Const {
     pub dims: Vec<usize>,
     pub data: Data,
+    /// What the source stores, which says where integers wrap.
+    pub ty: Type,
 }
 
 /// Elements in C order.
@@ -24,17 +26,45 @@ pub(super) struct Const {
 pub(super) enum Data {
     /// Every floating point type.
     Float(Arc<Vec<f32>>),
-    /// Every integer type, and booleans as 0 and 1.
+    /// Every integer type, those of 64 bits without a sign by their bits, and booleans as 0 and 1.
     Int(Arc<Vec<i64>>),
 }
 
 impl Const {
     pub(super) fn floats(dims: Vec<usize>, data: Vec<f32>) -> Self {
-        Self { dims, data: Data::Float(Arc::new(data)) }
+        Self { dims, data: Data::Float(Arc::new(data)), ty: Type::Float }
     }
 
+    /// Integers of 64 bits.
     pub(super) fn ints(dims: Vec<usize>, data: Vec<i64>) -> Self {
-        Self { dims, data: Data::Int(Arc::new(data)) }
+        Self::of_type(Type::Int64, dims, data)
+    }
+
+    /// Integers that the type has, or truth values.
+    pub(super) fn of_type(ty: Type, dims: Vec<usize>, data: Vec<i64>) -> Self {
+        Self { dims, data: Data::Int(Arc::new(data)), ty }
+    }
+
+    pub(super) fn truths(dims: Vec<usize>, data: impl Iterator<Item = bool>) -> Self {
+        Self::of_type(Type::Bool, dims, data.map(i64::from).collect())
+    }
+
+    /// Integers as floats, if floats hold them.
+    pub(super) fn exact(&self) -> Result<Self, Fail> {
+        let Data::Int(v) = &self.data else { return Ok(self.clone()) };
+        if v.iter().any(|v| v.unsigned_abs() > 1 << 24) {
+            return unsupported("integers beyond 2^24", "fold constants before exporting the model");
+        }
+        Ok(Self::floats(self.dims.clone(), v.iter().map(|&v| v as f32).collect()))
+    }
+
+    /// Floats as the integers that they are.
+    pub(super) fn whole(&self, ty: Type) -> Result<Self, Fail> {
+        let Data::Float(v) = &self.data else { return Ok(self.clone()) };
+        if v.iter().any(|v| v.trunc() != *v || v.abs() > (1 << 24) as f32) {
+            return unsupported("integers beyond 2^24, or no integers", "fold constants before exporting the model");
+        }
+        Ok(Self::of_type(ty, self.dims.clone(), v.iter().map(|&v| ty.wrap(v as i128)).collect()))
     }
 
     pub(super) fn len(&self) -> usize {
@@ -88,7 +118,37 @@ impl Type {
         matches!(self, Self::Float | Self::Float16 | Self::Double | Self::Bfloat16)
     }
 
-    fn size(self) -> usize {
+    /// The number that an element stands for.
+    pub(super) fn wide(self, bits: i64) -> i128 {
+        if self == Self::Uint64 { i128::from(bits as u64) } else { i128::from(bits) }
+    }
+
+    /// The element of an integer type that a number becomes: it wraps, as it does everywhere.
+    pub(super) fn wrap(self, v: i128) -> i64 {
+        match self {
+            Self::Bool => i64::from(v != 0),
+            Self::Uint8 => i64::from(v as u8),
+            Self::Int8 => i64::from(v as i8),
+            Self::Uint16 => i64::from(v as u16),
+            Self::Int16 => i64::from(v as i16),
+            Self::Uint32 => i64::from(v as u32),
+            Self::Int32 => i64::from(v as i32),
+            _ => v as i64,
+        }
+    }
+
+    /// The least and the largest number of an integer type.
+    pub(super) fn bounds(self) -> (i128, i128) {
+        match self {
+            Self::Bool => (0, 1),
+            Self::Uint64 => (0, i128::from(u64::MAX)),
+            Self::Uint8 | Self::Uint16 | Self::Uint32 => (0, (1 << (8 * self.size())) - 1),
+            _ => (-(1 << (8 * self.size() - 1)), (1 << (8 * self.size() - 1)) - 1),
+        }
+    }
+
+    /// Bytes of an element.
+    pub(super) fn size(self) -> usize {
         match self {
             Self::Uint8 | Self::Int8 | Self::Bool => 1,
             Self::Uint16 | Self::Int16 | Self::Float16 | Self::Bfloat16 => 2,
@@ -160,15 +220,14 @@ fn from_bytes(ty: Type, dims: Vec<usize>, raw: &[u8]) -> Result<Const, Fail> {
         Type::Float16 => Const::floats(dims, each(raw, |b| f16::from_le_bytes(b).to_f32())),
         Type::Bfloat16 => Const::floats(dims, each(raw, |b| bf16::from_le_bytes(b).to_f32())),
         Type::Double => Const::floats(dims, each(raw, |b| f64::from_le_bytes(b) as f32)),
-        Type::Uint8 => Const::ints(dims, raw.iter().map(|&b| i64::from(b)).collect()),
-        Type::Int8 => Const::ints(dims, raw.iter().map(|&b| i64::from(b as i8)).collect()),
-        Type::Bool => Const::ints(dims, raw.iter().map(|&b| i64::from(b != 0)).collect()),
-        Type::Uint16 => Const::ints(dims, each(raw, |b| i64::from(u16::from_le_bytes(b)))),
-        Type::Int16 => Const::ints(dims, each(raw, |b| i64::from(i16::from_le_bytes(b)))),
-        Type::Uint32 => Const::ints(dims, each(raw, |b| i64::from(u32::from_le_bytes(b)))),
-        Type::Int32 => Const::ints(dims, each(raw, |b| i64::from(i32::from_le_bytes(b)))),
-        // Beyond 2^63 there is nothing that we could use.
-        Type::Int64 | Type::Uint64 => Const::ints(dims, each(raw, i64::from_le_bytes)),
+        Type::Uint8 => Const::of_type(ty, dims, raw.iter().map(|&b| i64::from(b)).collect()),
+        Type::Int8 => Const::of_type(ty, dims, raw.iter().map(|&b| i64::from(b as i8)).collect()),
+        Type::Bool => Const::of_type(ty, dims, raw.iter().map(|&b| i64::from(b != 0)).collect()),
+        Type::Uint16 => Const::of_type(ty, dims, each(raw, |b| i64::from(u16::from_le_bytes(b)))),
+        Type::Int16 => Const::of_type(ty, dims, each(raw, |b| i64::from(i16::from_le_bytes(b)))),
+        Type::Uint32 => Const::of_type(ty, dims, each(raw, |b| i64::from(u32::from_le_bytes(b)))),
+        Type::Int32 => Const::of_type(ty, dims, each(raw, |b| i64::from(i32::from_le_bytes(b)))),
+        Type::Int64 | Type::Uint64 => Const::of_type(ty, dims, each(raw, i64::from_le_bytes)),
     })
 }
 
@@ -199,11 +258,15 @@ fn from_fields(ty: Type, dims: Vec<usize>, n: usize, t: &Tensor<'_>) -> Result<C
             let bits = ints(&t.int32_data).map_err(wire)?;
             Const::floats(dims, bits.into_iter().map(|b| bf16::from_bits(b as u16).to_f32()).collect())
         }
-        Type::Int64 => Const::ints(dims, ints(&t.int64_data).map_err(wire)?),
-        Type::Uint32 | Type::Uint64 => Const::ints(dims, ints(&t.uint64_data).map_err(wire)?),
+        Type::Int64 => Const::of_type(ty, dims, ints(&t.int64_data).map_err(wire)?),
+        Type::Uint32 | Type::Uint64 => Const::of_type(ty, dims, ints(&t.uint64_data).map_err(wire)?),
         Type::Uint8 | Type::Int8 | Type::Uint16 | Type::Int16 | Type::Int32 | Type::Bool => {
             // A negative int32 may be written in 32 or in 64 bits.
-            Const::ints(dims, ints(&t.int32_data).map_err(wire)?.into_iter().map(|v| i64::from(v as i32)).collect())
+            Const::of_type(
+                ty,
+                dims,
+                ints(&t.int32_data).map_err(wire)?.into_iter().map(|v| ty.wrap(i128::from(v as i32))).collect(),
+            )
         }
     };
     if c.len() != n {

@@ -1,11 +1,12 @@
 //! Operators that move elements of constants.
 
-use super::super::fail::{Res, bad, unsupported};
+use super::super::fail::{Res, bad};
 use super::super::node::Ctx;
 use super::super::ops::layout;
 use super::super::shape;
-use super::super::tensor::{Const, Data};
-use super::{expand, pick, strided, strides};
+use super::super::tensor::{Const, Data, Type};
+use super::{Args, around, expand, pick, room, strided, strides};
+use std::sync::Arc;
 
 /// Reshape, Flatten, Squeeze and Unsqueeze share the data.
 pub(super) fn reshaped(cx: &mut Ctx<'_, '_, '_>, x: &Const) -> Res<Const> {
@@ -13,64 +14,118 @@ pub(super) fn reshaped(cx: &mut Ctx<'_, '_, '_>, x: &Const) -> Res<Const> {
     if shape::count(&dims) != Some(x.len()) {
         return bad(format!("{:?} cannot become {dims:?}", x.dims));
     }
-    Ok(Const { dims, data: x.data.clone() })
+    Ok(Const { dims, data: x.data.clone(), ty: x.ty })
 }
 
-pub(super) fn evaluate(cx: &mut Ctx<'_, '_, '_>, op: &str, x: &Const, args: &[Option<Const>]) -> Res<Option<Vec<Const>>> {
-    let one = match op {
-        "Transpose" => {
-            let perm = layout::permutation(cx, x.dims.len())?;
-            let own = strides(&x.dims);
-            let dims: Vec<usize> = perm.iter().map(|&p| x.dims[p]).collect();
-            let steps: Vec<i64> = perm.iter().map(|&p| own[p]).collect();
-            strided(cx, x, &dims, 0, &steps)?
-        }
-        "Expand" => {
-            let target = shape::from_i64(&cx.ints(1)?.unwrap_or_default())?;
-            let dims = shape::broadcast(&x.dims, &target)?;
-            expand(cx, x, &dims)?
-        }
-        "ConstantOfShape" => {
-            let dims = shape::from_i64(&cx.ints(0)?.unwrap_or_default())?;
-            let value = cx.tensor("value")?.unwrap_or_else(|| Const::floats(vec![1], vec![0.0]));
-            if value.len() != 1 {
-                return bad("attribute value should have one element");
-            }
-            strided(cx, &value, &dims, 0, &vec![0; dims.len()])?
-        }
-        "Tile" => tile(cx, x)?,
-        "Concat" => concat(cx, args)?,
-        "Gather" => gather(cx, x, args)?,
-        "Slice" => {
-            let parts = layout::slices(cx, &x.dims)?;
-            sliced(cx, x, &parts)?
-        }
-        "Split" => {
-            let (axis, lens) = layout::splits(cx, &x.dims)?;
-            let mut out = vec![];
-            let mut start = 0;
-            for len in lens {
-                let mut parts: Vec<(i64, usize, i64)> = x.dims.iter().map(|&d| (0, d, 1)).collect();
-                parts[axis] = (start, len, 1);
-                start += len as i64;
-                out.push(sliced(cx, x, &parts)?);
-            }
-            return Ok(Some(out));
-        }
-        "Where" => {
-            let (Some(Some(a)), Some(Some(b))) = (args.get(1), args.get(2)) else { return bad("Where has three inputs") };
-            let dims = shape::broadcast(&shape::broadcast(&x.dims, &a.dims)?, &b.dims)?;
-            let (c, a, b) = (expand(cx, x, &dims)?, expand(cx, a, &dims)?, expand(cx, b, &dims)?);
-            let Data::Int(c) = c.data else { return bad("the condition is not boolean") };
-            match (a.data, b.data) {
-                (Data::Float(a), Data::Float(b)) => Const::floats(dims, choose(&c, &a, &b)),
-                (Data::Int(a), Data::Int(b)) => Const::ints(dims, choose(&c, &a, &b)),
-                _ => return bad("the inputs are of different types"),
-            }
-        }
-        _ => return Ok(None),
+pub(super) fn transpose(cx: &mut Ctx<'_, '_, '_>, x: &Const) -> Res<Const> {
+    let perm = layout::permutation(cx, x.dims.len())?;
+    let own = strides(&x.dims);
+    let dims: Vec<usize> = perm.iter().map(|&p| x.dims[p]).collect();
+    let steps: Vec<i64> = perm.iter().map(|&p| own[p]).collect();
+    strided(cx, x, &dims, 0, &steps)
+}
+
+pub(super) fn expanded(cx: &mut Ctx<'_, '_, '_>, x: &Const) -> Res<Const> {
+    let target = shape::from_i64(&cx.ints(1)?.unwrap_or_default())?;
+    let dims = shape::broadcast(&x.dims, &target)?;
+    expand(cx, x, &dims)
+}
+
+pub(super) fn of_shape(cx: &mut Ctx<'_, '_, '_>) -> Res<Const> {
+    let dims = shape::from_i64(&cx.ints(0)?.unwrap_or_default())?;
+    let value = cx.tensor("value")?.unwrap_or_else(|| Const::floats(vec![1], vec![0.0]));
+    if value.len() != 1 {
+        return bad("attribute value should have one element");
+    }
+    strided(cx, &value, &dims, 0, &vec![0; dims.len()])
+}
+
+pub(super) fn slice(cx: &mut Ctx<'_, '_, '_>, x: &Const) -> Res<Const> {
+    let parts = layout::slices(cx, &x.dims)?;
+    sliced(cx, x, &parts)
+}
+
+pub(super) fn split(cx: &mut Ctx<'_, '_, '_>, x: &Const) -> Res<Vec<Const>> {
+    let (axis, lens) = layout::splits(cx, &x.dims)?;
+    parts(cx, x, axis, &lens)
+}
+
+/// The parts of some extents along an axis.
+pub(in super::super) fn parts(cx: &mut Ctx<'_, '_, '_>, x: &Const, axis: usize, lens: &[usize]) -> Res<Vec<Const>> {
+    let mut out = vec![];
+    let mut start = 0;
+    for &len in lens {
+        let mut parts: Vec<(i64, usize, i64)> = x.dims.iter().map(|&d| (0, d, 1)).collect();
+        parts[axis] = (start, len, 1);
+        start += len as i64;
+        out.push(sliced(cx, x, &parts)?);
+    }
+    Ok(out)
+}
+
+pub(super) fn select(cx: &mut Ctx<'_, '_, '_>, args: &Args) -> Res<Const> {
+    let (x, a, b) = (args.get(0)?, args.get(1)?, args.get(2)?);
+    let dims = shape::broadcast(&shape::broadcast(&x.dims, &a.dims)?, &b.dims)?;
+    let (c, a, b) = (expand(cx, x, &dims)?, expand(cx, a, &dims)?, expand(cx, b, &dims)?);
+    let Data::Int(c) = c.data else { return bad("the condition is not boolean") };
+    let data = match (a.data, b.data) {
+        (Data::Float(a), Data::Float(b)) => Data::Float(Arc::new(choose(&c, &a, &b))),
+        (Data::Int(a), Data::Int(b)) => Data::Int(Arc::new(choose(&c, &a, &b))),
+        _ => return bad("the inputs are of different types"),
     };
-    Ok(Some(vec![one]))
+    Ok(Const { dims, data, ty: a.ty })
+}
+
+/// The first elements of each line, as many as it has of them, in the other order.
+pub(super) fn reverse(cx: &mut Ctx<'_, '_, '_>, args: &Args) -> Res<Const> {
+    let x = args.get(0)?;
+    let rank = x.dims.len();
+    let (time, batch) = (shape::axis(cx.int("time_axis", 0)?, rank)?, shape::axis(cx.int("batch_axis", 1)?, rank)?);
+    let lens = args.ints(1)?;
+    if time == batch || lens.len() != x.dims[batch] || lens.iter().any(|&l| l < 0 || l as usize > x.dims[time]) {
+        return bad(format!("lengths {lens:?} along axis {time} of {:?}, one for each of axis {batch}", x.dims));
+    }
+    let n = room(cx, &x.dims)?;
+    let [_, extent, inner] = around(&x.dims, time);
+    let [_, batches, below] = around(&x.dims, batch);
+    let picked = |i: usize| {
+        let (t, len) = (i / inner % extent, lens[i / below % batches] as usize);
+        if t < len { i - t * inner + (len - 1 - t) * inner } else { i }
+    };
+    pick(x, x.dims.clone(), &(0..n).map(picked).collect::<Vec<_>>())
+}
+
+/// Which elements of a matrix of this size the upper or lower triangle has, row by row. Diagonal 0 is the main one.
+pub(in super::super) fn in_triangle(rows: usize, columns: usize, upper: bool, diagonal: i64) -> impl Iterator<Item = bool> {
+    let from = move |row: usize| diagonal.saturating_add(row as i64);
+    let inside = move |row, c| if upper { c >= from(row) } else { c <= from(row) };
+    (0..rows).flat_map(move |row| (0..columns as i64).map(move |c| inside(row, c)))
+}
+
+/// Rows, columns, whether it is the upper triangle, and its diagonal.
+pub(in super::super) fn triangle_of(cx: &Ctx<'_, '_, '_>, dims: &[usize]) -> Res<(usize, usize, bool, i64)> {
+    let &[.., rows, columns] = dims else { return bad(format!("a triangle of a tensor of shape {dims:?}")) };
+    let diagonal = match cx.ints(1)?.as_deref() {
+        None => 0,
+        Some(&[k]) => k,
+        Some(k) => return bad(format!("diagonals {k:?}")),
+    };
+    Ok((rows, columns, cx.flag("upper", true)?, diagonal))
+}
+
+pub(super) fn triangle(cx: &mut Ctx<'_, '_, '_>, args: &Args) -> Res<Const> {
+    let x = args.get(0)?;
+    let (rows, columns, upper, diagonal) = triangle_of(cx, &x.dims)?;
+    room(cx, &x.dims)?;
+    let mask: Vec<bool> = in_triangle(rows, columns, upper, diagonal).collect();
+    fn masked<T: Copy + Default>(v: &[T], mask: &[bool]) -> Vec<T> {
+        v.iter().zip(mask.iter().cycle()).map(|(&v, &m)| if m { v } else { T::default() }).collect()
+    }
+    let data = match &x.data {
+        Data::Float(v) => Data::Float(Arc::new(masked(v, &mask))),
+        Data::Int(v) => Data::Int(Arc::new(masked(v, &mask))),
+    };
+    Ok(Const { dims: x.dims.clone(), data, ty: x.ty })
 }
 
 fn choose<T: Copy>(c: &[i64], a: &[T], b: &[T]) -> Vec<T> {
@@ -86,7 +141,7 @@ fn sliced(cx: &mut Ctx<'_, '_, '_>, x: &Const, parts: &[(i64, usize, i64)]) -> R
     strided(cx, x, &dims, start, &steps)
 }
 
-fn tile(cx: &mut Ctx<'_, '_, '_>, x: &Const) -> Res<Const> {
+pub(super) fn tile(cx: &mut Ctx<'_, '_, '_>, x: &Const) -> Res<Const> {
     let repeats = shape::from_i64(&cx.ints(1)?.unwrap_or_default())?;
     if repeats.len() != x.dims.len() {
         return bad(format!("{} repeats for {} axes", repeats.len(), x.dims.len()));
@@ -99,21 +154,25 @@ fn tile(cx: &mut Ctx<'_, '_, '_>, x: &Const) -> Res<Const> {
         result.push(repeats[i].saturating_mul(x.dims[i]));
     }
     let data = strided(cx, x, &dims, 0, &steps)?.data;
-    Ok(Const { dims: result, data })
+    Ok(Const { dims: result, data, ty: x.ty })
 }
 
-fn concat(cx: &mut Ctx<'_, '_, '_>, args: &[Option<Const>]) -> Res<Const> {
-    let parts: Vec<&Const> = args.iter().flatten().collect();
+pub(in super::super) fn concat(cx: &mut Ctx<'_, '_, '_>, parts: &[&Const]) -> Res<Const> {
     let shapes: Vec<&[usize]> = parts.iter().map(|c| c.dims.as_slice()).collect();
     let (axis, dims) = layout::concat_shape(cx, &shapes)?;
-    let Some(n) = shape::count(&dims) else { return bad("the result is too large") };
-    cx.b.charge(n)?;
+    join(cx, parts, axis, dims)
+}
+
+/// Tensors one behind the other along an axis.
+fn join(cx: &mut Ctx<'_, '_, '_>, parts: &[&Const], axis: usize, dims: Vec<usize>) -> Res<Const> {
+    let n = room(cx, &dims)?;
+    let ty = parts.first().map_or(Type::Float, |c| c.ty);
     let outer: usize = dims[..axis].iter().product();
-    fn join<'t, T: Copy + 't>(outer: usize, n: usize, parts: impl Iterator<Item = &'t [T]> + Clone) -> Vec<T> {
+    fn joined<'t, T: Copy + 't>(outer: usize, n: usize, parts: impl Iterator<Item = &'t [T]> + Clone) -> Vec<T> {
         let mut out = Vec::with_capacity(n);
         for o in 0..outer {
             for p in parts.clone() {
-                let inner = p.len() / outer;
+                let inner = p.len() / outer.max(1);
                 out.extend_from_slice(&p[o * inner..(o + 1) * inner]);
             }
         }
@@ -122,39 +181,11 @@ fn concat(cx: &mut Ctx<'_, '_, '_>, args: &[Option<Const>]) -> Res<Const> {
     let float = parts.iter().filter(|c| matches!(c.data, Data::Float(_))).count();
     if float == parts.len() {
         let data = parts.iter().filter_map(|c| if let Data::Float(v) = &c.data { Some(v.as_slice()) } else { None });
-        Ok(Const::floats(dims, join(outer, n, data)))
+        Ok(Const::floats(dims, joined(outer, n, data)))
     } else if float == 0 {
         let data = parts.iter().filter_map(|c| if let Data::Int(v) = &c.data { Some(v.as_slice()) } else { None });
-        Ok(Const::ints(dims, join(outer, n, data)))
+        Ok(Const::of_type(ty, dims, joined(outer, n, data)))
     } else {
         bad("the inputs are of different types")
     }
-}
-
-fn gather(cx: &mut Ctx<'_, '_, '_>, x: &Const, args: &[Option<Const>]) -> Res<Const> {
-    let axis = shape::axis(cx.int("axis", 0)?, x.dims.len())?;
-    let Some(Some(Const { dims: at, data: Data::Int(indices) })) = args.get(1) else { return bad("the indices are not integers") };
-    let extent = x.dims[axis];
-    let indices: Vec<usize> = indices
-        .iter()
-        .map(|&i| if i < 0 { i.saturating_add(extent as i64) } else { i })
-        .map(|i| usize::try_from(i).ok().filter(|&i| i < extent).map_or_else(|| bad(format!("index {i} of {extent}")), Ok))
-        .collect::<Res<_>>()?;
-    let (outer, inner): (usize, usize) = (x.dims[..axis].iter().product(), x.dims[axis + 1..].iter().product());
-    let dims = [&x.dims[..axis], at, &x.dims[axis + 1..]].concat();
-    let Some(n) = shape::count(&dims) else { return bad("the result is too large") };
-    if dims.len() > shape::MAX_RANK {
-        return unsupported(format!("a tensor of {} axes", dims.len()), "use fewer");
-    }
-    cx.b.charge(n)?;
-    let mut picked = Vec::with_capacity(n);
-    if n > 0 {
-        for o in 0..outer {
-            for &i in &indices {
-                let start = (o * extent + i) * inner;
-                picked.extend(start..start + inner);
-            }
-        }
-    }
-    pick(x, dims, &picked)
 }

@@ -1,57 +1,184 @@
-//! Evaluation of nodes whose inputs are known: shape arithmetic as exporters write it, and expressions of weights.
+//! Evaluation of nodes whose inputs are known: shape arithmetic as exporters write it, masks, expressions of weights.
 //!
-//! Floats are computed in f32 as the source would; integers in i64, whatever their type, with overflow an error.
+//! | module | what |
+//! |---|---|
+//! | `data` | moves elements: Transpose, Concat, Slice and the like |
+//! | `index` | moves them to where indices say: Gather, Scatter and their kin |
+//! | `choose` | what is chosen by values: NonZero, TopK, ArgMax, Unique |
+//! | `number` | one number: types, integers that wrap, functions |
+//! | `math` | numbers of one or of several tensors |
+//! | `sums` | sums along axes: reductions, running sums, products of matrices, Einsum |
+//! | `make` | tensors made from little: Range, EyeLike, OneHot, windows |
+//! | `quantise` | scales and zero points |
+//!
+//! [`find`] is the table of what is here. What it does not know and the network can compute (`ops`) is computed by the f64 interpreter.
+//! Floats are computed in f32 as the source would; integers exactly, and they wrap where their type does, but in 64 bits with a sign,
+//! where no shape is meant to, overflow is an error.
 
-mod data;
+mod choose;
+pub(super) mod data;
+pub(super) mod index;
+mod make;
 mod math;
+mod number;
+mod quantise;
+pub(super) mod sums;
 
 use super::fail::{Res, bad, unsupported};
 use super::node::{Ctx, Operand};
 use super::shape;
-use super::tensor::{Const, Data, Type};
+use super::tensor::{Const, Data};
+use number::cast;
+use std::sync::Arc;
+
+/// The constants that a node reads.
+pub(super) struct Args(Vec<Option<Const>>);
+
+impl Args {
+    fn maybe(&self, i: usize) -> Option<&Const> {
+        self.0.get(i)?.as_ref()
+    }
+
+    fn get(&self, i: usize) -> Res<&Const> {
+        self.maybe(i).map_or_else(|| bad(format!("input {i} is missing")), Ok)
+    }
+
+    fn ints(&self, i: usize) -> Res<&[i64]> {
+        match &self.get(i)?.data {
+            Data::Int(v) => Ok(v),
+            Data::Float(_) => bad(format!("input {i} should be integers")),
+        }
+    }
+
+    fn floats(&self, i: usize) -> Res<&[f32]> {
+        match &self.get(i)?.data {
+            Data::Float(v) => Ok(v),
+            Data::Int(_) => bad(format!("input {i} should be floats")),
+        }
+    }
+
+    /// One integer; whole floats will do.
+    fn int(&self, i: usize) -> Res<i64> {
+        match &self.get(i)?.data {
+            Data::Int(v) if v.len() == 1 => Ok(v[0]),
+            Data::Float(v) if v.len() == 1 && v[0].trunc() == v[0] => Ok(v[0] as i64),
+            _ => bad(format!("input {i} should be one integer")),
+        }
+    }
+
+    fn present(&self) -> impl Iterator<Item = &Const> {
+        self.0.iter().flatten()
+    }
+}
+
+/// Computes a node from constants.
+type Eval = fn(&mut Ctx<'_, '_, '_>, &Args) -> Res<Vec<Const>>;
+
+/// How an operator is computed from constants; the others are left to `ops`.
+pub(super) fn find(op: &str) -> Option<Eval> {
+    Some(match op {
+        "Constant" => |cx, _| constant(cx).map(one),
+        "Shape" => |cx, _| shape_of(cx).map(one),
+        "Size" => |cx, _| Ok(one(Const::ints(vec![], vec![dims_of(cx)?.iter().product::<usize>() as i64]))),
+        "EyeLike" => |cx, a| make::eye(cx, a).map(one),
+        "Identity" | "Dropout" => nothing,
+        "Reshape" | "Flatten" | "Squeeze" | "Unsqueeze" => |cx, a| data::reshaped(cx, a.get(0)?).map(one),
+        "Transpose" => |cx, a| data::transpose(cx, a.get(0)?).map(one),
+        "Expand" => |cx, a| data::expanded(cx, a.get(0)?).map(one),
+        "ConstantOfShape" => |cx, _| data::of_shape(cx).map(one),
+        "Tile" => |cx, a| data::tile(cx, a.get(0)?).map(one),
+        "Concat" => |cx, a| data::concat(cx, &a.present().collect::<Vec<_>>()).map(one),
+        "Slice" => |cx, a| data::slice(cx, a.get(0)?).map(one),
+        "Split" => |cx, a| data::split(cx, a.get(0)?),
+        "Where" => |cx, a| data::select(cx, a).map(one),
+        "ReverseSequence" => |cx, a| data::reverse(cx, a).map(one),
+        "Trilu" => |cx, a| data::triangle(cx, a).map(one),
+        "Gather" => |cx, a| index::gather(cx, a).map(one),
+        "GatherElements" => |cx, a| index::gather_elements(cx, a).map(one),
+        "GatherND" => |cx, a| index::gather_nd(cx, a).map(one),
+        "Scatter" | "ScatterElements" => |cx, a| index::scatter_elements(cx, a).map(one),
+        "ScatterND" => |cx, a| index::scatter_nd(cx, a).map(one),
+        "NonZero" => |cx, a| choose::non_zero(cx, a).map(one),
+        "Compress" => |cx, a| choose::compress(cx, a).map(one),
+        "TopK" => choose::top,
+        "ArgMax" | "ArgMin" => |cx, a| choose::arg(cx, a).map(one),
+        "Hardmax" => |cx, a| choose::hardmax(cx, a).map(one),
+        "Unique" => choose::unique,
+        "Range" => |cx, a| make::range(cx, a).map(one),
+        "OneHot" => |cx, a| make::one_hot(cx, a).map(one),
+        "HannWindow" | "HammingWindow" | "BlackmanWindow" => |cx, a| make::window(cx, a).map(one),
+        "Cast" => |cx, a| {
+            cx.ignore(&["saturate", "round_mode"]);
+            cast(a.get(0)?, number::type_of(cx.int("to", 0)?)?).map(one)
+        },
+        "CastLike" => |cx, a| {
+            cx.ignore(&["saturate", "round_mode"]);
+            cast(a.get(0)?, a.get(1)?.ty).map(one)
+        },
+        "Neg" | "Abs" | "Floor" | "Ceil" | "Round" | "Sqrt" | "Exp" | "Log" | "Reciprocal" | "Relu" | "Sign" | "Sigmoid"
+        | "Tanh" | "Sin" | "Cos" | "Tan" | "Asin" | "Acos" | "Atan" | "Sinh" | "Cosh" | "Asinh" | "Acosh" | "Atanh" | "Erf"
+        | "Not" | "BitwiseNot" => |cx, a| math::unary(cx, a.get(0)?).map(one),
+        "IsNaN" | "IsInf" => |cx, a| math::is(cx, a).map(one),
+        "Add" | "Sub" | "Mul" | "Div" | "Pow" | "Mod" | "Equal" | "Greater" | "Less" | "GreaterOrEqual" | "LessOrEqual" | "And"
+        | "Or" | "Xor" | "PRelu" | "BitShift" | "BitwiseAnd" | "BitwiseOr" | "BitwiseXor" => {
+            |cx, a| math::binary(cx, a.get(0)?, a.get(1)?).map(one)
+        }
+        "Min" | "Max" | "Sum" | "Mean" => |cx, a| math::variadic(cx, a).map(one),
+        "ReduceSum" | "ReduceMean" | "ReduceMax" | "ReduceMin" | "ReduceProd" | "ReduceL1" | "ReduceL2" | "ReduceLogSum"
+        | "ReduceLogSumExp" | "ReduceSumSquare" => |cx, a| sums::reduce(cx, a.get(0)?).map(one),
+        "CumSum" | "CumProd" => |cx, a| sums::running(cx, a).map(one),
+        "Einsum" => |cx, a| sums::einsum(cx, a).map(one),
+        "Det" => |cx, a| sums::det(cx, a).map(one),
+        "MatMulInteger" => |cx, a| quantise::matmul(cx, a).map(one),
+        "DequantizeLinear" => |cx, a| quantise::dequantize(cx, a).map(one),
+        "QuantizeLinear" => |cx, a| quantise::quantize(cx, a).map(one),
+        "DynamicQuantizeLinear" => quantise::dynamic,
+        _ => return None,
+    })
+}
+
+fn one(c: Const) -> Vec<Const> {
+    vec![c]
+}
 
 /// The results of a node when they do not depend on the network's inputs; `None` when they do, or when the operator is one
 /// that we do not evaluate.
 pub(super) fn evaluate(cx: &mut Ctx<'_, '_, '_>) -> Res<Option<Vec<Const>>> {
     let op = cx.node.op_type;
-    match op {
-        "Constant" => return Ok(Some(vec![constant(cx)?])),
-        "Shape" => return shape_of(cx).map(|c| Some(vec![c])),
-        "Size" => {
-            let n = dims_of(cx)?.iter().product::<usize>();
-            return Ok(Some(vec![Const::ints(vec![], vec![n as i64])]));
-        }
-        _ => {}
-    }
+    let Some(f) = find(op) else { return Ok(None) };
     // Only the type of the second counts, and what is computed are floats.
     if let ("CastLike", [Operand::Const { value, .. }, Operand::Runtime(_)]) = (op, &cx.inputs[..]) {
         cx.ignore(&["saturate", "round_mode"]);
-        return Ok(Some(vec![cast(value, 1)?]));
+        return Ok(Some(vec![cast(value, super::tensor::Type::Float)?]));
     }
+    // Only the shape counts.
+    let of_shape = matches!(op, "Shape" | "Size" | "EyeLike");
     let mut args: Vec<Option<Const>> = vec![];
     for i in &cx.inputs {
         args.push(match i {
-            Operand::None => None,
             Operand::Const { value, .. } => Some(value.clone()),
-            Operand::Runtime(_) => return Ok(None),
+            Operand::Runtime(_) if !of_shape => return Ok(None),
+            Operand::Sequence(_) if !of_shape => return unsupported("a sequence", "read its elements one by one"),
+            _ => None,
         });
     }
-    let Some(Some(x)) = args.first().cloned() else { return Ok(None) };
-    // These share the data; everything else pays for what it reads and writes.
-    match op {
-        "Identity" => return Ok(Some(vec![x])),
-        "Dropout" => {
-            cx.ignore(&["ratio", "seed"]);
-            return Ok(Some(vec![x]));
-        }
-        "Reshape" | "Flatten" | "Squeeze" | "Unsqueeze" => return data::reshaped(cx, &x).map(|c| Some(vec![c])),
-        _ => {}
+    // What shares its data pays nothing; everything else for what it reads and writes.
+    if !matches!(op, "Identity" | "Dropout" | "Reshape" | "Flatten" | "Squeeze" | "Unsqueeze") && !of_shape {
+        cx.b.charge(args.iter().flatten().map(Const::len).sum())?;
     }
-    cx.b.charge(args.iter().flatten().map(Const::len).sum())?;
-    if let Some(results) = data::evaluate(cx, op, &x, &args)? {
-        return Ok(Some(results));
+    f(cx, &Args(args)).map(Some)
+}
+
+/// Dropout's second result is a mask of what it keeps: everything.
+fn nothing(cx: &mut Ctx<'_, '_, '_>, args: &Args) -> Res<Vec<Const>> {
+    let x = args.get(0)?;
+    if cx.node.op_type == "Identity" {
+        return Ok(vec![x.clone()]);
     }
-    Ok(math::evaluate(cx, op, &x, &args)?.map(|c| vec![c]))
+    super::ops::layout::drops_nothing(cx)?;
+    let truth = Const::truths(vec![], [true].into_iter());
+    let mask = if cx.node.outputs.len() > 1 { Some(expand(cx, &truth, &x.dims)?) } else { None };
+    Ok(std::iter::once(x.clone()).chain(mask).collect())
 }
 
 fn constant(cx: &mut Ctx<'_, '_, '_>) -> Res<Const> {
@@ -77,6 +204,7 @@ fn dims_of(cx: &Ctx<'_, '_, '_>) -> Res<Vec<usize>> {
     match cx.operand(0) {
         Operand::Runtime(v) => Ok(cx.shape(*v)),
         Operand::Const { value, .. } => Ok(value.dims.clone()),
+        Operand::Sequence(_) => unsupported("a sequence", "read its elements one by one"),
         Operand::None => bad("input 0 is missing"),
     }
 }
@@ -92,8 +220,7 @@ fn shape_of(cx: &Ctx<'_, '_, '_>) -> Res<Const> {
 
 /// Elements of `c` under `dims`, where axis i steps by `strides[i]` elements from `start`. Every index must lie inside.
 fn strided(cx: &mut Ctx<'_, '_, '_>, c: &Const, dims: &[usize], start: i64, strides: &[i64]) -> Res<Const> {
-    let Some(n) = shape::count(dims) else { return bad(format!("a constant of shape {dims:?} is too large")) };
-    cx.b.charge(n)?;
+    let n = room(cx, dims)?;
     let mut index = vec![0usize; dims.len()];
     let mut at = start;
     let mut picked = Vec::with_capacity(n);
@@ -117,10 +244,26 @@ fn pick(c: &Const, dims: Vec<usize>, indices: &[usize]) -> Res<Const> {
     fn take<T: Copy>(from: &[T], indices: &[usize]) -> Res<Vec<T>> {
         indices.iter().map(|&i| from.get(i).copied().map_or_else(|| bad("an index lies outside a constant"), Ok)).collect()
     }
-    Ok(match &c.data {
-        Data::Float(v) => Const::floats(dims, take(v, indices)?),
-        Data::Int(v) => Const::ints(dims, take(v, indices)?),
-    })
+    let data = match &c.data {
+        Data::Float(v) => Data::Float(Arc::new(take(v, indices)?)),
+        Data::Int(v) => Data::Int(Arc::new(take(v, indices)?)),
+    };
+    Ok(Const { dims, data, ty: c.ty })
+}
+
+/// Pays for a tensor of these extents, and says how many elements it has.
+fn room(cx: &mut Ctx<'_, '_, '_>, dims: &[usize]) -> Res<usize> {
+    if dims.len() > shape::MAX_RANK {
+        return unsupported(format!("a tensor of {} axes", dims.len()), format!("use at most {}", shape::MAX_RANK));
+    }
+    let Some(n) = shape::count(dims) else { return bad(format!("a constant of shape {dims:?} is too large")) };
+    cx.b.charge(n)?;
+    Ok(n)
+}
+
+/// A tensor as `outer` times `extent` times `inner` elements, around an axis.
+fn around(dims: &[usize], axis: usize) -> [usize; 3] {
+    [dims[..axis].iter().product(), dims[axis], dims[axis + 1..].iter().product()]
 }
 
 /// Elements between neighbours along each axis.
@@ -146,22 +289,4 @@ fn expand(cx: &mut Ctx<'_, '_, '_>, c: &Const, dims: &[usize]) -> Res<Const> {
 /// [`expand`] for operators.
 pub(super) fn expanded(cx: &mut Ctx<'_, '_, '_>, c: &Const, dims: &[usize]) -> Res<Const> {
     expand(cx, c, dims)
-}
-
-/// The float or integer kind of a type's number.
-fn cast(c: &Const, to: i64) -> Res<Const> {
-    let ty = Type::from_onnx(to)?;
-    let dims = c.dims.clone();
-    Ok(match &c.data {
-        Data::Float(_) if ty == Type::Float || ty == Type::Double => c.clone(),
-        Data::Float(v) if ty == Type::Float16 => Const::floats(dims, v.iter().map(|&v| half::f16::from_f32(v).to_f32()).collect()),
-        Data::Float(v) if ty == Type::Bfloat16 => {
-            Const::floats(dims, v.iter().map(|&v| half::bf16::from_f32(v).to_f32()).collect())
-        }
-        Data::Float(v) if ty == Type::Bool => Const::ints(dims, v.iter().map(|&v| i64::from(v != 0.0)).collect()),
-        Data::Float(v) => Const::ints(dims, v.iter().map(|&v| v as i64).collect()),
-        Data::Int(v) if ty.is_float() => Const::floats(dims, v.iter().map(|&v| v as f32).collect()),
-        Data::Int(v) if ty == Type::Bool => Const::ints(dims, v.iter().map(|&v| i64::from(v != 0)).collect()),
-        Data::Int(_) => c.clone(),
-    })
 }

@@ -51,7 +51,7 @@ pub(super) fn variadic(cx: &mut Ctx<'_, '_, '_>) -> Values {
 /// Powers: products, a root or a quotient where the exponent is one number of those, otherwise a step of its own.
 pub(super) fn pow(cx: &mut Ctx<'_, '_, '_>) -> Values {
     let exponent = match cx.operand(1).clone() {
-        Operand::None => return bad("the exponent is missing"),
+        Operand::None | Operand::Sequence(_) => return bad("the exponent is missing"),
         Operand::Runtime(v) => return general(cx, v),
         Operand::Const { value, .. } => value,
     };

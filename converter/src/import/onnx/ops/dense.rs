@@ -35,7 +35,7 @@ pub(super) fn gemm(cx: &mut Ctx<'_, '_, '_>) -> Values {
         cx.emit(suffix, Op::Dense { bias: bias.is_some(), act: Act::None }, &inputs, &[m, n])
     };
     let c = match cx.operand(2).clone() {
-        Operand::None => return Ok(vec![dense(cx, "", None)?]),
+        Operand::None | Operand::Sequence(_) => return Ok(vec![dense(cx, "", None)?]),
         _ if beta == 0.0 => return Ok(vec![dense(cx, "", None)?]),
         Operand::Const { value, .. } => {
             let dims = value.dims.clone();

@@ -11,16 +11,14 @@ use crate::ir::Op;
 pub(super) fn nothing(cx: &mut Ctx<'_, '_, '_>) -> Values {
     match cx.node.op_type {
         "Dropout" => {
-            cx.ignore(&["ratio", "seed", "is_test"]);
-            // Both inputs may be there since opset 12.
-            let trains = cx.ints(2)?.is_some_and(|v| v.iter().any(|&v| v != 0));
-            if trains && cx.scalar_float(1)? != Some(0.0) {
-                return unsupported("training mode", "export the model in inference mode");
-            }
+            drops_nothing(cx)?;
         }
         "Cast" => {
             cx.ignore(&["saturate", "round_mode"]);
             let to = cx.int("to", 0)?;
+            if Type::from_onnx(to)? == Type::Bool {
+                return super::logic::truth(cx);
+            }
             if !Type::from_onnx(to)?.is_float() {
                 return unsupported(format!("a cast to {}", type_name(to)), "keep activations in floating point");
             }
@@ -34,6 +32,17 @@ pub(super) fn nothing(cx: &mut Ctx<'_, '_, '_>) -> Values {
         _ => {}
     }
     Ok(vec![cx.runtime(0)?])
+}
+
+/// Refuses a Dropout that trains.
+pub(in super::super) fn drops_nothing(cx: &Ctx<'_, '_, '_>) -> Res<()> {
+    cx.ignore(&["ratio", "seed", "is_test"]);
+    // Both inputs may be there since opset 12.
+    let trains = cx.ints(2)?.is_some_and(|v| v.iter().any(|&v| v != 0));
+    if trains && cx.scalar_float(1)? != Some(0.0) {
+        return unsupported("training mode", "export the model in inference mode");
+    }
+    Ok(())
 }
 
 pub(super) fn reshape(cx: &mut Ctx<'_, '_, '_>) -> Values {

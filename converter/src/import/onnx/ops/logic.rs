@@ -8,7 +8,7 @@ use super::Values;
 use crate::ir::{Act, BinaryOp, Op, ValueId};
 use std::sync::Arc;
 
-fn node(cx: &mut Ctx<'_, '_, '_>, suffix: &str, op: BinaryOp, a: ValueId, b: ValueId) -> Res<ValueId> {
+pub(super) fn node(cx: &mut Ctx<'_, '_, '_>, suffix: &str, op: BinaryOp, a: ValueId, b: ValueId) -> Res<ValueId> {
     let shape = shape::broadcast(cx.b.graph.shape(a), cx.b.graph.shape(b))?;
     cx.emit(suffix, Op::Binary { op, act: Act::None }, &[a, b], &shape)
 }
@@ -16,7 +16,7 @@ fn node(cx: &mut Ctx<'_, '_, '_>, suffix: &str, op: BinaryOp, a: ValueId, b: Val
 /// A tensor of numbers or truth values; constants become floats.
 fn value(cx: &mut Ctx<'_, '_, '_>, i: usize) -> Res<ValueId> {
     match cx.operand(i).clone() {
-        Operand::Const { value: Const { dims, data: Data::Int(v) }, name } => {
+        Operand::Const { value: Const { dims, data: Data::Int(v), .. }, name } => {
             cx.b.charge(v.len())?;
             if v.is_empty() || v.iter().any(|v| v.unsigned_abs() > 1 << 24) {
                 return unsupported(format!("integers in input {i}"), "use floats");
@@ -30,7 +30,7 @@ fn value(cx: &mut Ctx<'_, '_, '_>, i: usize) -> Res<ValueId> {
 
 pub(super) fn compare(cx: &mut Ctx<'_, '_, '_>) -> Values {
     let (a, b) = (value(cx, 0)?, value(cx, 1)?);
-    Ok(vec![match cx.node.op_type {
+    let y = match cx.node.op_type {
         "Greater" => node(cx, "", BinaryOp::Greater, a, b)?,
         "Less" => node(cx, "", BinaryOp::Greater, b, a)?,
         "GreaterOrEqual" => node(cx, "", BinaryOp::AtLeast, a, b)?,
@@ -43,12 +43,29 @@ pub(super) fn compare(cx: &mut Ctx<'_, '_, '_>) -> Values {
             let same = node(cx, "same", BinaryOp::Equal, a, b)?;
             not(cx, "", same)?
         }
-    }])
+    };
+    cx.b.truths.insert(y);
+    Ok(vec![y])
 }
 
 pub(super) fn negate(cx: &mut Ctx<'_, '_, '_>) -> Values {
     let x = cx.runtime(0)?;
-    Ok(vec![not(cx, "", x)?])
+    let y = not(cx, "", x)?;
+    cx.b.truths.insert(y);
+    Ok(vec![y])
+}
+
+/// Whether elements are other than 0.
+pub(super) fn truth(cx: &mut Ctx<'_, '_, '_>) -> Values {
+    let x = cx.runtime(0)?;
+    if cx.b.truths.contains(&x) {
+        return Ok(vec![x]);
+    }
+    let zero = cx.number(0.0);
+    let same = node(cx, "zero", BinaryOp::Equal, x, zero)?;
+    let y = not(cx, "", same)?;
+    cx.b.truths.insert(y);
+    Ok(vec![y])
 }
 
 fn not(cx: &mut Ctx<'_, '_, '_>, suffix: &str, x: ValueId) -> Res<ValueId> {
@@ -68,7 +85,7 @@ pub(super) fn select(cx: &mut Ctx<'_, '_, '_>) -> Values {
         let dim = |o: &Operand| match o {
             Operand::Runtime(v) => Ok(cx.shape(*v)),
             Operand::Const { value, .. } => Ok(value.dims.clone()),
-            Operand::None => bad("an input is missing"),
+            Operand::None | Operand::Sequence(_) => bad("an input is no tensor"),
         };
         let (a, b) = (dim(cx.operand(1))?, dim(cx.operand(2))?);
         let dims = shape::broadcast(&shape::broadcast(&a, &b)?, &dim(cx.operand(0))?)?;
@@ -79,8 +96,13 @@ pub(super) fn select(cx: &mut Ctx<'_, '_, '_>) -> Values {
         return Ok(vec![cx.emit("", Op::Broadcast, &[x], &dims)?]);
     }
     let (c, a, b) = (value(cx, 0)?, cx.runtime(1)?, cx.runtime(2)?);
+    Ok(vec![either(cx, c, a, b)?])
+}
+
+/// `a` where `c` is 1, otherwise `b`.
+pub(super) fn either(cx: &mut Ctx<'_, '_, '_>, c: ValueId, a: ValueId, b: ValueId) -> Res<ValueId> {
     let other = not(cx, "not", c)?;
     let first = node(cx, "then", BinaryOp::Where, a, c)?;
     let second = node(cx, "else", BinaryOp::Where, b, other)?;
-    Ok(vec![node(cx, "", BinaryOp::Add, first, second)?])
+    node(cx, "", BinaryOp::Add, first, second)
 }

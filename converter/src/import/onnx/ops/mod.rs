@@ -5,12 +5,14 @@ mod activation;
 mod arithmetic;
 mod conv;
 mod dense;
+mod einsum;
 mod function;
 pub(super) mod layout;
 mod logic;
 mod norm;
 mod normalise;
-mod pieces;
+pub(super) mod pieces;
+mod places;
 mod pool;
 mod reduce;
 mod resize;
@@ -21,6 +23,7 @@ mod window;
 use super::fail::Res;
 use super::node::Ctx;
 use super::proto::Node;
+use super::{consts, sequence};
 use crate::ir::ValueId;
 
 /// The results of an operator, as many as we have.
@@ -39,11 +42,20 @@ pub(super) fn is_known(n: &Node<'_>) -> bool {
     if n.domain == "com.microsoft" {
         return n.op_type == "FusedConv";
     }
-    is_onnx_domain(n.domain) && n.op_type != "FusedConv" && (find(n.op_type).is_some() || CONSTANT_ONLY.contains(&n.op_type))
+    is_onnx_domain(n.domain)
+        && n.op_type != "FusedConv"
+        && (find(n.op_type).is_some() || consts::find(n.op_type).is_some() || sequence::is_one(n.op_type) || n.op_type == "If")
 }
 
-/// Operators that we evaluate when their inputs are known and refuse otherwise.
-const CONSTANT_ONLY: &[&str] = &["Constant", "ConstantOfShape", "Shape", "Size", "Range", "Mod", "DequantizeLinear"];
+/// The inputs of an operator that are numbers it computes with, not numbers that say how.
+pub(super) fn numbers(op: &str) -> &'static [usize] {
+    match op {
+        "Clip" | "Gemm" => &[0, 1, 2],
+        "Pad" => &[0, 2],
+        "MatMul" => &[0, 1],
+        _ => &[0],
+    }
+}
 
 /// What to do about an operator that we do not have.
 pub(super) fn remedy(op: &str) -> &'static str {
@@ -108,6 +120,12 @@ fn find(op: &str) -> Option<Import> {
         "Expand" => pieces::expand,
         "Tile" => pieces::tile,
         "Where" => logic::select,
+        "GatherElements" => places::gather_elements,
+        "GatherND" => places::gather_nd,
+        "Scatter" | "ScatterElements" | "ScatterND" => places::scatter,
+        "Trilu" => places::triangle,
+        "CumSum" => einsum::running,
+        "Einsum" => einsum::einsum,
         "Upsample" | "Resize" => resize::resize,
         "DepthToSpace" => resize::depth_to_space,
         "SpaceToDepth" => resize::space_to_depth,

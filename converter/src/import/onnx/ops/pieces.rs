@@ -10,7 +10,7 @@ use crate::ir::{Op, ValueId};
 /// More pieces than this make no sense for a Gather.
 const MAX_PIECES: usize = 64;
 
-pub(super) fn concat(cx: &mut Ctx<'_, '_, '_>) -> Values {
+pub(in super::super) fn concat(cx: &mut Ctx<'_, '_, '_>) -> Values {
     let parts = (0..cx.inputs.len()).map(|i| cx.runtime(i)).collect::<Res<Vec<ValueId>>>()?;
     let shapes: Vec<Vec<usize>> = parts.iter().map(|&v| cx.shape(v)).collect();
     let shapes: Vec<&[usize]> = shapes.iter().map(Vec::as_slice).collect();
@@ -44,7 +44,7 @@ pub(super) fn slice(cx: &mut Ctx<'_, '_, '_>) -> Values {
 }
 
 /// One Slice, or nothing where everything is taken.
-fn cut(cx: &mut Ctx<'_, '_, '_>, suffix: &str, x: ValueId, parts: &[(i64, usize, i64)]) -> Res<ValueId> {
+pub(in super::super) fn cut(cx: &mut Ctx<'_, '_, '_>, suffix: &str, x: ValueId, parts: &[(i64, usize, i64)]) -> Res<ValueId> {
     let dims: Vec<usize> = parts.iter().map(|p| p.1).collect();
     if cx.b.graph.shape(x) == dims {
         return Ok(x);
@@ -55,7 +55,7 @@ fn cut(cx: &mut Ctx<'_, '_, '_>, suffix: &str, x: ValueId, parts: &[(i64, usize,
     cx.emit(suffix, Op::Slice { start, step }, &[x], &dims)
 }
 
-fn whole(dims: &[usize]) -> Vec<(i64, usize, i64)> {
+pub(in super::super) fn whole(dims: &[usize]) -> Vec<(i64, usize, i64)> {
     dims.iter().map(|&d| (0, d, 1)).collect()
 }
 
@@ -83,7 +83,9 @@ pub(super) fn gather(cx: &mut Ctx<'_, '_, '_>) -> Values {
     let x = cx.runtime(0)?;
     let xs = cx.shape(x);
     let axis = shape::axis(cx.int("axis", 0)?, xs.len())?;
-    let Some(Const { dims, data: Data::Int(indices) }) = cx.constant(1)?.cloned() else { return bad("the indices are missing") };
+    let Some(Const { dims, data: Data::Int(indices), .. }) = cx.constant(1)?.cloned() else {
+        return bad("the indices are missing");
+    };
     cx.b.charge(indices.len())?;
     let extent = xs[axis] as i64;
     let indices: Vec<i64> = indices
@@ -100,7 +102,7 @@ pub(super) fn gather(cx: &mut Ctx<'_, '_, '_>) -> Values {
 }
 
 /// The elements at some indices along an axis: a join of slices.
-fn take(cx: &mut Ctx<'_, '_, '_>, suffix: &str, x: ValueId, axis: usize, indices: &[i64]) -> Res<ValueId> {
+pub(super) fn take(cx: &mut Ctx<'_, '_, '_>, suffix: &str, x: ValueId, axis: usize, indices: &[i64]) -> Res<ValueId> {
     let mut dims = cx.shape(x);
     let runs = runs(indices);
     if runs.len() > MAX_PIECES {

@@ -1,6 +1,7 @@
 //! Tests of the importer.
 
 mod cases;
+mod constants;
 mod errors;
 mod hostile;
 mod models;

@@ -1,0 +1,306 @@
+//! Sums and products along axes: reductions, running sums, Einsum, determinants.
+
+use super::super::fail::{Res, bad};
+use super::super::node::Ctx;
+use super::super::shape;
+use super::super::tensor::{Const, Data, Type};
+use super::number::{fit, integer};
+use super::{Args, around, room, strides};
+
+/// The first element of a reduction, and what an element becomes before it is added up.
+fn start(op: &str) -> (f64, fn(f64) -> f64) {
+    match op {
+        "ReduceProd" => (1.0, |v| v),
+        "ReduceMax" => (f64::NEG_INFINITY, |v| v),
+        "ReduceMin" => (f64::INFINITY, |v| v),
+        "ReduceL1" => (0.0, f64::abs),
+        "ReduceL2" | "ReduceSumSquare" => (0.0, |v| v * v),
+        _ => (0.0, |v| v),
+    }
+}
+
+pub(super) fn reduce(cx: &mut Ctx<'_, '_, '_>, x: &Const) -> Res<Const> {
+    let (op, rank) = (cx.node.op_type, x.dims.len());
+    let axes = match cx.axes(1)? {
+        Some(a) if !a.is_empty() => shape::axes(&a, rank)?,
+        _ if cx.flag("noop_with_empty_axes", false)? => vec![],
+        _ => (0..rank).collect(),
+    };
+    cx.ignore(&["noop_with_empty_axes"]);
+    let keep = cx.flag("keepdims", true)?;
+    let kept: Vec<usize> = (0..rank).map(|i| if axes.contains(&i) { 1 } else { x.dims[i] }).collect();
+    let own = strides(&kept);
+    let n = room(cx, &kept)?;
+    let source = strides(&x.dims);
+    let target = |i: usize| -> usize {
+        (0..rank).filter(|a| !axes.contains(a)).map(|a| (i / source[a].max(1) as usize) % x.dims[a] * own[a] as usize).sum()
+    };
+    let dims: Vec<usize> = if keep { kept.clone() } else { (0..rank).filter(|i| !axes.contains(i)).map(|i| x.dims[i]).collect() };
+    let exact = matches!(op, "ReduceSum" | "ReduceProd" | "ReduceMax" | "ReduceMin" | "ReduceL1" | "ReduceSumSquare");
+    if let (Data::Int(v), true) = (&x.data, exact) {
+        let (least, most) = x.ty.bounds();
+        let (first, step) = match op {
+            "ReduceProd" => (1, "Mul"),
+            "ReduceMax" => (x.ty.wrap(least), "Max"),
+            "ReduceMin" => (x.ty.wrap(most), "Min"),
+            _ => (0, "Add"),
+        };
+        let mut out = vec![first; n];
+        for (i, &v) in v.iter().enumerate() {
+            let v = match op {
+                "ReduceL1" => fit(x.ty, x.ty.wide(v).abs())?,
+                "ReduceSumSquare" => integer("Mul", x.ty, v, v)?,
+                _ => v,
+            };
+            let t = target(i);
+            out[t] = integer(step, x.ty, out[t], v)?;
+        }
+        return Ok(Const::of_type(x.ty, dims, out));
+    }
+    let element = |i: usize| match &x.data {
+        Data::Float(v) => f64::from(v[i]),
+        Data::Int(v) => x.ty.wide(v[i]) as f64,
+    };
+    // The largest of a line keeps exponentials within bounds.
+    let mut shift = vec![0.0; n];
+    if op == "ReduceLogSumExp" {
+        shift.fill(f64::NEG_INFINITY);
+        (0..x.len()).for_each(|i| shift[target(i)] = shift[target(i)].max(element(i)));
+        shift.iter_mut().filter(|s| !s.is_finite()).for_each(|s| *s = 0.0);
+    }
+    let (first, of) = start(op);
+    let mut out = vec![first; n];
+    for i in 0..x.len() {
+        let t = target(i);
+        let v = if op == "ReduceLogSumExp" { (element(i) - shift[t]).exp() } else { of(element(i)) };
+        out[t] = match op {
+            "ReduceProd" => out[t] * v,
+            "ReduceMax" if v > out[t] || v.is_nan() => v,
+            "ReduceMin" if v < out[t] || v.is_nan() => v,
+            "ReduceMax" | "ReduceMin" => out[t],
+            _ => out[t] + v,
+        };
+    }
+    let count: usize = axes.iter().map(|&a| x.dims[a]).product();
+    let last = |(&s, shift): (&f64, f64)| match op {
+        "ReduceMean" => s / count as f64,
+        "ReduceL2" => s.sqrt(),
+        "ReduceLogSum" => s.ln(),
+        "ReduceLogSumExp" => s.ln() + shift,
+        _ => s,
+    };
+    let all = out.iter().zip(shift).map(last);
+    Ok(match x.data {
+        Data::Float(_) => Const::floats(dims, all.map(|v| v as f32).collect()),
+        Data::Int(_) => Const::of_type(x.ty, dims, all.map(|v| x.ty.wrap(v as i128)).collect()),
+    })
+}
+
+/// The axis of a CumSum.
+pub(super) fn running(cx: &mut Ctx<'_, '_, '_>, args: &Args) -> Res<Const> {
+    let x = args.get(0)?;
+    let axis = shape::axis(args.int(1)?, x.dims.len())?;
+    let (exclusive, reverse) = (cx.flag("exclusive", false)?, cx.flag("reverse", false)?);
+    let product = cx.node.op_type == "CumProd";
+    let n = room(cx, &x.dims)?;
+    let [outer, extent, inner] = around(&x.dims, axis);
+    let lines = (0..outer * inner).map(|l| {
+        let at = move |i: usize| (l / inner * extent + i) * inner + l % inner;
+        (0..extent).map(move |i| at(if reverse { extent - 1 - i } else { i }))
+    });
+    match &x.data {
+        Data::Float(v) => {
+            let mut y = vec![0f32; n];
+            for line in lines {
+                let mut sum = if product { 1.0 } else { 0.0 };
+                for i in line {
+                    let before = sum;
+                    sum = if product { sum * f64::from(v[i]) } else { sum + f64::from(v[i]) };
+                    y[i] = if exclusive { before } else { sum } as f32;
+                }
+            }
+            Ok(Const::floats(x.dims.clone(), y))
+        }
+        Data::Int(v) => {
+            let mut y = vec![0; n];
+            for line in lines {
+                let mut sum = i64::from(product);
+                for i in line {
+                    let before = sum;
+                    sum = integer(if product { "Mul" } else { "Add" }, x.ty, sum, v[i])?;
+                    y[i] = if exclusive { before } else { sum };
+                }
+            }
+            Ok(Const::of_type(x.ty, x.dims.clone(), y))
+        }
+    }
+}
+
+/// Letters of the axes of each input and of the result.
+pub(in super::super) struct Equation {
+    pub inputs: Vec<Vec<char>>,
+    pub output: Vec<char>,
+}
+
+/// Reads an equation; an ellipsis becomes letters that no equation has, the last axis the first of them.
+pub(in super::super) fn equation(text: &str, ranks: &[usize]) -> Res<Equation> {
+    let text: String = text.chars().filter(|c| !c.is_whitespace()).collect();
+    let (left, right) = match text.split_once("->") {
+        Some((l, r)) => (l, Some(r)),
+        None => (&*text, None),
+    };
+    let wrong = || bad(format!("equation {text:?} for {} inputs", ranks.len()));
+    let terms: Vec<&str> = left.split(',').collect();
+    if terms.len() != ranks.len() {
+        return wrong();
+    }
+    let rest = |n: usize| (0..n as u32).rev().filter_map(|i| char::from_u32(0xE000 + i)).collect::<Vec<_>>();
+    let letters = |term: &str, hidden: usize| -> Option<Vec<char>> {
+        let (before, after) = term.split_once("...").map_or((term, None), |(b, a)| (b, Some(a)));
+        let named = before.chars().chain(after.unwrap_or("").chars());
+        if !named.clone().all(|c| c.is_ascii_alphabetic()) {
+            return None;
+        }
+        let middle = if after.is_some() { rest(hidden) } else { vec![] };
+        Some(before.chars().chain(middle).chain(after.unwrap_or("").chars()).collect())
+    };
+    let (mut inputs, mut most) = (vec![], 0);
+    for (term, &rank) in terms.iter().zip(ranks) {
+        let named = term.chars().filter(|c| *c != '.').count();
+        let Some(hidden) = rank.checked_sub(named) else { return wrong() };
+        match letters(term, hidden) {
+            Some(l) if l.len() == rank => inputs.push(l),
+            _ => return wrong(),
+        }
+        most = most.max(hidden);
+    }
+    let output = match right {
+        Some(r) => match letters(r, most) {
+            Some(l) => l,
+            None => return wrong(),
+        },
+        // What appears once, in the order of the alphabet.
+        None => {
+            let all: Vec<char> = inputs.iter().flatten().copied().collect();
+            let mut once: Vec<char> = all.iter().copied().filter(|c| all.iter().filter(|d| *d == c).count() == 1).collect();
+            once.retain(char::is_ascii_alphabetic);
+            once.sort_unstable();
+            rest(most).into_iter().chain(once).collect()
+        }
+    };
+    let twice = output.iter().enumerate().any(|(i, c)| output[..i].contains(c));
+    if twice || output.iter().any(|c| !inputs.iter().flatten().any(|d| d == c)) {
+        return wrong();
+    }
+    Ok(Equation { inputs, output })
+}
+
+/// Each element of the result is a sum over all letters that it does not have.
+pub(super) fn einsum(cx: &mut Ctx<'_, '_, '_>, args: &Args) -> Res<Const> {
+    let parts: Vec<&Const> = args.present().collect();
+    let ranks: Vec<usize> = parts.iter().map(|c| c.dims.len()).collect();
+    let Equation { inputs, output } = equation(cx.string("equation", "")?, &ranks)?;
+    let mut letters = output.clone();
+    let summed: Vec<char> = inputs.iter().flatten().copied().collect();
+    summed.into_iter().for_each(|c| {
+        if !letters.contains(&c) {
+            letters.push(c)
+        }
+    });
+    let mut extents = vec![1usize; letters.len()];
+    for (own, part) in inputs.iter().zip(&parts) {
+        for (c, &d) in own.iter().zip(&part.dims) {
+            let e = &mut extents[letters.iter().position(|l| l == c).unwrap_or(0)];
+            match (*e, d) {
+                (1, d) => *e = d,
+                (e, d) if e == d || d == 1 => {}
+                (e, d) => return bad(format!("{e} and {d} for one axis of the equation")),
+            }
+        }
+    }
+    let dims = extents[..output.len()].to_vec();
+    let n = room(cx, &dims)?;
+    let Some(terms) = shape::count(&extents[output.len()..]) else { return bad("the sum is too long") };
+    cx.b.spend((n as u64).saturating_mul(terms as u64).saturating_mul(parts.len() as u64))?;
+    // What one step along a letter is in each input.
+    let steps: Vec<Vec<usize>> = inputs
+        .iter()
+        .zip(&parts)
+        .map(|(own, part)| {
+            let s = strides(&part.dims);
+            let along = |l: &char| (0..own.len()).filter(|&a| own[a] == *l && part.dims[a] > 1).map(|a| s[a] as usize).sum();
+            letters.iter().map(along).collect()
+        })
+        .collect();
+    let ty = parts.first().map_or(Type::Float, |c| c.ty);
+    let (mut floats, mut ints) = (vec![], vec![]);
+    let offset = |mut i: usize, letters: std::ops::Range<usize>, steps: &[usize]| {
+        letters.rev().fold(0, |at, l| {
+            let place = i % extents[l];
+            i /= extents[l];
+            at + place * steps[l]
+        })
+    };
+    for i in 0..n {
+        let starts: Vec<usize> = steps.iter().map(|s| offset(i, 0..output.len(), s)).collect();
+        let (mut float, mut int) = (0f64, 0i128);
+        for k in 0..terms {
+            let (mut product, mut whole) = (1f64, Some(1i128));
+            for ((part, s), start) in parts.iter().zip(&steps).zip(&starts) {
+                let at = start + offset(k, output.len()..letters.len(), s);
+                match &part.data {
+                    Data::Float(v) => product *= f64::from(v[at]),
+                    Data::Int(v) => whole = whole.and_then(|w| w.checked_mul(part.ty.wide(v[at]))),
+                }
+            }
+            float += product;
+            let sum = whole.and_then(|w| int.checked_add(w));
+            int = sum.map_or_else(|| bad("a sum of products is beyond all types"), Ok)?;
+        }
+        floats.push(float as f32);
+        ints.push(int);
+    }
+    if parts.iter().all(|p| matches!(p.data, Data::Float(_))) {
+        return Ok(Const::floats(dims, floats));
+    }
+    if parts.iter().any(|p| p.ty != ty) {
+        return bad("the inputs are of different types");
+    }
+    Ok(Const::of_type(ty, dims, ints.into_iter().map(|v| fit(ty, v)).collect::<Res<_>>()?))
+}
+
+/// Gaussian elimination with pivots, in f64.
+pub(super) fn det(cx: &mut Ctx<'_, '_, '_>, args: &Args) -> Res<Const> {
+    let x = args.get(0)?;
+    let v = args.floats(0)?;
+    let [lead @ .., n, columns] = &x.dims[..] else { return bad(format!("a determinant of shape {:?}", x.dims)) };
+    let n = *n;
+    if n != *columns {
+        return bad(format!("a determinant of shape {:?}", x.dims));
+    }
+    let count = room(cx, lead)?;
+    cx.b.spend((x.len() as u64).saturating_mul(n as u64))?;
+    let mut dets = vec![];
+    for m in 0..count {
+        let mut a: Vec<f64> = v[m * n * n..(m + 1) * n * n].iter().map(|&v| v.into()).collect();
+        let mut det = 1.0;
+        for k in 0..n {
+            let pivot = (k..n).max_by(|&i, &j| a[i * n + k].abs().total_cmp(&a[j * n + k].abs())).unwrap_or(k);
+            if pivot != k {
+                (0..n).for_each(|c| a.swap(k * n + c, pivot * n + c));
+                det = -det;
+            }
+            let top = a[k * n + k];
+            det *= top;
+            if top == 0.0 {
+                break;
+            }
+            for r in k + 1..n {
+                let f = a[r * n + k] / top;
+                (k..n).for_each(|c| a[r * n + c] -= f * a[k * n + c]);
+            }
+        }
+        dets.push(det as f32);
+    }
+    Ok(Const::floats(lead.to_vec(), dets))
+}

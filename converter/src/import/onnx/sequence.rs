@@ -1,0 +1,179 @@
+//! Lists of tensors, where it is known which elements they have: SplitToSequence and the like.
+
+use super::consts::data;
+use super::fail::{Res, bad, unsupported};
+use super::node::{Ctx, Operand};
+use super::ops::pieces;
+use super::shape;
+use super::tensor::{Const, Data};
+use crate::ir::Op;
+use std::sync::Arc;
+
+/// Whether an operator is about sequences.
+pub(super) fn is_one(op: &str) -> bool {
+    let others = ["SplitToSequence", "ConcatFromSequence", "SequenceConstruct", "SequenceEmpty", "SequenceAt"];
+    others.contains(&op) || ["SequenceInsert", "SequenceErase", "SequenceLength"].contains(&op)
+}
+
+/// The results of an operator about sequences; `None` for another.
+pub(super) fn evaluate(cx: &mut Ctx<'_, '_, '_>) -> Res<Option<Vec<Operand>>> {
+    let op = cx.node.op_type;
+    let one = match op {
+        "Identity" if matches!(cx.operand(0), Operand::Sequence(_)) => cx.operand(0).clone(),
+        "SplitToSequence" => list(split(cx)?),
+        "SequenceConstruct" => list(cx.inputs.clone()),
+        "SequenceEmpty" => {
+            cx.ignore(&["dtype"]);
+            list(vec![])
+        }
+        "SequenceLength" => {
+            let n = elements(cx)?.len() as i64;
+            Operand::constant(Const::ints(vec![], vec![n]), "length")
+        }
+        "SequenceAt" => {
+            let all = elements(cx)?;
+            let i = index(cx, 1, all.len())?;
+            match all.get(i) {
+                None => return bad(format!("element {i} of {}", all.len())),
+                Some(Operand::None) => return unsupported(format!("element {i}, which is empty"), "leave it out"),
+                Some(o) => o.clone(),
+            }
+        }
+        "SequenceInsert" => {
+            let mut all = elements(cx)?.to_vec();
+            let at = if cx.is_present(2) { index(cx, 2, all.len())? } else { all.len() };
+            if at > all.len() {
+                return bad(format!("element {at} of {}", all.len()));
+            }
+            all.insert(at, cx.operand(1).clone());
+            // A file of n nodes could make n lists of n elements.
+            cx.b.charge(all.len())?;
+            list(all)
+        }
+        "SequenceErase" => {
+            let mut all = elements(cx)?.to_vec();
+            let at = if cx.is_present(1) { index(cx, 1, all.len())? } else { all.len().saturating_sub(1) };
+            if at >= all.len() {
+                return bad(format!("element {at} of {}", all.len()));
+            }
+            all.remove(at);
+            cx.b.charge(all.len())?;
+            list(all)
+        }
+        "ConcatFromSequence" => concat(cx)?,
+        _ => return Ok(None),
+    };
+    Ok(Some(vec![one]))
+}
+
+fn list(all: Vec<Operand>) -> Operand {
+    Operand::Sequence(Arc::new(all))
+}
+
+fn elements(cx: &Ctx<'_, '_, '_>) -> Res<Arc<Vec<Operand>>> {
+    match cx.operand(0) {
+        Operand::Sequence(all) => Ok(all.clone()),
+        _ => bad("input 0 is no sequence"),
+    }
+}
+
+/// A place that may count from the end.
+fn index(cx: &Ctx<'_, '_, '_>, input: usize, len: usize) -> Res<usize> {
+    let Some([i]) = cx.ints(input)?.as_deref().map(|v| [v.first().copied().unwrap_or(i64::MAX)]) else {
+        return bad(format!("input {input} is missing"));
+    };
+    let own = if i < 0 { i.saturating_add(len as i64) } else { i };
+    usize::try_from(own).or_else(|_| bad(format!("element {i} of {len}")))
+}
+
+fn dims_of(cx: &Ctx<'_, '_, '_>, o: &Operand) -> Res<Vec<usize>> {
+    match o {
+        Operand::Runtime(v) => Ok(cx.shape(*v)),
+        Operand::Const { value, .. } => Ok(value.dims.clone()),
+        Operand::None | Operand::Sequence(_) => bad("an element is no tensor, or empty"),
+    }
+}
+
+/// The same elements under other extents.
+fn reshaped(cx: &mut Ctx<'_, '_, '_>, o: Operand, dims: &[usize], suffix: &str) -> Res<Operand> {
+    Ok(match o {
+        Operand::Runtime(v) => Operand::Runtime(cx.emit(suffix, Op::Reshape, &[v], dims)?),
+        Operand::Const { value, name } => Operand::Const { value: Const { dims: dims.to_vec(), ..value }, name },
+        other => other,
+    })
+}
+
+fn split(cx: &mut Ctx<'_, '_, '_>) -> Res<Vec<Operand>> {
+    let x = cx.operand(0).clone();
+    let dims = dims_of(cx, &x)?;
+    let axis = shape::axis(cx.int("axis", 0)?, dims.len())?;
+    let keep = cx.flag("keepdims", true)? || cx.is_present(1);
+    let extent = dims[axis];
+    let chunks = |each: usize| (0..extent.div_ceil(each)).map(|i| each.min(extent - i * each)).collect::<Vec<usize>>();
+    let lens: Vec<usize> = match cx.constant(1)? {
+        None => chunks(1),
+        Some(Const { dims, data: Data::Int(v), .. }) if dims.is_empty() && v.len() == 1 => {
+            match usize::try_from(v[0]).ok().filter(|&n| n > 0) {
+                Some(each) => chunks(each),
+                None => return bad(format!("parts of {}", v[0])),
+            }
+        }
+        Some(_) => shape::from_many(&cx.ints(1)?.unwrap_or_default())?,
+    };
+    if lens.iter().try_fold(0usize, |n, &l| n.checked_add(l)) != Some(extent) {
+        return bad(format!("parts of {lens:?} and an extent of {extent}"));
+    }
+    cx.b.charge(lens.len())?;
+    let parts: Vec<Operand> = match &x {
+        Operand::Const { value, name } => {
+            let parts = data::parts(cx, value, axis, &lens)?;
+            parts.into_iter().enumerate().map(|(i, c)| Operand::constant(c, &format!("{name}/{i}"))).collect()
+        }
+        Operand::Runtime(v) => {
+            let mut at = 0;
+            let mut parts = vec![];
+            for (i, &len) in lens.iter().enumerate() {
+                if len == 0 {
+                    // torch.chunk is exported with as many parts as were asked for, the last ones empty.
+                    parts.push(Operand::None);
+                    continue;
+                }
+                let mut part = pieces::whole(&dims);
+                part[axis] = (at, len, 1);
+                at += len as i64;
+                parts.push(Operand::Runtime(pieces::cut(cx, &i.to_string(), *v, &part)?));
+            }
+            parts
+        }
+        _ => return bad("input 0 is no tensor"),
+    };
+    if keep {
+        return Ok(parts);
+    }
+    let mut rest = dims;
+    rest.remove(axis);
+    parts.into_iter().enumerate().map(|(i, p)| reshaped(cx, p, &rest, &format!("{i}/axis"))).collect()
+}
+
+fn concat(cx: &mut Ctx<'_, '_, '_>) -> Res<Operand> {
+    let mut all = elements(cx)?.to_vec();
+    all.retain(|o| !matches!(o, Operand::None));
+    let axis = cx.int("axis", 0)?;
+    if cx.flag("new_axis", false)? {
+        for (i, o) in all.iter_mut().enumerate() {
+            let mut dims = dims_of(cx, o)?;
+            dims.insert(shape::axis(axis, dims.len() + 1)?, 1);
+            *o = reshaped(cx, o.clone(), &dims, &format!("{i}/axis"))?;
+        }
+    }
+    let parts: Vec<&Const> =
+        all.iter().filter_map(|o| if let Operand::Const { value, .. } = o { Some(value) } else { None }).collect();
+    if parts.len() == all.len() {
+        return Ok(Operand::constant(data::concat(cx, &parts)?, cx.node.outputs.first().unwrap_or(&"")));
+    }
+    if all.iter().any(|o| matches!(o, Operand::None | Operand::Sequence(_))) {
+        return unsupported("a sequence of sequences", "read its elements one by one");
+    }
+    cx.inputs = all;
+    Ok(Operand::Runtime(pieces::concat(cx)?[0]))
+}
