@@ -27,6 +27,9 @@ pub enum Error {
     /// The converted file does not give what the source gives.
     #[error("self-check failed: {0}")]
     Verification(String),
+    /// What was asked for makes a file that is further off than allowed, and without it the file is not.
+    #[error("not exact enough: {0}")]
+    Inexact(String),
 }
 
 /// One thing that Sepal does not do.

@@ -3,7 +3,8 @@
 mod common;
 
 use common::{Net, check_with};
-use sepal_converter::convert::{ConvertOptions, convert_bytes};
+use sepal_converter::Error;
+use sepal_converter::convert::{ConvertOptions, convert_bytes, convert_graph};
 use sepal_converter::emit::{self, Emitted, Precision};
 use sepal_converter::ir::{Act, Op, ValueId};
 use sepal_format::record::{dtype, section};
@@ -142,5 +143,31 @@ fn trained_networks_pass_the_self_check() {
         assert!(halves.bytes().len() < convert(Precision::F32).bytes().len());
         let model = sepal::Model::from_bytes(halves.bytes()).unwrap();
         assert!(model.view().section(section::PROVENANCE).is_some());
+    }
+}
+
+/// Two sums of the same, and their difference by weights that halves do not tell apart.
+#[test]
+fn who_asks_for_too_little_is_told_so() {
+    let mut net = Net::new();
+    let x = net.g.input("x", &[1, 4, 4, 2]);
+    let sums = net.conv(x, 2, [1, 1], [1, 1], [1, 1], [0; 4], 1);
+    let y = net.conv(sums, 1, [1, 1], [1, 1], [1, 1], [0; 4], 1);
+    for (node, weights) in [(0, vec![1.0; 4]), (1, vec![1.02, -1.0])] {
+        let inputs = net.g.nodes[node].inputs.clone();
+        net.g.values[inputs[1].0].data = Some(Arc::new(weights));
+        let bias = &mut net.g.values[inputs[2].0];
+        bias.data = bias.data.as_ref().map(|data| Arc::new(vec![0.0; data.len()]));
+    }
+    net.g.outputs = vec![y];
+    net.g.output_names = vec!["y".into()];
+    let convert = |precision| {
+        let emit = emit::Options { precision, max_error: precision.max_error(), ..emit::Options::default() };
+        convert_graph(net.g.clone(), "net", "test", &ConvertOptions { emit, ..ConvertOptions::default() }, &mut ())
+    };
+    assert!(convert(Precision::F32).is_ok());
+    match convert(Precision::F16) {
+        Err(Error::Inexact(why)) => assert!(why.contains("weights in halves: leave them in f32"), "{why}"),
+        other => panic!("{:?}", other.map(|c| c.summary.self_check)),
     }
 }

@@ -232,10 +232,17 @@ fn plan_table(converted: &Converted) -> Result<String, Failure> {
 }
 
 /// What pruning can have done to the outputs, and for which inputs that is true.
+/// A number not below this one that two digits are enough for.
+fn up(e: f64) -> f64 {
+    let unit = 10f64.powi(e.log10().floor() as i32 - 1);
+    let up = (e / unit).ceil() * unit;
+    if up.is_finite() { up } else { e }
+}
+
 fn stated_error(p: &passes::Pruned) -> String {
     let error = match p.error {
         0.0 => "none but rounding".into(),
-        e if e.is_finite() => format!("outputs off by at most {e:.1e}, besides rounding"),
+        e if e.is_finite() => format!("outputs off by at most {:.1e}, besides rounding", up(e)),
         _ => "outputs are not bounded".into(),
     };
     let range = |r: &passes::InputRange| {

@@ -74,6 +74,10 @@ impl Failure {
                      This is a fault of the converter: please report it. --no-verify leaves the check out."
                 ),
             ),
+            Error::Inexact(why) => Failure::new(
+                VERIFICATION,
+                format!("{source}: the self-check failed, nothing is written\n  {why}; --no-verify leaves the check out"),
+            ),
             Error::Request(why) => Failure::usage(format!("{source}: {why}")),
             Error::Invalid(why) => Failure::invalid(format!("{source} is not a network that can be read\n  {why}")),
             other => Failure::invalid(format!("{source}: {other}")),

@@ -83,7 +83,7 @@ pub fn conversion(py: Python<'_>, e: &sepal_converter::Error) -> PyErr {
             };
             items().err().unwrap_or(error)
         }
-        E::Verification(_) => VerificationError::new_err(text),
+        E::Verification(_) | E::Inexact(_) => VerificationError::new_err(text),
         _ => Error::new_err(text),
     }
 }
