@@ -259,9 +259,18 @@ impl Check<'_> {
     fn copy(&self, p: &CopyParams) -> Option<()> {
         must(p.filled <= 1 && p.dims.iter().all(|&d| d > 0))?;
         must(last_index(&p.dims, &p.in_strides, p.in_offset)? < self.x.span()?)?;
+        must(reads_channels(p, self.x))?;
         must(last_index(&p.dims, &p.out_strides, p.out_offset)? < self.y.span()?)?;
         must(are_apart(&p.dims, &p.out_strides))
     }
+}
+
+/// Whether a copy reads nothing but channels, as is to be seen from each loop by itself. What lies in the lanes behind them is another
+/// matter on each instruction set.
+fn reads_channels(p: &CopyParams, x: Extent) -> bool {
+    let within = |stride: u32| u64::from(stride).checked_rem(x.pixel).unwrap_or(0);
+    let loops = p.dims.iter().zip(&p.in_strides).map(|(&d, &s)| u64::from(d).saturating_sub(1).saturating_mul(within(s)));
+    x.c == x.pixel || loops.fold(within(p.in_offset), u64::saturating_add) < x.c
 }
 
 /// The largest index of nested loops.
