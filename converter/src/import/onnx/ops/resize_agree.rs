@@ -67,10 +67,7 @@ pub(super) fn check(rule: &Rule, axis: &Axis, ours: Option<&dyn Fn(usize) -> usi
     if axis.scaled {
         unsupported(format!("attribute `scales`: {n} pixels times {} by {how}", factor as f32), remedy(n))
     } else {
-        unsupported(
-            format!("input `sizes`: {n} to {m} pixels by {how}"),
-            "export it as linear, or with a `size=` that is a whole multiple",
-        )
+        unsupported(format!("input `sizes`: {n} to {m} pixels by {how}"), "export it as linear, or with another `size=`")
     }
 }
 
@@ -232,6 +229,27 @@ mod tests {
         assert!(verdict("nearest", "half_pixel", "round_prefer_floor", 20, 1.7).is_err());
         assert_eq!(verdict("nearest", "half_pixel", "round_prefer_floor", 20, 0.5), Ok(()));
         assert_eq!(verdict("nearest", "half_pixel", "round_prefer_floor", 5, 3.0), Ok(()));
+    }
+
+    #[test]
+    fn nearest_between_two_lengths() {
+        let rule = Rule {
+            mode: "nearest".into(),
+            coordinates: "asymmetric".into(),
+            rounding: "floor".into(),
+            smooth: false,
+            cubic: -0.75,
+            exclude_outside: false,
+            extrapolation: 0.0,
+        };
+        let agree = |n: usize, m: usize| {
+            let axis = Axis { n, m, factor: m as f64 / n as f64, part: (0.0, 1.0), scaled: false, old: false };
+            check(&rule, &axis, None).is_ok()
+        };
+        // 9 / (18 / 14) is 7, but for the rounding of the quotient.
+        assert!([(14, 18), (14, 36), (24, 56), (28, 36), (30, 46)].into_iter().all(|(n, m)| agree(n, m)));
+        // ONNX Runtime takes pixel 6 for 1 / (1 / 7).
+        assert!(!agree(14, 2));
     }
 
     #[test]

@@ -89,6 +89,8 @@ pub(super) fn place(rule: &Rule, n: usize, m: usize, factor: f64, part: (f64, f6
     Ok(Some(match rule.coordinates.as_str() {
         "align_corners" if output == 1.0 => 0.0,
         "align_corners" => y * (input - 1.0) / (output - 1.0),
+        // By the lengths where they make the factor: no rounding of the quotient moves a place that is whole.
+        "asymmetric" if factor == m as f64 / input => y * input / m as f64,
         "asymmetric" => y / factor,
         "pytorch_half_pixel" if output == 1.0 => -0.5,
         "half_pixel" | "pytorch_half_pixel" => (y + 0.5) / factor - 0.5,
