@@ -439,3 +439,13 @@ fn outputs_of_another_batch_or_channel_count_are_refused() {
         }
     }
 }
+
+/// Files that fuzzing found, each of which once loaded and broke a promise.
+#[test]
+fn what_was_found_stays_refused() {
+    // A copy of lanes behind the channels, which every instruction set leaves with something else.
+    let bytes = include_bytes!("data/found/copy-of-lanes.sepal");
+    let bytes = AlignedBytes::copy(bytes).unwrap();
+    let why = Model::from_bytes(&bytes).unwrap_err().to_string();
+    assert!(why.contains("(step 34)"), "{why}");
+}
