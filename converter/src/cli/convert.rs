@@ -300,8 +300,10 @@ pub fn summary(converted: &Converted) -> Result<String, Failure> {
         "self-check",
         match &s.self_check {
             Some(c) => format!(
-                "passed: at most {:.1e} of the output's range away from the source in f64 (limit {:.0e})",
-                c.relative, s.self_check_limit
+                "passed: at most {:.1e} of the output's range away from the source in f64 (limit {:.0e}{})",
+                c.relative,
+                s.self_check_limit,
+                if s.report.pruned.as_ref().is_some_and(|p| p.error > 0.0) { " besides the stated error" } else { "" }
             ),
             None => "left out".into(),
         },
