@@ -85,6 +85,14 @@ pub struct SelfCheck {
     pub relative: f64,
 }
 
+impl SelfCheck {
+    /// The relative error without what pruning states.
+    fn besides(&self, pruned: Option<&passes::Pruned>) -> f64 {
+        let stated = pruned.map_or(0.0, |p| p.error);
+        if self.max_abs <= stated { 0.0 } else { self.relative * ((self.max_abs - stated) / self.max_abs) }
+    }
+}
+
 /// What there is to tell of one plan of a file.
 #[derive(Clone, Debug)]
 pub struct PlanSummary {
@@ -213,7 +221,11 @@ fn convert_plans(
     };
     let first = within(options.emit);
     if !options.fixed_error && !options.no_verify {
-        let off = |c: &Converted| c.summary.self_check.as_ref().map_or(0.0, |check| check.relative);
+        // What pruning states has no algorithm to blame.
+        let off = |c: &Converted| {
+            let Summary { self_check, report, .. } = &c.summary;
+            self_check.as_ref().map_or(0.0, |check| check.besides(report.pruned.as_ref()))
+        };
         let before = match &first {
             Ok(c) if c.summary.plans.iter().any(|plan| plan.winograd > 0) => off(c),
             Err(Error::Verification(_)) => f64::INFINITY,
@@ -407,9 +419,7 @@ struct Limit {
 
 impl Limit {
     fn allows(&self, check: &SelfCheck) -> bool {
-        let stated = self.pruned.as_ref().map_or(0.0, |p| p.error);
-        let rounding = (check.max_abs - stated).max(0.0);
-        check.max_abs == 0.0 || check.relative * (rounding / check.max_abs) <= self.relative
+        check.besides(self.pruned.as_ref()) <= self.relative
     }
 
     /// Moves values from -1 to 1 to where input `i` is known to be, unless they are there.

@@ -9,6 +9,7 @@ use std::path::Path;
 mod fail;
 pub mod keras;
 pub mod onnx;
+mod parts;
 mod shape;
 pub mod tflite;
 

@@ -6,64 +6,71 @@ use super::node::{Ctx, Operand};
 use super::ops::pieces;
 use super::shape;
 use super::tensor::{Const, Data};
+use crate::import::parts::whole;
 use crate::ir::Op;
 use std::sync::Arc;
 
-/// Whether an operator is about sequences.
-pub(super) fn is_one(op: &str) -> bool {
-    let others = ["SplitToSequence", "ConcatFromSequence", "SequenceConstruct", "SequenceEmpty", "SequenceAt"];
-    others.contains(&op) || ["SequenceInsert", "SequenceErase", "SequenceLength"].contains(&op)
+/// How an operator about sequences is computed; `None` for another.
+pub(super) fn find(op: &str) -> Option<fn(&mut Ctx<'_, '_, '_>) -> Res<Operand>> {
+    Some(match op {
+        "SplitToSequence" => |cx| split(cx).map(list),
+        "SequenceConstruct" => |cx| Ok(list(cx.inputs.clone())),
+        "SequenceEmpty" => |cx| {
+            cx.ignore(&["dtype"]);
+            Ok(list(vec![]))
+        },
+        "SequenceLength" => |cx| {
+            let n = elements(cx)?.len() as i64;
+            Ok(Operand::constant(Const::ints(vec![], vec![n]), "length"))
+        },
+        "SequenceAt" => at,
+        "SequenceInsert" => insert,
+        "SequenceErase" => erase,
+        "ConcatFromSequence" => concat,
+        _ => return None,
+    })
 }
 
 /// The results of an operator about sequences; `None` for another.
 pub(super) fn evaluate(cx: &mut Ctx<'_, '_, '_>) -> Res<Option<Vec<Operand>>> {
     let op = cx.node.op_type;
-    let one = match op {
-        "Identity" if matches!(cx.operand(0), Operand::Sequence(_)) => cx.operand(0).clone(),
-        "SplitToSequence" => list(split(cx)?),
-        "SequenceConstruct" => list(cx.inputs.clone()),
-        "SequenceEmpty" => {
-            cx.ignore(&["dtype"]);
-            list(vec![])
-        }
-        "SequenceLength" => {
-            let n = elements(cx)?.len() as i64;
-            Operand::constant(Const::ints(vec![], vec![n]), "length")
-        }
-        "SequenceAt" => {
-            let all = elements(cx)?;
-            let i = index(cx, 1, all.len())?;
-            match all.get(i) {
-                None => return bad(format!("element {i} of {}", all.len())),
-                Some(Operand::None) => return unsupported(format!("element {i}, which is empty"), "leave it out"),
-                Some(o) => o.clone(),
-            }
-        }
-        "SequenceInsert" => {
-            let mut all = elements(cx)?.to_vec();
-            let at = if cx.is_present(2) { index(cx, 2, all.len())? } else { all.len() };
-            if at > all.len() {
-                return bad(format!("element {at} of {}", all.len()));
-            }
-            all.insert(at, cx.operand(1).clone());
-            // A file of n nodes could make n lists of n elements.
-            cx.b.charge(all.len())?;
-            list(all)
-        }
-        "SequenceErase" => {
-            let mut all = elements(cx)?.to_vec();
-            let at = if cx.is_present(1) { index(cx, 1, all.len())? } else { all.len().saturating_sub(1) };
-            if at >= all.len() {
-                return bad(format!("element {at} of {}", all.len()));
-            }
-            all.remove(at);
-            cx.b.charge(all.len())?;
-            list(all)
-        }
-        "ConcatFromSequence" => concat(cx)?,
-        _ => return Ok(None),
-    };
-    Ok(Some(vec![one]))
+    if op == "Identity" && matches!(cx.operand(0), Operand::Sequence(_)) {
+        return Ok(Some(vec![cx.operand(0).clone()]));
+    }
+    find(op).map(|f| f(cx).map(|one| vec![one])).transpose()
+}
+
+fn at(cx: &mut Ctx<'_, '_, '_>) -> Res<Operand> {
+    let all = elements(cx)?;
+    let i = index(cx, 1, all.len())?;
+    match all.get(i) {
+        None => bad(format!("element {i} of {}", all.len())),
+        Some(Operand::None) => unsupported(format!("element {i}, which is empty"), "leave it out"),
+        Some(o) => Ok(o.clone()),
+    }
+}
+
+fn insert(cx: &mut Ctx<'_, '_, '_>) -> Res<Operand> {
+    let mut all = elements(cx)?.to_vec();
+    let at = if cx.is_present(2) { index(cx, 2, all.len())? } else { all.len() };
+    if at > all.len() {
+        return bad(format!("element {at} of {}", all.len()));
+    }
+    all.insert(at, cx.operand(1).clone());
+    // A file of n nodes could make n lists of n elements.
+    cx.b.charge(all.len())?;
+    Ok(list(all))
+}
+
+fn erase(cx: &mut Ctx<'_, '_, '_>) -> Res<Operand> {
+    let mut all = elements(cx)?.to_vec();
+    let at = if cx.is_present(1) { index(cx, 1, all.len())? } else { all.len().saturating_sub(1) };
+    if at >= all.len() {
+        return bad(format!("element {at} of {}", all.len()));
+    }
+    all.remove(at);
+    cx.b.charge(all.len())?;
+    Ok(list(all))
 }
 
 fn list(all: Vec<Operand>) -> Operand {
@@ -138,7 +145,7 @@ fn split(cx: &mut Ctx<'_, '_, '_>) -> Res<Vec<Operand>> {
                     parts.push(Operand::None);
                     continue;
                 }
-                let mut part = pieces::whole(&dims);
+                let mut part = whole(&dims);
                 part[axis] = (at, len, 1);
                 at += len as i64;
                 parts.push(Operand::Runtime(pieces::cut(cx, &i.to_string(), *v, &part)?));

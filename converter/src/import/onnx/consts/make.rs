@@ -4,7 +4,7 @@ use super::super::fail::{Res, bad};
 use super::super::node::Ctx;
 use super::super::shape;
 use super::super::tensor::{Const, Data, Type};
-use super::number::{cast, fit, type_of};
+use super::number::{cast, fit};
 use super::{Args, around, dims_of, pick, room};
 use std::f64::consts::TAU;
 
@@ -38,7 +38,7 @@ pub(super) fn eye(cx: &mut Ctx<'_, '_, '_>, args: &Args) -> Res<Const> {
     let (&[rows, columns], k) = (&dims[..], cx.int("k", 0)?) else {
         return bad(format!("a diagonal of a tensor of shape {dims:?}"));
     };
-    let ty = if cx.has("dtype") { type_of(cx.int("dtype", 1)?)? } else { args.maybe(0).map_or(Type::Float, |c| c.ty) };
+    let ty = if cx.has("dtype") { Type::from_onnx(cx.int("dtype", 1)?)? } else { args.maybe(0).map_or(Type::Float, |c| c.ty) };
     room(cx, &dims)?;
     let on = (0..rows).flat_map(|r| (0..columns).map(move |c| c as i64 == k.saturating_add(r as i64)));
     cast(&Const::truths(dims.clone(), on), ty)
@@ -72,7 +72,7 @@ pub(super) fn window(cx: &mut Ctx<'_, '_, '_>, args: &Args) -> Res<Const> {
     let Some(n) = usize::try_from(size).ok().filter(|&n| n > 0) else { return bad(format!("a window of {size}")) };
     room(cx, &[n])?;
     let turns = if cx.flag("periodic", true)? { n } else { n - 1 };
-    let to = type_of(cx.int("output_datatype", 1)?)?;
+    let to = Type::from_onnx(cx.int("output_datatype", 1)?)?;
     let weights: [f64; 3] = match cx.node.op_type {
         "HannWindow" => [0.5, 0.5, 0.0],
         "HammingWindow" => [25.0 / 46.0, 21.0 / 46.0, 0.0],

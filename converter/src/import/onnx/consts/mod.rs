@@ -109,7 +109,7 @@ pub(super) fn find(op: &str) -> Option<Eval> {
         "HannWindow" | "HammingWindow" | "BlackmanWindow" => |cx, a| make::window(cx, a).map(one),
         "Cast" => |cx, a| {
             cx.ignore(&["saturate", "round_mode"]);
-            cast(a.get(0)?, number::type_of(cx.int("to", 0)?)?).map(one)
+            cast(a.get(0)?, super::tensor::Type::from_onnx(cx.int("to", 0)?)?).map(one)
         },
         "CastLike" => |cx, a| {
             cx.ignore(&["saturate", "round_mode"]);

@@ -4,11 +4,6 @@ use super::super::fail::{Res, bad};
 use super::super::tensor::{Const, Data, Type};
 use crate::interp::function::erf;
 
-/// The type of a number in `TensorProto.DataType`.
-pub(super) fn type_of(code: i64) -> Res<Type> {
-    Type::from_onnx(code)
-}
-
 /// The same numbers in another type. What does not fit wraps; of a float, its whole part counts.
 pub(super) fn cast(c: &Const, to: Type) -> Res<Const> {
     let dims = c.dims.clone();

@@ -4,7 +4,6 @@ use super::super::fail::{Res, bad, unsupported};
 use super::super::node::Ctx;
 use super::super::shape;
 use super::super::tensor::{Const, Type};
-use super::number::type_of;
 use super::{Args, around, room};
 
 /// Elements that follow each other with one scale.
@@ -38,7 +37,7 @@ pub(super) fn dequantize(cx: &mut Ctx<'_, '_, '_>, args: &Args) -> Res<Const> {
     let (v, scale) = (args.ints(0)?, args.floats(1)?);
     let zero = zeros(args, 2, scale.len())?;
     let inner = run(cx, &x.dims, scale.len())?;
-    let to = type_of(cx.int("output_dtype", 1)?.max(1))?;
+    let to = Type::from_onnx(cx.int("output_dtype", 1)?.max(1))?;
     room(cx, &x.dims)?;
     let value = |(i, &q): (usize, &i64)| {
         let c = i / inner % scale.len();
@@ -63,7 +62,7 @@ pub(super) fn quantize(cx: &mut Ctx<'_, '_, '_>, args: &Args) -> Res<Const> {
     let declared = cx.int("output_dtype", 0)?;
     let ty = match args.maybe(2) {
         Some(z) => z.ty,
-        None => type_of(if declared == 0 { 2 } else { declared })?,
+        None => Type::from_onnx(if declared == 0 { 2 } else { declared })?,
     };
     room(cx, &x.dims)?;
     let value = |(i, &x): (usize, &f32)| {

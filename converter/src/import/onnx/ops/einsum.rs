@@ -52,29 +52,28 @@ pub(super) fn einsum(cx: &mut Ctx<'_, '_, '_>) -> Values {
     let text = cx.string("equation", "")?.to_string();
     let Equation { inputs, output } = equation(&text, &ranks)?;
     let mut terms = vec![];
-    for (i, (value, letters)) in values.into_iter().zip(inputs).enumerate() {
+    for (value, letters) in values.into_iter().zip(inputs) {
         if letters.iter().enumerate().any(|(i, c)| letters[..i].contains(c)) {
             return unsupported(format!("equation {text:?}, with a diagonal"), REMEDY);
         }
-        terms.push((i, Term { value, letters }));
+        terms.push(Term { value, letters });
     }
     // What only one of them has and nobody wants is summed up at once.
     for i in 0..terms.len() {
-        let alone = |c: &char| !output.contains(c) && terms.iter().all(|(j, t)| *j == i || !t.has(*c));
-        let gone: Vec<char> = terms[i].1.letters.iter().copied().filter(alone).collect();
+        let alone = |c: &char| !output.contains(c) && terms.iter().enumerate().all(|(j, t)| j == i || !t.has(*c));
+        let gone: Vec<char> = terms[i].letters.iter().copied().filter(alone).collect();
         if gone.is_empty() {
             continue;
         }
-        let term = &terms[i].1;
+        let term = &terms[i];
         let axes: Vec<usize> = (0..term.letters.len()).filter(|&a| gone.contains(&term.letters[a])).collect();
         let dims = cx.shape(term.value);
         let rest: Vec<usize> = (0..dims.len()).filter(|a| !axes.contains(a)).map(|a| dims[a]).collect();
         let op = Op::Reduce { kind: ReduceKind::Sum, axes, keep_dims: false };
         let value = cx.emit(&format!("sum {i}"), op, &[term.value], &rest)?;
-        let letters = terms[i].1.letters.iter().copied().filter(|c| !gone.contains(c)).collect();
-        terms[i].1 = Term { value, letters };
+        let letters = term.letters.iter().copied().filter(|c| !gone.contains(c)).collect();
+        terms[i] = Term { value, letters };
     }
-    let terms: Vec<Term> = terms.into_iter().map(|t| t.1).collect();
     match &terms[..] {
         [x] => {
             let perm = x.order([&output, &[], &[]]);

@@ -44,7 +44,10 @@ pub(super) fn is_known(n: &Node<'_>) -> bool {
     }
     is_onnx_domain(n.domain)
         && n.op_type != "FusedConv"
-        && (find(n.op_type).is_some() || consts::find(n.op_type).is_some() || sequence::is_one(n.op_type) || n.op_type == "If")
+        && (find(n.op_type).is_some()
+            || consts::find(n.op_type).is_some()
+            || sequence::find(n.op_type).is_some()
+            || n.op_type == "If")
 }
 
 /// The inputs of an operator that are numbers it computes with, not numbers that say how.

@@ -5,10 +5,8 @@ use super::super::node::Ctx;
 use super::super::shape;
 use super::super::tensor::{Const, Data};
 use super::{Values, layout};
+use crate::import::parts::{MAX_PIECES, Part, runs, slice as slice_of, whole};
 use crate::ir::{Op, ValueId};
-
-/// More pieces than this make no sense for a Gather.
-const MAX_PIECES: usize = 64;
 
 pub(in super::super) fn concat(cx: &mut Ctx<'_, '_, '_>) -> Values {
     let parts = (0..cx.inputs.len()).map(|i| cx.runtime(i)).collect::<Res<Vec<ValueId>>>()?;
@@ -44,19 +42,9 @@ pub(super) fn slice(cx: &mut Ctx<'_, '_, '_>) -> Values {
 }
 
 /// One Slice, or nothing where everything is taken.
-pub(in super::super) fn cut(cx: &mut Ctx<'_, '_, '_>, suffix: &str, x: ValueId, parts: &[(i64, usize, i64)]) -> Res<ValueId> {
-    let dims: Vec<usize> = parts.iter().map(|p| p.1).collect();
-    if cx.b.graph.shape(x) == dims {
-        return Ok(x);
-    }
-    let start = parts.iter().map(|p| p.0 as usize).collect();
-    // The step does not matter where one element is taken.
-    let step = parts.iter().map(|p| if p.1 > 1 { p.2 as usize } else { 1 }).collect();
-    cx.emit(suffix, Op::Slice { start, step }, &[x], &dims)
-}
-
-pub(in super::super) fn whole(dims: &[usize]) -> Vec<(i64, usize, i64)> {
-    dims.iter().map(|&d| (0, d, 1)).collect()
+pub(in super::super) fn cut(cx: &mut Ctx<'_, '_, '_>, suffix: &str, x: ValueId, parts: &[Part]) -> Res<ValueId> {
+    let (op, dims) = slice_of(parts);
+    if cx.shape(x) == dims { Ok(x) } else { cx.emit(suffix, op, &[x], &dims) }
 }
 
 /// One Slice per output that somebody reads.
@@ -104,10 +92,7 @@ pub(super) fn gather(cx: &mut Ctx<'_, '_, '_>) -> Values {
 /// The elements at some indices along an axis: a join of slices.
 pub(super) fn take(cx: &mut Ctx<'_, '_, '_>, suffix: &str, x: ValueId, axis: usize, indices: &[i64]) -> Res<ValueId> {
     let mut dims = cx.shape(x);
-    let runs = runs(indices);
-    if runs.len() > MAX_PIECES {
-        return unsupported(format!("{} indices in no order", indices.len()), "order the channels in the weights");
-    }
+    let runs = runs(indices)?;
     let mut pieces = vec![];
     for (i, run) in runs.iter().enumerate() {
         let mut parts = whole(&dims);
@@ -121,19 +106,6 @@ pub(super) fn take(cx: &mut Ctx<'_, '_, '_>, suffix: &str, x: ValueId, axis: usi
         [only] => Ok(only),
         _ => cx.emit(suffix, Op::Concat { axis }, &pieces, &dims),
     }
-}
-
-/// Start, length and step of stretches with one positive step.
-fn runs(indices: &[i64]) -> Vec<(i64, usize, i64)> {
-    let mut runs: Vec<(i64, usize, i64)> = vec![];
-    for &i in indices {
-        match runs.last_mut() {
-            Some((start, len @ 1, step)) if i > *start => (*len, *step) = (2, i - *start),
-            Some((start, len, step)) if *len > 1 && i == *start + *len as i64 * *step => *len += 1,
-            _ => runs.push((i, 1, 1)),
-        }
-    }
-    runs
 }
 
 /// Zeros or another constant around, or the tensor's own elements; a negative pad cuts.

@@ -188,8 +188,8 @@ mod tests {
     use super::super::super::fail::Fail;
     use super::*;
 
-    fn verdict(mode: &str, coordinates: &str, rounding: &str, n: usize, scale: f32) -> Result<(), String> {
-        let rule = Rule {
+    fn rule(mode: &str, coordinates: &str, rounding: &str) -> Rule {
+        Rule {
             mode: mode.into(),
             coordinates: coordinates.into(),
             rounding: rounding.into(),
@@ -197,7 +197,11 @@ mod tests {
             cubic: -0.75,
             exclude_outside: false,
             extrapolation: 0.0,
-        };
+        }
+    }
+
+    fn verdict(mode: &str, coordinates: &str, rounding: &str, n: usize, scale: f32) -> Result<(), String> {
+        let rule = rule(mode, coordinates, rounding);
         let m = extent(n, scale).map_err(|_| "extent".to_string())?;
         let axis = Axis { n, m, factor: scale.into(), part: (0.0, 1.0), scaled: true, old: false };
         match check(&rule, &axis, None) {
@@ -233,15 +237,7 @@ mod tests {
 
     #[test]
     fn nearest_between_two_lengths() {
-        let rule = Rule {
-            mode: "nearest".into(),
-            coordinates: "asymmetric".into(),
-            rounding: "floor".into(),
-            smooth: false,
-            cubic: -0.75,
-            exclude_outside: false,
-            extrapolation: 0.0,
-        };
+        let rule = rule("nearest", "asymmetric", "floor");
         let agree = |n: usize, m: usize| {
             let axis = Axis { n, m, factor: m as f64 / n as f64, part: (0.0, 1.0), scaled: false, old: false };
             check(&rule, &axis, None).is_ok()

@@ -1,9 +1,10 @@
 //! Elements at constant places: joins of slices.
 
 use super::fail::{Res, bad, unsupported};
-use super::pieces::{MAX_PIECES, Part, cut, join, whole};
+use super::pieces::{cut, join};
 use super::schema::options as field;
 use super::{Ctx, Values, shape};
+use crate::import::parts::{MAX_PIECES, runs, whole};
 use crate::ir::{Op, ValueId};
 
 /// The elements at some indices along an axis.
@@ -13,10 +14,7 @@ fn take(cx: &mut Ctx<'_, '_>, suffix: &str, x: ValueId, axis: usize, indices: &[
         return bad(format!("index {i} of {}", dims[axis]));
     }
     cx.b.budget.pay(indices.len())?;
-    let runs = runs(indices);
-    if runs.len() > MAX_PIECES {
-        return unsupported(format!("{} indices in no order", indices.len()), "order the channels in the weights");
-    }
+    let runs = runs(indices)?;
     let mut pieces = vec![];
     for (i, run) in runs.iter().enumerate() {
         let mut part = whole(&dims);
@@ -25,19 +23,6 @@ fn take(cx: &mut Ctx<'_, '_>, suffix: &str, x: ValueId, axis: usize, indices: &[
         pieces.push(cut(cx, &own, x, &part)?);
     }
     if pieces.is_empty() { unsupported("no indices", "the result is empty") } else { join(cx, suffix, &pieces, axis) }
-}
-
-/// Start, length and step of stretches with one positive step.
-fn runs(indices: &[i64]) -> Vec<Part> {
-    let mut runs: Vec<Part> = vec![];
-    for &i in indices {
-        match runs.last_mut() {
-            Some((start, len @ 1, step)) if i > *start => (*len, *step) = (2, i - *start),
-            Some((start, len, step)) if *len > 1 && i == *start + *len as i64 * *step => *len += 1,
-            _ => runs.push((i, 1, 1)),
-        }
-    }
-    runs
 }
 
 /// The last element of an axis first.

@@ -4,10 +4,8 @@ use super::fail::{Res, bad, unsupported};
 use super::gather::turned;
 use super::schema::options as field;
 use super::{Ctx, Values, shape};
+use crate::import::parts::{Part, slice as slice_of, whole};
 use crate::ir::{Op, ValueId};
-
-/// More pieces than this make no sense.
-pub(super) const MAX_PIECES: usize = 64;
 
 /// Joins tensors of which only `axis` may differ.
 pub(super) fn join(cx: &mut Ctx<'_, '_>, suffix: &str, parts: &[ValueId], axis: usize) -> Res<ValueId> {
@@ -46,23 +44,10 @@ pub(super) fn pack(cx: &mut Ctx<'_, '_>) -> Values {
     Ok(vec![join(cx, "", &parts, axis)?])
 }
 
-/// Start, length and step along every axis.
-pub(super) type Part = (i64, usize, i64);
-
-pub(super) fn whole(dims: &[usize]) -> Vec<Part> {
-    dims.iter().map(|&d| (0, d, 1)).collect()
-}
-
 /// One Slice, or nothing where everything is taken.
 pub(super) fn cut(cx: &mut Ctx<'_, '_>, suffix: &str, x: ValueId, parts: &[Part]) -> Res<ValueId> {
-    let dims: Vec<usize> = parts.iter().map(|p| p.1).collect();
-    if cx.shape(x) == dims {
-        return Ok(x);
-    }
-    let start = parts.iter().map(|p| usize::try_from(p.0).unwrap_or(usize::MAX)).collect();
-    // The step does not matter where one element is taken.
-    let step = parts.iter().map(|p| if p.1 > 1 { p.2 as usize } else { 1 }).collect();
-    cx.emit(suffix, Op::Slice { start, step }, &[x], &dims)
+    let (op, dims) = slice_of(parts);
+    if cx.shape(x) == dims { Ok(x) } else { cx.emit(suffix, op, &[x], &dims) }
 }
 
 /// One Slice per output that somebody reads.
