@@ -25,6 +25,9 @@ pub fn self_check_limit(precision: emit::Precision) -> f64 {
     }
 }
 
+/// Largest arena that the self-check takes: a small source may ask for much.
+const MOST_ARENA: usize = 2 << 30;
+
 /// Seed of the self-check's inputs.
 const SELF_CHECK_SEED: u64 = 1;
 
@@ -455,6 +458,10 @@ fn self_check(
     let refused = |what: &str, e: &dyn std::fmt::Display| Error::Verification(format!("the converted file {what}: {e}"));
     let model = sepal::Model::from_bytes(file).map_err(|e| refused("is refused", &e))?;
     let model = model.plan(plan).ok_or_else(|| refused("lacks plan", &plan))?;
+    let arena = model.arena_bytes(sepal::Options::default().threads);
+    if arena > MOST_ARENA {
+        return Err(invalid(format!("an arena of {arena} bytes is more than the self-check takes; --no-verify leaves it out")));
+    }
     if let Some(folds) = folds {
         let samples = [inputs.clone()];
         let diff = diff::diff(source, &model, &samples, limit.relative, &mut |done, all| progress.steps(done, all))?;
@@ -470,9 +477,9 @@ fn self_check(
     }
     session.run();
 
-    let wide: Vec<Vec<f64>> = inputs.iter().map(|x| x.iter().map(|&v| f64::from(v)).collect()).collect();
+    let wide: Vec<Vec<f64>> = inputs.into_iter().map(|x| x.into_iter().map(f64::from).collect()).collect();
     let (mut done, mut overflow) = (0, None);
-    let want = interp::interpret_observed(source, &wide, &mut |v, values| {
+    let want = interp::interpret_observed(source, wide, &mut |v, values| {
         done += 1;
         progress.steps(done, source.nodes.len());
         if overflow.is_none() && values.iter().any(|x| x.is_nan() || x.abs() > f64::from(f32::MAX)) {

@@ -12,8 +12,8 @@ mod movement;
 pub(crate) use movement::transpose;
 mod windowed;
 
-/// Most elements that tensors have at any one time: beyond that, memory and patience end (2 GB in f64).
-const MOST_ELEMENTS: usize = 1 << 28;
+/// Most elements that tensors have at any one time: beyond that, memory and patience end (1 GB in f64).
+const MOST_ELEMENTS: usize = 1 << 27;
 
 /// Most multiply-adds: a hundred times a large network's, and some minutes.
 const MOST_WORK: u64 = 1 << 40;
@@ -61,17 +61,22 @@ impl<'a> Arg<'a> {
 pub fn interpret(graph: &Graph, inputs: &[Vec<f64>], progress: &mut dyn FnMut(usize, usize)) -> Result<Vec<Vec<f64>>> {
     let mut done = 0;
     let total = graph.nodes.len();
-    interpret_observed(graph, inputs, &mut |_, _| {
+    interpret_observed(graph, inputs.to_vec(), &mut |_, _| {
         done += 1;
         progress(done, total);
     })
 }
 
-/// [`interpret`], showing the result of every node to `observe` as it appears.
+/// [`interpret`], showing the result of every node to `observe` as it appears. Nothing is held longer than it is needed, the inputs
+/// included.
 ///
 /// # Errors
 /// As [`interpret`].
-pub fn interpret_observed(graph: &Graph, inputs: &[Vec<f64>], observe: &mut dyn FnMut(ValueId, &[f64])) -> Result<Vec<Vec<f64>>> {
+pub fn interpret_observed(
+    graph: &Graph,
+    inputs: Vec<Vec<f64>>,
+    observe: &mut dyn FnMut(ValueId, &[f64]),
+) -> Result<Vec<Vec<f64>>> {
     graph.verify().map_err(|e| invalid(format!("inconsistent network: {e}")))?;
     if inputs.len() != graph.inputs.len() {
         return Err(invalid(format!("{} inputs given, the network has {}", inputs.len(), graph.inputs.len())));
@@ -83,7 +88,7 @@ pub fn interpret_observed(graph: &Graph, inputs: &[Vec<f64>], observe: &mut dyn 
         if Some(x.len()) != elements(shape) {
             return Err(invalid(format!("input '{name}' of shape {shape:?} was given {} elements", x.len())));
         }
-        tensors[v.0] = Some(x.clone());
+        tensors[v.0] = Some(x);
     }
     let last_use = last_uses(graph);
     for (i, n) in graph.nodes.iter().enumerate() {
@@ -97,7 +102,11 @@ pub fn interpret_observed(graph: &Graph, inputs: &[Vec<f64>], observe: &mut dyn 
             }
         }
     }
-    Ok(graph.outputs.iter().map(|&v| arg(graph, &tensors, v).wide().into_owned()).collect())
+    let take = |(i, v): (usize, &ValueId)| match tensors[v.0].take_if(|_| !graph.outputs[i + 1..].contains(v)) {
+        Some(y) => y,
+        None => arg(graph, &tensors, *v).wide().into_owned(),
+    };
+    Ok(graph.outputs.iter().enumerate().map(take).collect())
 }
 
 /// The node that reads each value last; `usize::MAX` for the graph's outputs.

@@ -99,6 +99,9 @@ fn diverges(stats: &Stats, threshold: f64) -> bool {
     !matches!(stats.relative().partial_cmp(&threshold), Some(std::cmp::Ordering::Less | std::cmp::Ordering::Equal))
 }
 
+/// Most elements of all compared layers together: they are held in f32 (1 GB).
+const MOST_ELEMENTS: usize = 1 << 28;
+
 /// Compares a file with the graph that it came from, on samples of one array per input. `progress` is told how many nodes of how many
 /// the interpreter has done.
 ///
@@ -116,6 +119,9 @@ pub fn diff(
     interp::affordable(source)?;
     let mut layers = layers(source, &view)?;
     inside(source, &mut layers);
+    if layers.iter().fold(0usize, |all, layer| all.saturating_add(layer.len())) > MOST_ELEMENTS {
+        return Err(invalid("the layers are too large to be compared all at once; try a smaller --input-shape"));
+    }
     let mut outputs: Vec<Output> = source.output_names.iter().map(|name| Output::new(name.clone())).collect();
     if source.inputs.len() != view.inputs().len() || outputs.len() != view.outputs().len() {
         return Err(invalid("source and file have different numbers of inputs and outputs: the file is of another network"));
@@ -140,7 +146,7 @@ pub fn diff(
         let wide: Vec<Vec<f64>> = sample.iter().map(|x| x.iter().map(|&v| f64::from(v)).collect()).collect();
         let mut by_value: HashMap<ValueId, Vec<usize>> = HashMap::new();
         layers.iter().enumerate().for_each(|(l, layer)| by_value.entry(layer.value).or_default().push(l));
-        let want = interp::interpret_observed(source, &wide, &mut |v, want| {
+        let want = interp::interpret_observed(source, wide, &mut |v, want| {
             for &l in by_value.get(&v).map_or(&[][..], |l| l) {
                 layers[l].compare(i, &got[l], want);
             }

@@ -107,7 +107,7 @@ pub(super) fn same_values(before: &Graph, after: &Graph, origins: &super::Origin
     let [a, b] = [before, after].map(|g| {
         let mut all = std::collections::HashMap::new();
         let mut keep = |v, x: &[f64]| drop(all.insert(v, x.to_vec()));
-        crate::interp::interpret_observed(g, &inputs, &mut keep).unwrap();
+        crate::interp::interpret_observed(g, inputs.clone(), &mut keep).unwrap();
         all
     });
     let mut compared = 0;
