@@ -72,11 +72,7 @@ pub fn interpret(graph: &Graph, inputs: &[Vec<f64>], progress: &mut dyn FnMut(us
 ///
 /// # Errors
 /// As [`interpret`].
-pub fn interpret_observed(
-    graph: &Graph,
-    inputs: Vec<Vec<f64>>,
-    observe: &mut dyn FnMut(ValueId, &[f64]),
-) -> Result<Vec<Vec<f64>>> {
+pub fn interpret_observed(graph: &Graph, inputs: Vec<Vec<f64>>, observe: &mut dyn FnMut(ValueId, &[f64])) -> Result<Vec<Vec<f64>>> {
     graph.verify().map_err(|e| invalid(format!("inconsistent network: {e}")))?;
     if inputs.len() != graph.inputs.len() {
         return Err(invalid(format!("{} inputs given, the network has {}", inputs.len(), graph.inputs.len())));

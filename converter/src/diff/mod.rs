@@ -99,8 +99,8 @@ fn diverges(stats: &Stats, threshold: f64) -> bool {
     !matches!(stats.relative().partial_cmp(&threshold), Some(std::cmp::Ordering::Less | std::cmp::Ordering::Equal))
 }
 
-/// Most elements of all compared layers together: they are held in f32 (1 GB).
-const MOST_ELEMENTS: usize = 1 << 28;
+/// Most elements of all compared layers together: they are held in f32 (512 MB).
+const MOST_ELEMENTS: usize = 1 << 27;
 
 /// Compares a file with the graph that it came from, on samples of one array per input. `progress` is told how many nodes of how many
 /// the interpreter has done.
@@ -120,7 +120,9 @@ pub fn diff(
     let mut layers = layers(source, &view)?;
     inside(source, &mut layers);
     if layers.iter().fold(0usize, |all, layer| all.saturating_add(layer.len())) > MOST_ELEMENTS {
-        return Err(invalid("the layers are too large to be compared all at once; try a smaller --input-shape"));
+        return Err(invalid(
+            "the layers are too large to be compared all at once: take a smaller --input-shape, or no --explain, --report and diff",
+        ));
     }
     let mut outputs: Vec<Output> = source.output_names.iter().map(|name| Output::new(name.clone())).collect();
     if source.inputs.len() != view.inputs().len() || outputs.len() != view.outputs().len() {
