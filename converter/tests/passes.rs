@@ -21,10 +21,8 @@ fn models() -> Option<PathBuf> {
 }
 
 fn npz(path: &Path) -> HashMap<String, Vec<f64>> {
-    let mut zip = npyz::npz::NpzArchive::open(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-    let names: Vec<String> = zip.array_names().map(str::to_string).collect();
-    let mut read = |name: &str| zip.by_name(name).unwrap().unwrap().into_vec::<f32>().unwrap();
-    names.iter().map(|n| (n.clone(), read(n).into_iter().map(f64::from).collect())).collect()
+    let arrays = sepal_converter::data::npz::read_npz(path).unwrap_or_else(|e| panic!("{e}"));
+    arrays.into_iter().map(|(name, a)| (name, a.values.into_iter().map(f64::from).collect())).collect()
 }
 
 fn optimised(path: &Path) -> (Graph, Report) {

@@ -12,14 +12,8 @@ mod real;
 
 /// The arrays of an npz, by name.
 fn npz(path: &Path) -> HashMap<String, Vec<f64>> {
-    let mut zip = npyz::npz::NpzArchive::open(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-    let names: Vec<String> = zip.array_names().map(str::to_string).collect();
-    let mut all = HashMap::new();
-    for name in names {
-        let array = zip.by_name(&name).expect("a readable npz").expect("the array that was listed");
-        all.insert(name, array.into_vec::<f32>().expect("floats").into_iter().map(f64::from).collect());
-    }
-    all
+    let arrays = crate::data::npz::read_npz(path).unwrap_or_else(|e| panic!("{e}"));
+    arrays.into_iter().map(|(name, a)| (name, a.values.into_iter().map(f64::from).collect())).collect()
 }
 
 /// The largest difference of two arrays, and the range of the second.

@@ -1,5 +1,6 @@
 //! Arrays of a golden file.
 
+use crate::data::npz::{Array, read_npz};
 use std::path::Path;
 
 pub(super) struct Npz(Vec<(String, Vec<usize>, Vec<f64>)>);
@@ -7,17 +8,9 @@ pub(super) struct Npz(Vec<(String, Vec<usize>, Vec<f64>)>);
 impl Npz {
     /// Reads every array of floats.
     pub(super) fn open(path: &Path) -> Result<Self, String> {
-        let fail = |e: std::io::Error| format!("{}: {e}", path.display());
-        let mut file = npyz::npz::NpzArchive::open(path).map_err(fail)?;
-        let names: Vec<String> = file.array_names().map(str::to_string).collect();
-        let mut arrays = vec![];
-        for name in names {
-            let Some(npy) = file.by_name(&name).map_err(fail)? else { continue };
-            let shape = npy.shape().iter().map(|&d| d as usize).collect();
-            let data: Vec<f32> = npy.into_vec().map_err(fail)?;
-            arrays.push((name, shape, data.into_iter().map(f64::from).collect()));
-        }
-        Ok(Self(arrays))
+        let arrays = read_npz(path).map_err(|e| e.to_string())?;
+        let wide = |(name, a): (String, Array)| (name, a.shape, a.values.into_iter().map(f64::from).collect());
+        Ok(Self(arrays.into_iter().map(wide).collect()))
     }
 
     /// Shape and elements.
