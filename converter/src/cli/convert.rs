@@ -231,7 +231,6 @@ fn plan_table(converted: &Converted) -> Result<String, Failure> {
     ))
 }
 
-/// What pruning can have done to the outputs, and for which inputs that is true.
 /// A number not below this one that two digits are enough for.
 fn up(e: f64) -> f64 {
     let unit = 10f64.powi(e.log10().floor() as i32 - 1);
@@ -239,8 +238,9 @@ fn up(e: f64) -> f64 {
     if up.is_finite() { up } else { e }
 }
 
-fn stated_error(p: &passes::Pruned) -> String {
-    let error = match p.error {
+/// What pruning can have done to the outputs, and for which inputs that is true.
+pub(super) fn stated_error(error: f64, inputs: &[passes::InputRange]) -> String {
+    let error = match error {
         0.0 => "none but rounding".into(),
         e if e.is_finite() => format!("outputs off by at most {:.1e}, besides rounding", up(e)),
         _ => "outputs are not bounded".into(),
@@ -249,7 +249,7 @@ fn stated_error(p: &passes::Pruned) -> String {
         let why = if r.declared { "as their pictures have" } else { "the default: nothing is declared" };
         format!("{} to {} ({why})", r.lo as f32, r.hi as f32)
     };
-    let mut ranges: Vec<String> = p.inputs.iter().map(range).collect();
+    let mut ranges: Vec<String> = inputs.iter().map(range).collect();
     ranges.dedup();
     format!("{error}; proved for inputs from {}", ranges.join(", "))
 }
@@ -284,14 +284,15 @@ pub fn summary(converted: &Converted) -> Result<String, Failure> {
     }
     if let Some(p) = &s.report.pruned {
         let text = format!(
-            "{} of {} constant channels removed, multiply-adds {} instead of {}",
+            "{} of {} channels that are constant to {:e} removed, multiply-adds {} instead of {}",
             p.removed,
             p.constant,
+            p.threshold,
             out::count(p.macs_after),
             out::count(p.macs_before)
         );
         facts.push(("pruning", text));
-        facts.push(("stated error", stated_error(p)));
+        facts.push(("stated error", stated_error(p.error, &p.inputs)));
     }
     if let Some(note) = &s.preprocessing_note {
         facts.push(("pictures", note.clone()));

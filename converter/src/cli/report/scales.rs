@@ -1,14 +1,17 @@
 //! What became of the batch norms.
 
+use super::super::convert::stated_error;
 use super::out;
 use super::svg::{drawing, esc, hover, line, rect, text};
+use sepal_converter::passes::InputRange;
 use serde_json::Value;
 
 const WIDTH: f64 = 1080.0;
 
-/// The histogram of all scales and a table of all batch norms; nothing where there are none.
+/// The histogram of all scales and a table of all batch norms, and what was pruned; nothing where there is none of it.
 pub fn section(folds: &Value) -> String {
-    let Some(norms) = folds["batch_norms"].as_array().filter(|n| !n.is_empty()) else { return String::new() };
+    let pruned = pruning(&folds["pruned"]);
+    let Some(norms) = folds["batch_norms"].as_array().filter(|n| !n.is_empty()) else { return pruned };
     let folded = norms.iter().filter(|n| n["folded"] == true).count();
     let mut bins: Vec<u64> = Vec::new();
     for n in norms {
@@ -28,26 +31,39 @@ pub fn section(folds: &Value) -> String {
         out::grouped(sum("zero")),
         out::grouped(sum("tiny_variance"))
     );
-    let pruned = &folds["pruned"];
-    let pruned = if pruned.is_null() {
-        String::new()
-    } else {
-        let number = |key: &str| out::grouped(pruned[key].as_u64().unwrap_or(0));
-        format!(
-            "<p>{} of {} constant channels removed: {} multiply-adds instead of {}.</p>\n",
-            number("removed_channels"),
-            number("constant_channels"),
-            number("macs_after"),
-            number("macs_before")
-        )
-    };
     format!(
         "<section><h2>Batch norms</h2>\n<p>{facts} The weights of a channel were multiplied by its scale, gamma over the square root of \
-         the variance: how many channels have a scale of which magnitude.</p>\n{pruned}{}<details><summary>All {} batch \
-         norms</summary><div class=\"wide\">{}</div></details></section>\n",
+         the variance: how many channels have a scale of which magnitude.</p>\n{}<details><summary>All {} batch \
+         norms</summary><div class=\"wide\">{}</div></details></section>\n{pruned}",
         histogram(&bins),
         norms.len(),
         table(norms)
+    )
+}
+
+/// What was pruned, by which proof; nothing where nothing was.
+fn pruning(pruned: &Value) -> String {
+    if pruned.is_null() {
+        return String::new();
+    }
+    let number = |key: &str| out::grouped(pruned[key].as_u64().unwrap_or(0));
+    let float = |v: &Value, otherwise| v.as_f64().unwrap_or(otherwise);
+    let range = |(input, r): (usize, &Value)| InputRange {
+        input,
+        lo: float(&r["from"], f64::NEG_INFINITY),
+        hi: float(&r["to"], f64::INFINITY),
+        declared: r["declared"] == true,
+    };
+    let inputs: Vec<InputRange> = pruned["inputs"].as_array().into_iter().flatten().enumerate().map(range).collect();
+    format!(
+        "<section><h2>Pruned</h2>\n<p>{} of {} channels that are constant to {:e} removed: {} multiply-adds instead of {}. Stated error: \
+             {}.</p></section>\n",
+        number("removed_channels"),
+        number("constant_channels"),
+        float(&pruned["threshold"], f64::NAN),
+        number("macs_after"),
+        number("macs_before"),
+        stated_error(float(&pruned["error"], f64::INFINITY), &inputs)
     )
 }
 

@@ -304,7 +304,11 @@ fn evaluate<'a>(b: &mut Builder<'a, '_>, n: &Node<'a>, name: &str) -> Res<Option
     let nodes_before = b.graph.nodes.len();
     let known = !operands.iter().any(Operand::is_computed);
     let mut cx = Ctx::new(b, n, name, operands)?;
-    let results = match sequence::evaluate(&mut cx)? {
+    let special = match sequence::evaluate(&mut cx)? {
+        Some(results) => Some(results),
+        None => ops::pieces::without_elements(&mut cx)?,
+    };
+    let results = match special {
         Some(results) => results,
         None => match consts::evaluate(&mut cx)? {
             Some(values) => values.into_iter().zip(&n.outputs).map(|(value, o)| Operand::constant(value, o)).collect(),

@@ -62,6 +62,14 @@ pub(super) mod options {
     pub const GELU_APPROXIMATE: usize = 0;
     /// `ReducerOptions`.
     pub const REDUCER_KEEP_DIMS: usize = 0;
+    /// `CumsumOptions`.
+    pub const CUMSUM_EXCLUSIVE: usize = 0;
+    pub const CUMSUM_REVERSE: usize = 1;
+    /// `LocalResponseNormalizationOptions`.
+    pub const LRN_RADIUS: usize = 0;
+    pub const LRN_BIAS: usize = 1;
+    pub const LRN_ALPHA: usize = 2;
+    pub const LRN_BETA: usize = 3;
     /// `ReshapeOptions`.
     pub const RESHAPE_NEW_SHAPE: usize = 0;
     /// `SqueezeOptions`.

@@ -1,12 +1,10 @@
 //! Sums of products along axes, as products of matrices: Einsum of one or two tensors, and running sums.
 
 use super::super::consts::sums::{Equation, equation};
-use super::super::fail::{Res, bad, unsupported};
-use super::super::node::{Ctx, Operand};
-use super::super::shape;
+use super::super::fail::{Res, unsupported};
+use super::super::node::Ctx;
 use super::Values;
-use crate::ir::{Act, Op, ReduceKind, ValueId};
-use std::sync::Arc;
+use crate::ir::{Op, ReduceKind, ValueId};
 
 const REMEDY: &str = "write it as transposes and a MatMul";
 
@@ -110,30 +108,4 @@ fn product(cx: &mut Ctx<'_, '_, '_>, a: &Term, b: &Term, output: &[char]) -> Res
     let y = Term { value: y, letters };
     let perm = y.order([output, &[], &[]]);
     turned(cx, "", y.value, perm)
-}
-
-/// A running sum is a product with a triangle of ones.
-pub(super) fn running(cx: &mut Ctx<'_, '_, '_>) -> Values {
-    let x = cx.runtime(0)?;
-    let xs = cx.shape(x);
-    let Some(Operand::Const { .. }) = cx.inputs.get(1) else { return unsupported("an axis that is not constant", "make it one") };
-    let Some(&[axis]) = cx.ints(1)?.as_deref() else { return bad("the axis is not one number") };
-    let axis = shape::axis(axis, xs.len())?;
-    let (exclusive, reverse) = (cx.flag("exclusive", false)?, cx.flag("reverse", false)?);
-    let n = xs[axis];
-    cx.b.charge(n.saturating_mul(n))?;
-    let counts = |from: usize, to: usize| {
-        let (early, late) = if reverse { (to, from) } else { (from, to) };
-        early < late || (early == late && !exclusive)
-    };
-    let ones = (0..n).flat_map(|from| (0..n).map(move |to| f32::from(u8::from(counts(from, to))))).collect();
-    let name = format!("{}/triangle", cx.name);
-    let triangle = cx.b.graph.constant(name, &[n, n], Arc::new(ones));
-    let mut perm: Vec<usize> = (0..xs.len()).collect();
-    let last = xs.len() - 1;
-    perm.swap(axis, last);
-    let lines = turned(cx, "x", x, perm.clone())?;
-    let dims = cx.shape(lines);
-    let y = cx.emit("sums", Op::Dense { bias: false, act: Act::None }, &[lines, triangle], &dims)?;
-    Ok(vec![turned(cx, "", y, perm)?])
 }

@@ -51,6 +51,14 @@ impl Formula<'_, '_, '_, '_> {
         self.binary(BinaryOp::Mul, t, slope)
     }
 
+    /// `e^x op e^-x`.
+    fn exponentials(&mut self, op: BinaryOp, x: ValueId) -> Res<ValueId> {
+        let up = self.act(Act::Exp, x)?;
+        let negative = self.with(BinaryOp::Mul, x, -1.0)?;
+        let down = self.act(Act::Exp, negative)?;
+        self.binary(op, up, down)
+    }
+
     /// `x` up to where its square is still far from the end of the range, and the logarithm of what is beyond that: there, area
     /// functions are logarithms. That is exactly 0 of what is not beyond.
     fn below_far(&mut self, x: ValueId) -> Res<(ValueId, ValueId)> {
@@ -135,12 +143,27 @@ pub(super) fn function(cx: &mut Ctx<'_, '_, '_>) -> Values {
             let (sin, cos) = (f.of(Unary::Sin, x)?, f.of(Unary::Cos, x)?);
             f.binary(Div, sin, cos)?
         }
-        "Sinh" | "Cosh" => {
-            let up = f.act(Act::Exp, x)?;
-            let negative = f.with(Mul, x, -1.0)?;
-            let down = f.act(Act::Exp, negative)?;
-            let both = f.binary(if kind == "Sinh" { Sub } else { Add }, up, down)?;
+        "Cosh" => {
+            let both = f.exponentials(Add, x)?;
             f.with(Mul, both, 0.5)?
+        }
+        // Near 0 the difference of two exponentials loses what the series keeps: x + x^3 / 6 + x^5 / 120 + ...
+        "Sinh" => {
+            let both = f.exponentials(Sub, x)?;
+            let far = f.with(Mul, both, 0.5)?;
+            let square = f.binary(Mul, x, x)?;
+            let mut series = f.with(Mul, square, 1.0 / 362_880.0)?;
+            for factor in [1.0 / 5040.0, 1.0 / 120.0, 1.0 / 6.0] {
+                let more = f.with(Add, series, factor)?;
+                series = f.binary(Mul, more, square)?;
+            }
+            let bent = f.binary(Mul, series, x)?;
+            let near = f.binary(Add, bent, x)?;
+            let magnitude = f.of(Unary::Abs, x)?;
+            let is_near = f.from(1.0, BinaryOp::AtLeast, magnitude)?;
+            let is_far = f.from(1.0, Sub, is_near)?;
+            let (near, far) = (f.binary(BinaryOp::Where, near, is_near)?, f.binary(BinaryOp::Where, far, is_far)?);
+            f.binary(Add, near, far)?
         }
         // atan(x / sqrt((1 - x) (1 + x))).
         "Asin" | "Acos" => {

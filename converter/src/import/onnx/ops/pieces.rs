@@ -1,7 +1,7 @@
 //! Operators that cut tensors and put them together.
 
 use super::super::fail::{Res, bad, unsupported};
-use super::super::node::Ctx;
+use super::super::node::{Ctx, Operand};
 use super::super::shape;
 use super::super::tensor::{Const, Data};
 use super::{Values, layout};
@@ -9,6 +9,8 @@ use crate::import::parts::{MAX_PIECES, Part, runs, slice as slice_of, whole};
 use crate::ir::{Op, ValueId};
 
 pub(in super::super) fn concat(cx: &mut Ctx<'_, '_, '_>) -> Values {
+    let is_empty = |o: &Operand| matches!(o, Operand::Const { value, .. } if value.len() == 0);
+    cx.inputs.retain(|o| !is_empty(o));
     let parts = (0..cx.inputs.len()).map(|i| cx.runtime(i)).collect::<Res<Vec<ValueId>>>()?;
     let shapes: Vec<Vec<usize>> = parts.iter().map(|&v| cx.shape(v)).collect();
     let shapes: Vec<&[usize]> = shapes.iter().map(Vec::as_slice).collect();
@@ -17,6 +19,35 @@ pub(in super::super) fn concat(cx: &mut Ctx<'_, '_, '_>) -> Values {
         return Ok(vec![only]);
     }
     Ok(vec![cx.emit("", Op::Concat { axis }, &parts, &dims)?])
+}
+
+/// What a Slice or a Split of the network's own data has no elements in: constants, which a Concat leaves out. `None` for others.
+pub(in super::super) fn without_elements(cx: &mut Ctx<'_, '_, '_>) -> Res<Option<Vec<Operand>>> {
+    let Operand::Runtime(x) = *cx.operand(0) else { return Ok(None) };
+    let mut dims = cx.shape(x);
+    match cx.node.op_type {
+        "Slice" => {
+            let parts = layout::slices(cx, &dims)?;
+            if parts.iter().all(|p| p.1 > 0) {
+                return Ok(None);
+            }
+            let dims = parts.iter().map(|p| p.1).collect();
+            Ok(Some(vec![Operand::constant(Const::floats(dims, vec![]), cx.name)]))
+        }
+        "Split" => {
+            let (axis, lens) = layout::splits(cx, &dims)?;
+            if !lens.contains(&0) {
+                return Ok(None);
+            }
+            let parts = split(cx)?.into_iter().zip(lens);
+            let part = |(v, len)| {
+                dims[axis] = 0;
+                if len > 0 { Operand::Runtime(v) } else { Operand::constant(Const::floats(dims.clone(), vec![]), cx.name) }
+            };
+            Ok(Some(parts.map(part).collect()))
+        }
+        _ => Ok(None),
+    }
 }
 
 pub(super) fn slice(cx: &mut Ctx<'_, '_, '_>) -> Values {
@@ -60,8 +91,8 @@ pub(super) fn split(cx: &mut Ctx<'_, '_, '_>) -> Values {
         at += len as i64;
         let name = cx.node.outputs[i];
         let read = !name.is_empty() && cx.b.used.contains(name);
-        // What nobody reads may be anything, even empty.
-        out.push(if read { cut(cx, &i.to_string(), x, &parts)? } else { x });
+        // What nobody reads may be anything, and what is empty becomes a constant.
+        out.push(if read && len > 0 { cut(cx, &i.to_string(), x, &parts)? } else { x });
     }
     Ok(out)
 }

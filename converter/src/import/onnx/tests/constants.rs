@@ -170,4 +170,41 @@ fn known_indices_move_what_is_computed() {
         node("Where", &["b", "four", "x"], &["y"], &[]),
     ];
     assert_eq!(run(&[floats("four", &[], &[4.0])], &nodes), [4.0, 4.0, 4.0, 4.0, 5.0, 6.0]);
+    let chosen = [node("Compress", &["x", "c"], &["y"], &[int("axis", 1)])];
+    assert_eq!(run(&[i("c", &[3], &[1, 0, 1])], &chosen), [1.0, 3.0, 4.0, 6.0]);
+    assert_eq!(run(&[i("c", &[5], &[0, 1, 0, 0, 1])], &[node("Compress", &["x", "c"], &["y"], &[])]), [2.0, 5.0]);
+    let turned = [node("ReverseSequence", &["x", "l"], &["y"], &[int("time_axis", 1), int("batch_axis", 0)])];
+    assert_eq!(run(&[i("l", &[2], &[3, 2])], &turned), [3.0, 2.0, 1.0, 5.0, 4.0, 6.0]);
+}
+
+#[test]
+fn a_running_sum_goes_forwards_only() {
+    let g = model(18, &[value("x", &[1, 1500])], &[int64s("a", &[], &[1])], &[node("CumSum", &["x", "a"], &["y"], &[])], &["y"]);
+    let g = import(&g).unwrap();
+    let mut x = vec![1.0; 1500];
+    x[1000] = f64::INFINITY;
+    x[1200] = f64::NAN;
+    let y = interp::interpret(&g, &[x], &mut |_, _| {}).unwrap().swap_remove(0);
+    assert!(
+        (0..1000).all(|i| y[i] == (i + 1) as f64)
+            && (1000..1200).all(|i| y[i] == f64::INFINITY)
+            && y[1200..].iter().all(|y| y.is_nan())
+    );
+}
+
+#[test]
+fn parts_without_elements_are_left_out() {
+    let i = |name: &str, v: &[i64]| int64s(name, &[v.len() as i64], v);
+    let inits = [i("0", &[0]), i("all", &[i64::MAX]), i("none", &[-9]), i("one", &[1]), i("lens", &[0, 3])];
+    // As torch writes a roll by as many elements as there are.
+    let nodes = [
+        node("Slice", &["x", "none", "all", "one", "one"], &["a"], &[]),
+        node("Slice", &["x", "0", "none", "one", "one"], &["b"], &[]),
+        node("Split", &["x", "lens"], &["c", "d"], &[int("axis", 1)]),
+        node("Concat", &["c", "a", "b", "d"], &["y"], &[int("axis", 1)]),
+    ];
+    let g = import(&model(18, &[value("x", &[1, 3])], &inits, &nodes, &["y"])).unwrap();
+    assert_eq!(interp::interpret(&g, &[vec![1.0, 2.0, 3.0]], &mut |_, _| {}).unwrap(), [[1.0, 2.0, 3.0, 1.0, 2.0, 3.0]]);
+    let nothing = import(&model(18, &[value("x", &[1, 3])], &inits, &nodes[1..2], &["b"]));
+    assert!(nothing.is_err());
 }

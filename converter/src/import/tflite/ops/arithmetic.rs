@@ -1,9 +1,10 @@
 //! Arithmetic with broadcasting.
 
-use super::fail::{Res, bad};
+use super::fail::{Res, bad, unsupported};
 use super::schema::options as field;
 use super::{Ctx, Values, shape};
 use crate::ir::{Act, BinaryOp, Op, ReduceKind, ValueId};
+use std::sync::Arc;
 
 /// One operation.
 pub(super) fn node(cx: &mut Ctx<'_, '_>, suffix: &str, op: BinaryOp, a: ValueId, b: ValueId) -> Res<ValueId> {
@@ -97,4 +98,29 @@ pub(super) fn l2_normalisation(cx: &mut Ctx<'_, '_>) -> Values {
     let root = cx.act("root", sum, Act::Sqrt)?;
     let least = cx.act("least", root, Act::Clamp { lo: 1e-6, hi: f32::INFINITY })?;
     Ok(vec![node(cx, "", BinaryOp::Div, x, least)?])
+}
+
+/// Most channels of a local response normalisation, whose sums are a product with a matrix.
+const MAX_LRN: usize = 4096;
+
+/// `x / (bias + alpha * sum of squares)^beta`, the sum over so many channels on either side.
+pub(super) fn local_response(cx: &mut Ctx<'_, '_>) -> Values {
+    let x = cx.value(0)?;
+    let dims = cx.shape(x);
+    let radius = cx.int(field::LRN_RADIUS, 0)?;
+    let (bias, alpha, beta) = (cx.float(field::LRN_BIAS, 0.0)?, cx.float(field::LRN_ALPHA, 0.0)?, cx.float(field::LRN_BETA, 0.0)?);
+    let Some(&c) = dims.last().filter(|_| radius >= 0) else { return bad(format!("radius {radius} of {dims:?}")) };
+    if c > MAX_LRN {
+        return unsupported(format!("{c} channels"), format!("use at most {MAX_LRN}"));
+    }
+    cx.b.budget.pay(c * c)?;
+    let near = |i: usize| (i / c).abs_diff(i % c) as i64 <= radius;
+    let matrix = (0..c * c).map(|i| if near(i) { alpha } else { 0.0 }).collect();
+    let matrix = cx.b.graph.constant("neighbours", &[c, c], Arc::new(matrix));
+    let offset = cx.b.graph.constant("bias", &[c], Arc::new(vec![bias; c]));
+    let square = node(cx, "square", BinaryOp::Mul, x, x)?;
+    let sum = cx.emit("sum", Op::Dense { bias: true, act: Act::None }, &[square, matrix, offset], &dims)?;
+    let beta = cx.number(beta);
+    let power = node(cx, "power", BinaryOp::Pow, sum, beta)?;
+    Ok(vec![node(cx, "", BinaryOp::Div, x, power)?])
 }
