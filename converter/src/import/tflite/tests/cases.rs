@@ -26,6 +26,7 @@ fn everything_that_is_not_supported_is_listed() {
         lines,
         [
             &format!("operator 0, t1 (MATRIX_DIAG, builtin 113): the operator is not supported; {cut}"),
+            &format!("operator 1, t3 (SEGMENT_SUM, builtin 125): the operator is not supported; {cut}"),
             "operator 2, t5 (ARG_MAX, builtin 56): the operator is not supported; cut the network before it with --outputs and choose \
              among its outputs in the application",
         ]
