@@ -34,6 +34,10 @@ impl Default for Options {
     }
 }
 
+/// Larger arenas get their pages as an inference writes them: a file may ask for much that it does not use.
+#[cfg(feature = "std")]
+const TOUCHED: usize = 64 << 20;
+
 /// The memory of an inference: inputs, outputs and all that lies between.
 ///
 /// Fill the inputs, [`run`](Session::run), read the outputs. Outputs stay until the next run; inputs are used up by it, since
@@ -97,7 +101,10 @@ impl<'m> Session<'m> {
         }
         let view = model.view();
         let bytes = arena_bytes(&view, threads);
-        let arena = AlignedBytes::zeroed(bytes).ok_or(SessionError::Memory { bytes })?;
+        let mut arena = AlignedBytes::zeroed(bytes).ok_or(SessionError::Memory { bytes })?;
+        if bytes <= TOUCHED {
+            arena.touch();
+        }
         #[cfg(feature = "threads")]
         let pool = if threads > 1 { Some(Pool::new(threads).map_err(SessionError::Spawn)?) } else { None };
         Ok(Session {
