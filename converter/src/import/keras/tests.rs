@@ -1,4 +1,4 @@
-//! Small files that `fixtures/python/make_keras_cases.py` made, and real ones where they are at hand.
+//! Small files that `converter/tests/python/make_keras_cases.py` made, and real ones where they are at hand.
 
 use crate::error::Error;
 use crate::import::{Options, import};

@@ -1,4 +1,4 @@
-//! Small models, one per attribute or encoding, against onnxruntime; `fixtures/python/make_onnx_cases.py` makes them.
+//! Small models, one per attribute or encoding, against onnxruntime; `converter/tests/python/make_onnx_cases.py` makes them.
 
 use super::npz::Npz;
 use super::write;

@@ -1,4 +1,4 @@
-//! Small models, one per operator, option or encoding, against TFLite; `fixtures/python/make_tflite_cases.py` makes them.
+//! Small models, one per operator, option or encoding, against TFLite; `converter/tests/python/make_tflite_cases.py` makes them.
 
 use crate::error::Error;
 use crate::import::{Options, tflite};
