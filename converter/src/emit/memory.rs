@@ -32,17 +32,15 @@ pub(super) fn plan(lowered: &Lowered) -> MemoryPlan {
         (0..spans.len()).filter(|&b| lowered.buffers[b].parent.is_none() && spans[b].0 <= spans[b].1).collect();
     order.sort_by_key(|&b| (std::cmp::Reverse(size(b)), b));
     let mut offsets = vec![0; spans.len()];
-    let mut placed: Vec<usize> = Vec::new();
+    // By where they begin.
+    let mut placed: Vec<(u64, u64, usize)> = Vec::new();
     let mut bytes = 0;
     for b in order {
-        let mut taken: Vec<(u64, u64)> = placed
-            .iter()
-            .filter(|&&o| spans[o].0 <= spans[b].1 && spans[b].0 <= spans[o].1)
-            .map(|&o| (offsets[o], offsets[o] + size(o)))
-            .collect();
-        taken.sort_unstable();
         let mut at = 0;
-        for (start, end) in taken {
+        for &(start, end, o) in &placed {
+            if spans[o].0 > spans[b].1 || spans[b].0 > spans[o].1 {
+                continue;
+            }
             if at + size(b) <= start {
                 break;
             }
@@ -50,7 +48,8 @@ pub(super) fn plan(lowered: &Lowered) -> MemoryPlan {
         }
         offsets[b] = at;
         bytes = bytes.max(at + size(b));
-        placed.push(b);
+        let own = (at, at + size(b), b);
+        placed.insert(placed.partition_point(|p| *p < own), own);
     }
     MemoryPlan { offsets, bytes, lives: tensor_lives(lowered) }
 }

@@ -169,6 +169,8 @@ fn plan(
     names: &mut Names,
 ) -> Result<(Model, Lowered)> {
     let (mut lowered, held) = lower::lower(graph, options, weights)?;
+    // Planning takes long for what no file can hold.
+    within(&[("tensors", lowered.tensors.len(), limits::TENSORS), ("steps", lowered.steps.len(), limits::STEPS)])?;
     // Before tensors share memory: who writes what is plain here.
     if origins.iter().next().is_some() {
         extra.push((section::VALUES, values::section(graph, &lowered, &held, origins)));

@@ -68,7 +68,20 @@ fn import(json: &Value, version: &str, store: weights::Store<'_>, options: &Opti
     }
 }
 
-/// Parses JSON; `serde_json` bounds the nesting.
+/// Most heap that a parsed description may take; that of a network of a thousand layers takes some 20 MB.
+const MAX_JSON: usize = 128 << 20;
+
+/// Parses JSON; `serde_json` bounds the nesting. What is packed small may hold millions of empty objects, so that they are counted
+/// first: each takes a node of a tree, each list and value some words.
 fn parse_json(bytes: &[u8], what: &str) -> Result<Value> {
+    let cost = |b: &u8| match b {
+        b'{' => 640,
+        b'[' => 96,
+        b',' | b':' => 64,
+        _ => 1,
+    };
+    if bytes.iter().map(cost).sum::<usize>() > MAX_JSON {
+        return Err(invalid(format!("`{what}` describes more than any network has")));
+    }
     serde_json::from_slice(bytes).map_err(|e| invalid(format!("`{what}` is not JSON: {e}")))
 }

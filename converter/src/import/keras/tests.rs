@@ -268,7 +268,18 @@ fn a_small_file_cannot_ask_for_terabytes() {
     let demanded = super::build::demanded(&model, &[]).expect("the outputs exist");
     let empty = super::h5::File::open(std::fs::read(data("nested.k2.h5")).expect("the file")).expect("sound HDF5");
     match super::build::build(&model, &demanded, &empty, &Options::default(), Vec::new()) {
-        Err(Error::Invalid(text)) => assert!(text.contains("too many constants"), "{text}"),
+        Err(Error::Invalid(text)) => assert!(text.contains("too many nodes and constants"), "{text}"),
         other => panic!("{other:?}"),
     }
+}
+
+#[test]
+fn descriptions_that_unpack_to_gigabytes_are_refused() {
+    let empty_objects = format!("[{}0]", r#"{"":0},"#.repeat(300_000));
+    let lists = format!("[{}0]", "[0],".repeat(1_000_000));
+    for text in [empty_objects, lists] {
+        let refused = super::parse_json(text.as_bytes(), "config.json").unwrap_err();
+        assert!(refused.to_string().contains("more than any network"), "{refused}");
+    }
+    assert!(super::parse_json(br#"[{"":0}]"#, "config.json").is_ok());
 }

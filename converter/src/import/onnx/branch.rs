@@ -68,8 +68,8 @@ fn run<'a>(b: &mut Builder<'a, '_>, sub: &Graph<'a>, name: &str) -> Res<Vec<Oper
     // A weight is known by its name, and another branch may have another of that name.
     let forget = |b: &mut Builder<'a, '_>| {
         if !own.is_empty() {
-            b.weights.retain(|(v, _), _| !own.contains(v.as_str()));
-            b.counted.retain(|v| !own.contains(v.as_str()));
+            b.weights.retain(|(v, _), _| !own.contains(&**v));
+            b.counted.retain(|v| !own.contains(&**v));
         }
     };
     forget(b);

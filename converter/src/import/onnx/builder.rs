@@ -40,9 +40,9 @@ pub(super) struct Builder<'a, 'p> {
     /// Multiply-adds that constants may still take, so that nobody waits long for a small file.
     work: u64,
     /// Constants already in the graph: by name in the source and by what was done to them.
-    pub weights: HashMap<(String, String), ValueId>,
+    pub weights: HashMap<(Arc<str>, String), ValueId>,
     /// Names of the weights already counted as parameters.
-    pub counted: HashSet<String>,
+    pub counted: HashSet<Arc<str>>,
     /// Names of nodes already taken.
     names: HashSet<String>,
     /// Values that something live reads.
@@ -378,7 +378,7 @@ fn fold(b: &mut Builder<'_, '_>, first: usize, results: Vec<Operand>) -> Res<Vec
             let data = value.data.clone().unwrap_or_default();
             Operand::Const {
                 value: Const { dims: value.shape.clone(), data: Data::Float(data), ty: Type::Float },
-                name: value.name.clone(),
+                name: value.name.as_str().into(),
             }
         }
         other => other,
@@ -403,7 +403,10 @@ pub(super) fn resolve<'a>(b: &mut Builder<'a, '_>, name: &'a str) -> Res<Option<
         None => return bad(format!("input {name:?} does not exist")),
     };
     Ok(match slot {
-        Slot::Const(value) => Some(Operand::Const { value, name: name.to_string() }),
+        Slot::Const(value) => {
+            b.charge(name.len() / 8)?;
+            Some(Operand::constant(value, name))
+        }
         Slot::Runtime(v) => Some(Operand::Runtime(v)),
         Slot::Sequence(s) => Some(Operand::Sequence(s)),
         Slot::Initializer(_) | Slot::Unknown => None,

@@ -18,8 +18,8 @@ pub(super) enum Operand {
     Runtime(ValueId),
     Const {
         value: Const,
-        /// The source's name.
-        name: String,
+        /// The source's name; shared, since lists are copied.
+        name: Arc<str>,
     },
     /// Tensors in a list whose length is known.
     Sequence(Arc<Vec<Operand>>),
@@ -27,7 +27,7 @@ pub(super) enum Operand {
 
 impl Operand {
     pub(super) fn constant(value: Const, name: &str) -> Self {
-        Self::Const { value, name: name.to_string() }
+        Self::Const { value, name: name.into() }
     }
 
     /// Whether the network computes it, or some of it.
@@ -39,6 +39,9 @@ impl Operand {
         }
     }
 }
+
+/// What a node of the IR takes, in elements of constants.
+const NODE: usize = 64;
 
 /// A node with its inputs resolved.
 pub(super) struct Ctx<'c, 'a, 'p> {
@@ -211,6 +214,8 @@ impl<'c, 'a, 'p> Ctx<'c, 'a, 'p> {
             _ => return unsupported(format!("a tensor of shape {shape:?}"), "it is empty or too large"),
         }
         let name = if suffix.is_empty() { self.name.to_string() } else { format!("{}/{suffix}", self.name) };
+        // One name may serve any number of nodes, and a node is no smaller than this.
+        self.b.charge(NODE + name.len() / 4)?;
         Ok(self.b.graph.node(name, self.node.op_type, op, inputs, shape))
     }
 
@@ -256,7 +261,7 @@ impl<'c, 'a, 'p> Ctx<'c, 'a, 'p> {
                 self.b.graph.trainable_parameters += value.len() as u64;
             }
         }
-        let v = self.b.graph.constant(key.0.clone(), &dims, data);
+        let v = self.b.graph.constant(&*key.0, &dims, data);
         self.b.weights.insert(key, v);
         Ok(v)
     }

@@ -10,6 +10,9 @@ use crate::import::parts::whole;
 use crate::ir::Op;
 use std::sync::Arc;
 
+/// What an element of a list takes, in elements of constants.
+const ELEMENT: usize = 16;
+
 /// How an operator about sequences is computed; `None` for another.
 pub(super) fn find(op: &str) -> Option<fn(&mut Ctx<'_, '_, '_>) -> Res<Operand>> {
     Some(match op {
@@ -58,7 +61,7 @@ fn insert(cx: &mut Ctx<'_, '_, '_>) -> Res<Operand> {
     }
     all.insert(at, cx.operand(1).clone());
     // A file of n nodes could make n lists of n elements.
-    cx.b.charge(all.len())?;
+    cx.b.charge(all.len() * ELEMENT)?;
     Ok(list(all))
 }
 
@@ -69,7 +72,7 @@ fn erase(cx: &mut Ctx<'_, '_, '_>) -> Res<Operand> {
         return bad(format!("element {at} of {}", all.len()));
     }
     all.remove(at);
-    cx.b.charge(all.len())?;
+    cx.b.charge(all.len() * ELEMENT)?;
     Ok(list(all))
 }
 
@@ -116,6 +119,13 @@ fn split(cx: &mut Ctx<'_, '_, '_>) -> Res<Vec<Operand>> {
     let axis = shape::axis(cx.int("axis", 0)?, dims.len())?;
     let keep = cx.flag("keepdims", true)? || cx.is_present(1);
     let extent = dims[axis];
+    let each = match cx.constant(1)? {
+        Some(Const { dims, data: Data::Int(v), .. }) if dims.is_empty() && v.len() == 1 => v[0].max(1) as usize,
+        _ => 1,
+    };
+    if !cx.is_present(1) || each > 1 {
+        cx.b.charge(extent.div_ceil(each))?;
+    }
     let chunks = |each: usize| (0..extent.div_ceil(each)).map(|i| each.min(extent - i * each)).collect::<Vec<usize>>();
     let lens: Vec<usize> = match cx.constant(1)? {
         None => chunks(1),
@@ -130,7 +140,8 @@ fn split(cx: &mut Ctx<'_, '_, '_>) -> Res<Vec<Operand>> {
     if lens.iter().try_fold(0usize, |n, &l| n.checked_add(l)) != Some(extent) {
         return bad(format!("parts of {lens:?} and an extent of {extent}"));
     }
-    cx.b.charge(lens.len())?;
+    let name = if let Operand::Const { name, .. } = &x { name.len() / 8 } else { 0 };
+    cx.b.charge(lens.len().saturating_mul(ELEMENT + name))?;
     let parts: Vec<Operand> = match &x {
         Operand::Const { value, name } => {
             let parts = data::parts(cx, value, axis, &lens)?;

@@ -6,6 +6,9 @@
 use crate::import::fail::Fail;
 use std::fmt;
 
+/// Longest name; they are repeated in what is made of a node, and in what is said of it.
+const MAX_NAME: usize = 4096;
+
 /// What is wrong with the bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum WireError {
@@ -19,6 +22,8 @@ pub(super) enum WireError {
     Type(u32),
     /// A name that is not UTF-8.
     Utf8,
+    /// A name of so many bytes.
+    Name(usize),
 }
 
 impl fmt::Display for WireError {
@@ -29,6 +34,7 @@ impl fmt::Display for WireError {
             Self::Tag => write!(f, "an impossible field tag"),
             Self::Type(n) => write!(f, "field {n} has the wrong wire type"),
             Self::Utf8 => write!(f, "a name is not UTF-8"),
+            Self::Name(len) => write!(f, "a name of {len} bytes; shorten it to {MAX_NAME}"),
         }
     }
 }
@@ -79,7 +85,10 @@ impl<'a> Field<'a> {
 
     /// A name.
     pub(super) fn str(self, number: u32) -> Result<&'a str, WireError> {
-        std::str::from_utf8(self.bytes(number)?).map_err(|_| WireError::Utf8)
+        match self.bytes(number)? {
+            bytes if bytes.len() > MAX_NAME => Err(WireError::Name(bytes.len())),
+            bytes => std::str::from_utf8(bytes).map_err(|_| WireError::Utf8),
+        }
     }
 
     /// Adds the numbers of a repeated integer field, packed or not.

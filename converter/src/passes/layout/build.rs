@@ -17,13 +17,16 @@ pub(super) struct Choice {
 /// How much larger constants may become in all by being held in several orders.
 const MOST_COPIES: usize = 4;
 
+/// Most elements of all axes that are flattened in another order than the source's; a classifier has some ten thousand.
+const MOST_SHUFFLED: usize = 1 << 22;
+
 /// A value of the new graph, the one of the old graph that it holds, and where the axes of that lie.
 pub(super) type Lies = (ValueId, ValueId, Vec<usize>);
 
 /// Builds the graph with its transposes moved, and says what its values hold; `None` if that would multiply its constants.
 pub(super) fn build(old: &Graph, choice: &Choice) -> Option<(Graph, Vec<Lies>)> {
     let known: usize = old.values.iter().filter_map(|v| v.data.as_ref()).map(|d| d.len()).sum();
-    let mut b = Build { old, choice, new: New::default(), held: vec![None; old.values.len()] };
+    let mut b = Build { old, choice, new: New::default(), held: vec![None; old.values.len()], left: MOST_SHUFFLED };
     for (i, &v) in old.inputs.iter().enumerate() {
         let mut at = b.new.graph.input(old.values[v.0].name.clone(), old.shape(v));
         let mut perm = identity(old.shape(v).len());
@@ -64,6 +67,8 @@ struct Build<'a> {
     choice: &'a Choice,
     new: New,
     held: Vec<Option<Held>>,
+    /// Elements whose order may still be written down.
+    left: usize,
 }
 
 impl Build<'_> {
@@ -213,9 +218,12 @@ impl Build<'_> {
         if let Some((lies, perm)) = regroup(shape, &perm, out) {
             return Held::Axes { at: self.new.reshape(at, &lies), perm };
         }
+        let flat = out.last().copied().unwrap_or(usize::MAX);
         if !is_constant(self.old, x)
+            && flat <= self.left
             && let Some((lies, order)) = flatten(shape, &perm, out)
         {
+            self.left -= flat;
             let from = self.new.graph.shape(at).to_vec();
             return Held::Shuffled { at: self.new.reshape(at, &lies), order: Arc::new(order), from, perm };
         }

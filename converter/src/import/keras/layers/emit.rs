@@ -9,6 +9,8 @@ use std::sync::Arc;
 
 /// Tensors may not have more elements than this.
 const MAX_ELEMENTS: usize = 1 << 40;
+/// What a node takes, in elements of constants.
+const NODE: usize = 64;
 
 /// Variables of a layer that are constants of the graph already, by name.
 pub(in super::super) type Constants = HashMap<&'static str, ValueId>;
@@ -102,6 +104,10 @@ impl Emit<'_> {
     /// Appends a node. The last node of a call has no `part`, the ones before have one.
     pub fn node(&mut self, part: &str, op: Op, inputs: &[ValueId], shape: &[usize]) -> Result<ValueId> {
         self.check(shape)?;
+        // A layer may be called as often as the description can say it.
+        let elements = NODE + self.path.len() / 4;
+        self.afford(elements)?;
+        *self.budget -= elements;
         let name = if part.is_empty() { self.path.clone() } else { format!("{}/{part}", self.path) };
         Ok(self.graph.node(name, self.kind, op, inputs, shape))
     }
@@ -127,7 +133,7 @@ impl Emit<'_> {
     /// # Errors
     /// [`Error::Invalid`] if there may not be so many elements more.
     pub fn afford(&self, elements: usize) -> Result<()> {
-        if elements > *self.budget { Err(self.invalid("the network has too many constants")) } else { Ok(()) }
+        if elements > *self.budget { Err(self.invalid("the network has too many nodes and constants")) } else { Ok(()) }
     }
 
     /// A constant operand: a number or a nested list of numbers.

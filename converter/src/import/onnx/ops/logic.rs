@@ -22,7 +22,7 @@ fn value(cx: &mut Ctx<'_, '_, '_>, i: usize) -> Res<ValueId> {
                 return unsupported(format!("integers in input {i}"), "use floats");
             }
             let data = v.iter().map(|&v| v as f32).collect();
-            Ok(cx.b.graph.constant(name, &dims, Arc::new(data)))
+            Ok(cx.b.graph.constant(&*name, &dims, Arc::new(data)))
         }
         _ => cx.runtime(i),
     }

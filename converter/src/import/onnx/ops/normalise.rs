@@ -136,6 +136,7 @@ pub(super) fn group(cx: &mut Ctx<'_, '_, '_>) -> Values {
         }
         let mut dims = vec![1; xs.len() - 1];
         dims[0] = c;
+        cx.b.charge(c)?;
         cx.weight(i, &format!("groups {dims:?}"), true, |v| {
             let v = floats(v)?;
             if v.len() != groups {

@@ -1,6 +1,6 @@
 //! Bytes that nobody should trust: they may be refused, or even mean something, but they must not panic or take long.
 
-use super::write::{int, int64s, model, node};
+use super::write::{int, int64s, model, node, value};
 use crate::error::Error;
 use crate::import::{Options, onnx};
 use std::path::Path;
@@ -124,4 +124,36 @@ fn external_data_stays_in_its_folder() {
         Err(Error::Io { path, .. }) => assert!(path.ends_with("missing.bin")),
         other => panic!("{other:?}"),
     }
+}
+
+/// What a file says once may be meant many times: names of nodes that become many, elements of lists.
+#[test]
+fn what_is_repeated_is_paid_for() {
+    let refused = |bytes: &[u8]| match onnx::import(bytes, None, &Options::default()) {
+        Err(Error::Invalid(m)) => m,
+        Err(other) => panic!("{other}"),
+        Ok(g) => panic!("accepted, {} nodes", g.nodes.len()),
+    };
+    let input = |dims: &[i64]| value("x", dims);
+    let parts = |n: i64| {
+        let nodes = [
+            node("SplitToSequence", &["x"], &["s"], &[int("axis", 1)]),
+            node("ConcatFromSequence", &["s"], &["y"], &[int("axis", 1)]),
+        ];
+        model(13, &[input(&[1, n])], &[], &nodes, &["y"])
+    };
+    assert!(onnx::import(&parts(100), None, &Options::default()).is_ok());
+    assert!(refused(&parts(1 << 31)).contains("multiply"));
+    assert!(refused(&parts(20_000)).contains("multiply"));
+
+    let mut nodes = vec![node("SequenceEmpty", &[], &["s0"], &[])];
+    for i in 0..6000 {
+        nodes.push(node("SequenceInsert", &[&format!("s{i}"), "x"], &[&format!("s{}", i + 1)], &[]));
+    }
+    nodes.push(node("ConcatFromSequence", &["s6000"], &["y"], &[int("axis", 0)]));
+    assert!(refused(&model(13, &[input(&[1, 4])], &[], &nodes, &["y"])).contains("multiply"));
+
+    let name = "n".repeat(5000);
+    let long = model(13, &[input(&[1, 4])], &[], &[node("Relu", &["x"], &[&name], &[])], &[&name]);
+    assert!(refused(&long).contains("a name of 5000 bytes"));
 }
