@@ -309,8 +309,9 @@ const char *sepal_version(void);
 const char *sepal_status_text(int32_t status);
 
 /*
- Why the last call on this thread failed that did, in one line; empty if none did. Never null; valid until the next call on this
- thread that fails. A library built without the feature `std` has no such texts: see `sepal_status_text`.
+ Why the last call on this thread failed that did, in one line of at most 1023 bytes; empty if none did. Characters of paths and
+ names that would command a terminal are replaced. Never null; valid until the next call on this thread that fails. A library
+ built without the feature `std` has no such texts: see `sepal_status_text`.
  */
 const char *sepal_last_error(void);
 

@@ -155,11 +155,15 @@ pub unsafe extern "C" fn sepal_model_open(path: *const c_char, out: *mut *mut Mo
 fn open(path: &CStr) -> Result<sepal::Model<'static>> {
     let text = path.to_str().map_err(|_| Failure::new(Status::Argument, "path is not UTF-8"))?;
     sepal::Model::open(text).map_err(|e| match e {
-        sepal::LoadError::Io(io) if io.kind() != std::io::ErrorKind::OutOfMemory => {
-            Failure::new(Status::Io, format_args!("{text}: {io}"))
-        }
+        sepal::LoadError::Io(e) => Failure::system(Status::Io, tail(text), &e),
         e => e.into(),
     })
+}
+
+/// The end of a path, so that what is wrong with it fits after it.
+#[cfg(feature = "std")]
+fn tail(path: &str) -> &str {
+    &path[path.ceil_char_boundary(path.len().saturating_sub(256))..]
 }
 
 #[cfg(not(feature = "std"))]
@@ -213,7 +217,7 @@ pub unsafe extern "C" fn sepal_model_plans(model: *const Model) -> usize {
 pub unsafe extern "C" fn sepal_model_plan(model: *const Model, index: usize, out: *mut *mut Model) -> Status {
     let make = || {
         // SAFETY: the header asks for a live handle or null.
-        let inner = &unsafe { live(model) }?.inner;
+        let inner = &unsafe { needed(model) }?.inner;
         let error = || Failure::new(Status::Argument, format_args!("index {index}: the model has {} plans", inner.plans().len()));
         inner.plan(index).ok_or_else(error)
     };
@@ -225,9 +229,18 @@ pub unsafe extern "C" fn sepal_model_plan(model: *const Model, index: usize, out
 ///
 /// # Safety
 /// `model` is null or a live handle.
-pub(crate) unsafe fn live<'a>(model: *const Model) -> Result<&'a Model> {
+unsafe fn live<'a>(model: *const Model) -> Option<&'a Model> {
     // SAFETY: by the contract of this function.
-    unsafe { model.as_ref() }.ok_or(Failure::null("model"))
+    unsafe { model.as_ref() }
+}
+
+/// A model from C without which a call fails.
+///
+/// # Safety
+/// As [`live`].
+pub(crate) unsafe fn needed<'a>(model: *const Model) -> Result<&'a Model> {
+    // SAFETY: by the contract of this function.
+    unsafe { live(model) }.ok_or_else(|| Failure::null("model"))
 }
 
 /// Reads all weights and compares them with the hash in the file. The functions above do not: they take a time that does not grow
@@ -235,7 +248,7 @@ pub(crate) unsafe fn live<'a>(model: *const Model) -> Result<&'a Model> {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sepal_model_verify(model: *const Model) -> Status {
     // SAFETY: the header asks for a live handle or null.
-    guard(|| Ok(unsafe { live(model) }?.inner.view().verify_weights()?))
+    guard(|| Ok(unsafe { needed(model) }?.inner.view().verify_weights()?))
 }
 
 /// Gives up the caller's right to use the model, which lives on while it has sessions. Null is ignored.
@@ -251,7 +264,7 @@ pub unsafe extern "C" fn sepal_model_free(model: *mut Model) {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sepal_model_isa(model: *const Model) -> *const c_char {
     // SAFETY: the header asks for a live handle or null.
-    let Ok(model) = (unsafe { live(model) }) else { return core::ptr::null() };
+    let Some(model) = (unsafe { live(model) }) else { return core::ptr::null() };
     let name = match model.inner.isa().name() {
         "scalar" => c"scalar",
         "avx2" => c"avx2",
@@ -289,7 +302,7 @@ pub unsafe extern "C" fn sepal_model_outputs(model: *const Model) -> usize {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sepal_model_input(model: *const Model, index: usize, out: *mut Port) -> Status {
     // SAFETY: the header asks for a live handle and an `out` that may be written, or for null.
-    guard(|| unsafe { describe(live(model)?, index, false, out) })
+    guard(|| unsafe { describe(needed(model)?, index, false, out) })
 }
 
 /// Describes an output.
@@ -298,7 +311,7 @@ pub unsafe extern "C" fn sepal_model_input(model: *const Model, index: usize, ou
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sepal_model_output(model: *const Model, index: usize, out: *mut Port) -> Status {
     // SAFETY: the header asks for a live handle and an `out` that may be written, or for null.
-    guard(|| unsafe { describe(live(model)?, index, true, out) })
+    guard(|| unsafe { describe(needed(model)?, index, true, out) })
 }
 
 /// # Safety

@@ -3,7 +3,7 @@
 #![expect(clippy::missing_safety_doc, reason = "the header says at its top what all callers keep")]
 
 use crate::handle;
-use crate::model::{Model, live};
+use crate::model::{Model, needed};
 use crate::status::{Failure, Result, Status, guard};
 use core::ffi::c_void;
 
@@ -46,7 +46,7 @@ unsafe fn hand_out(
         }
         // SAFETY: the handle is alive, and stays so while the user counts that goes into the session: longer than `inner` lives, which
         // is the only one that has this reference.
-        let live: &'static Model = unsafe { live(model) }?;
+        let live: &'static Model = unsafe { needed(model) }?;
         live.keep();
         let user = User(model);
         let session = handle::make(Session { inner: make(&live.inner)?, _model: user })?;
@@ -95,6 +95,10 @@ pub unsafe extern "C" fn sepal_session_in_arena(
         if bytes < need {
             return Err(Failure::new(Status::Arena, format_args!("the arena has {bytes} bytes and needs {need}")));
         }
+        // Before anything is written to it.
+        if !(arena as usize).is_multiple_of(64) {
+            return Err(sepal::SessionError::ArenaAlignment.into());
+        }
         // SAFETY: the header asks for so many bytes that belong to the session alone. They may be uninitialised: they are written
         // before there is a reference to them.
         let arena: &'static mut [u8] = unsafe {
@@ -140,7 +144,7 @@ pub unsafe extern "C" fn sepal_session_output(session: *const Session, index: us
 pub unsafe extern "C" fn sepal_session_run(session: *mut Session) -> Status {
     guard(|| {
         // SAFETY: the header asks for null or a live handle that no other thread uses.
-        unsafe { session.as_mut() }.ok_or(Failure::null("session"))?.inner.run();
+        unsafe { session.as_mut() }.ok_or_else(|| Failure::null("session"))?.inner.run();
         Ok(())
     })
 }

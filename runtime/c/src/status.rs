@@ -41,30 +41,35 @@ pub enum Status {
     Internal = 12,
 }
 
-/// A status that is not `Ok`, and why.
-pub(crate) struct Failure {
-    status: Status,
-    #[cfg(feature = "std")]
-    text: std::string::String,
-}
+/// A status that is not `Ok`. Why it is not is the text of the last error as soon as there is a failure: a failure is never dropped.
+pub(crate) struct Failure(Status);
 
 pub(crate) type Result<T> = core::result::Result<T, Failure>;
 
 impl Failure {
-    /// `text` is what the user will read.
+    /// `text` is what the user will read. It must not allocate: where memory is short, the standard library ends the process.
     pub fn new(status: Status, text: impl fmt::Display) -> Self {
+        #[cfg(feature = "std")]
+        last::set(text);
         #[cfg(not(feature = "std"))]
         let _ = text;
-        Failure {
-            status,
-            #[cfg(feature = "std")]
-            text: std::string::ToString::to_string(&text),
-        }
+        Failure(status)
     }
 
     /// An argument that must not be null.
     pub fn null(name: &str) -> Self {
         Self::new(Status::Argument, format_args!("{name} is a null pointer"))
+    }
+
+    /// What the system refused, `what` in other words.
+    #[cfg(feature = "std")]
+    pub fn system(status: Status, what: &str, e: &std::io::Error) -> Self {
+        let status = if e.kind() == std::io::ErrorKind::OutOfMemory { Status::Memory } else { status };
+        match e.raw_os_error() {
+            // Its own words would be put into a `String`.
+            Some(code) => Self::new(status, format_args!("{what}: {} (os error {code})", e.kind())),
+            None => Self::new(status, format_args!("{what}: {e}")),
+        }
     }
 }
 
@@ -85,9 +90,7 @@ impl From<LoadError> for Failure {
         let status = match &e {
             LoadError::Format(e) => return (*e).into(),
             #[cfg(feature = "std")]
-            LoadError::Io(io) if io.kind() == std::io::ErrorKind::OutOfMemory => Status::Memory,
-            #[cfg(feature = "std")]
-            LoadError::Io(_) => Status::Io,
+            LoadError::Io(e) => return Self::system(Status::Io, "the file", e),
             LoadError::Feature { .. } => Status::Feature,
             LoadError::Isa | LoadError::NoIsa => Status::Cpu,
             _ => Status::Internal,
@@ -104,7 +107,7 @@ impl From<SessionError> for Failure {
             SessionError::ArenaAlignment => Status::Alignment,
             SessionError::Threads { .. } => Status::Threads,
             #[cfg(feature = "std")]
-            SessionError::Spawn(_) => Status::Threads,
+            SessionError::Spawn(e) => return Self::system(Status::Threads, "cannot start a thread", e),
             _ => Status::Internal,
         };
         Self::new(status, e)
@@ -124,34 +127,60 @@ pub(crate) fn guard(work: impl FnOnce() -> Result<()>) -> Status {
     });
     #[cfg(not(feature = "std"))]
     let result = work();
-    match result {
-        Ok(()) => Status::Ok,
-        Err(failure) => {
-            #[cfg(feature = "std")]
-            last::set(failure.text);
-            failure.status
-        }
-    }
+    result.map_or_else(|failure| failure.0, |()| Status::Ok)
 }
 
+/// The text of each thread's last error, in memory that is there from the thread's beginning.
 #[cfg(feature = "std")]
 mod last {
-    use core::cell::RefCell;
+    use core::cell::Cell;
     use core::ffi::c_char;
-    use std::ffi::CString;
+    use core::fmt::{Display, Error, Result, Write};
+
+    /// Most bytes of a text, with the NUL at its end.
+    const MOST: usize = 1024;
+    /// The end of a text that would be longer.
+    const CUT: &str = "…";
 
     std::thread_local! {
-        static TEXT: RefCell<CString> = RefCell::default();
+        static TEXT: [Cell<u8>; MOST] = const { [const { Cell::new(0) }; MOST] };
     }
 
-    pub fn set(text: std::string::String) {
-        let text = CString::new(text.replace('\0', "?")).unwrap_or_default();
-        // Not there any more while the thread ends: then nobody will ask.
-        let _ = TEXT.try_with(|last| last.replace(text));
+    /// One line, whatever is in the paths and names that are written to it.
+    struct Line {
+        bytes: [u8; MOST],
+        len: usize,
+    }
+
+    impl Write for Line {
+        fn write_str(&mut self, text: &str) -> Result {
+            text.chars().try_for_each(|c| self.write_char(c))
+        }
+
+        fn write_char(&mut self, c: char) -> Result {
+            let c = if commands(c) { char::REPLACEMENT_CHARACTER } else { c };
+            let most = MOST - 1 - CUT.len();
+            let room = self.bytes.get_mut(self.len..most).filter(|room| room.len() >= c.len_utf8()).ok_or(Error)?;
+            self.len += c.encode_utf8(room).len();
+            Ok(())
+        }
+    }
+
+    /// Whether a character would command a terminal, end the line or turn the direction of writing.
+    fn commands(c: char) -> bool {
+        c.is_control() || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    }
+
+    pub fn set(text: impl Display) {
+        let mut line = Line { bytes: [0; MOST], len: 0 };
+        if write!(line, "{text}").is_err() {
+            line.bytes[line.len..line.len + CUT.len()].copy_from_slice(CUT.as_bytes());
+        }
+        TEXT.with(|last| last.iter().zip(line.bytes).for_each(|(to, byte)| to.set(byte)));
     }
 
     pub fn get() -> *const c_char {
-        TEXT.try_with(|last| last.borrow().as_ptr()).unwrap_or(c"".as_ptr())
+        TEXT.with(|last| last.as_ptr().cast())
     }
 }
 
@@ -190,8 +219,9 @@ pub extern "C" fn sepal_status_text(status: i32) -> *const c_char {
     text.as_ptr()
 }
 
-/// Why the last call on this thread failed that did, in one line; empty if none did. Never null; valid until the next call on this
-/// thread that fails. A library built without the feature `std` has no such texts: see `sepal_status_text`.
+/// Why the last call on this thread failed that did, in one line of at most 1023 bytes; empty if none did. Characters of paths and
+/// names that would command a terminal are replaced. Never null; valid until the next call on this thread that fails. A library
+/// built without the feature `std` has no such texts: see `sepal_status_text`.
 #[unsafe(no_mangle)]
 pub extern "C" fn sepal_last_error() -> *const c_char {
     #[cfg(feature = "std")]

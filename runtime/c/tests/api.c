@@ -157,6 +157,22 @@ static void null_pointers(const char *path, const sepal_model *model) {
     sepal_session_free(NULL);
 }
 
+/* Paths that would command the terminal, turn the direction of writing, or leave no room for what is wrong. */
+static void one_line(void) {
+    char path[3000];
+    const char *said;
+    sepal_model *model;
+    CHECK(sepal_model_open("no\nsuch\x1b[31m\x7f\xc2\x9b\xe2\x80\xae\xe2\x80\xa8.sepal", &model) == SEPAL_STATUS_IO);
+    said = sepal_last_error();
+    CHECK(strpbrk(said, "\n\x1b\x7f") == NULL && strstr(said, "such") != NULL && strstr(said, ".sepal: ") != NULL);
+    CHECK(strstr(said, "\xc2\x9b") == NULL && strstr(said, "\xe2\x80\xae") == NULL && strstr(said, "\xe2\x80\xa8") == NULL);
+    memset(path, 'a', sizeof path);
+    path[sizeof path - 1] = 0;
+    CHECK(sepal_model_open(path, &model) == SEPAL_STATUS_IO);
+    CHECK(strstr(sepal_last_error(), "aaaa: ") != NULL);
+    CHECK(said == sepal_last_error());
+}
+
 static void bad_files(const char *path) {
     sepal_model *model;
     bytes file = read_file(path);
@@ -164,6 +180,7 @@ static void bad_files(const char *path) {
     CHECK(sepal_model_open("there/is/no/such.sepal", &model) == SEPAL_STATUS_IO && model == NULL);
     CHECK(strstr(sepal_last_error(), "such.sepal") != NULL);
     CHECK(sepal_model_open("/", &model) == SEPAL_STATUS_IO);
+    one_line();
     CHECK(sepal_model_open("\xff", &model) == SEPAL_STATUS_ARGUMENT);
     CHECK(sepal_model_from_memory(file.data, file.len - 1, &model) == SEPAL_STATUS_DAMAGED);
     CHECK(sepal_model_from_memory("x", 0, &model) == SEPAL_STATUS_FORMAT);
@@ -187,14 +204,18 @@ static void bad_files(const char *path) {
 
 static void sessions(const sepal_model *model) {
     sepal_session *one, *two;
-    size_t need = sepal_model_arena_bytes(model, 1);
+    size_t i, need = sepal_model_arena_bytes(model, 1);
     bytes arena = room(need + 64);
     CHECK(need > 0 && sepal_model_arena_bytes(model, 2) >= need);
     CHECK(sepal_session_new(model, 0, &one) == SEPAL_STATUS_THREADS && one == NULL);
     CHECK(sepal_session_new(model, 65, &one) == SEPAL_STATUS_THREADS);
     CHECK(sepal_session_in_arena(model, arena.data, need - 1, &one) == SEPAL_STATUS_ARENA);
-    CHECK(sepal_session_in_arena(model, arena.data + 4, need, &one) == SEPAL_STATUS_ALIGNMENT && one == NULL);
     memset(arena.data, 0xff, arena.len);
+    CHECK(sepal_session_in_arena(model, arena.data + 4, need, &one) == SEPAL_STATUS_ALIGNMENT && one == NULL);
+    for (i = 0; i < arena.len; i++) {
+        CHECK(arena.data[i] == 0xff); /* what is refused is left alone */
+    }
+    CHECK(sepal_session_in_arena(model, (void *)1, need, &one) == SEPAL_STATUS_ALIGNMENT);
     CHECK(sepal_session_in_arena(model, arena.data, arena.len, &one) == SEPAL_STATUS_OK);
     CHECK(arena.data[need] == 0xff); /* what is more than needed is left alone */
     CHECK((unsigned char *)sepal_session_input(one, 0) >= arena.data);
