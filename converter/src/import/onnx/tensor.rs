@@ -312,12 +312,13 @@ impl<'p> Files<'p> {
         let ext = match self.open.entry(path.clone()) {
             std::collections::hash_map::Entry::Occupied(e) => e.into_mut(),
             std::collections::hash_map::Entry::Vacant(e) => {
-                let file = File::open(&path).map_err(io)?;
-                let meta = file.metadata().map_err(io)?;
-                if !meta.is_file() {
+                // Before it is opened: to open a pipe would wait for somebody to write into it.
+                if !path.is_file() {
                     return bad(format!("external data: {location:?} is not a file"));
                 }
-                e.insert(External { file, len: meta.len(), left: meta.len().saturating_mul(2) })
+                let file = File::open(&path).map_err(io)?;
+                let len = file.metadata().map_err(io)?.len();
+                e.insert(External { file, len, left: len.saturating_mul(2) })
             }
         };
         let bytes = expected as u64;

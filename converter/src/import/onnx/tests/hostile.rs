@@ -99,12 +99,12 @@ fn external_data_stays_in_its_folder() {
     use super::write::Message;
     let folder = super::data();
     let entry = |k: &str, v: &str| Message::default().text(1, k).text(2, v);
-    let run = |entries: &[(&str, &str)]| {
+    let network = |entries: &[(&str, &str)]| {
         let t = Message::default().int(1, 4).int(2, 1).text(8, "w").int(14, 1);
         let t = entries.iter().fold(t, |t, (k, v)| t.message(13, &entry(k, v)));
-        let bytes = model(13, &[], &[t], &[node("Add", &["x", "w"], &["y"], &[])], &["y"]);
-        onnx::import(&bytes, Some(&folder), &Options::default())
+        model(13, &[], &[t], &[node("Add", &["x", "w"], &["y"], &[])], &["y"])
     };
+    let run = |entries: &[(&str, &str)]| onnx::import(&network(entries), Some(&folder), &Options::default());
     let invalid = |entries: &[(&str, &str)]| match run(entries) {
         Err(Error::Invalid(m)) => m,
         other => panic!("{entries:?}: {other:?}"),
@@ -120,6 +120,19 @@ fn external_data_stays_in_its_folder() {
     assert!(invalid(&[file, ("offset", "18446744073709551615")]).contains("wanted"));
     assert!(invalid(&[file, ("offset", "-1")]).contains("offset"));
     assert!(invalid(&[("location", ".")]).contains("not a file"));
+    #[cfg(target_os = "linux")]
+    {
+        let pipes = std::env::temp_dir().join(format!("sepal-pipe-{}", std::process::id()));
+        std::fs::create_dir_all(&pipes).unwrap();
+        assert!(std::process::Command::new("mkfifo").arg(pipes.join("w.bin")).status().unwrap().success());
+        let bytes = network(&[("location", "w.bin")]);
+        let (done, waited) = std::sync::mpsc::channel();
+        let folder = pipes.clone();
+        std::thread::spawn(move || done.send(onnx::import(&bytes, Some(&folder), &Options::default()).map(|_| ())));
+        let said = waited.recv_timeout(Duration::from_secs(20)).expect("it waits for a writer");
+        std::fs::remove_dir_all(&pipes).unwrap();
+        assert!(matches!(said, Err(Error::Invalid(m)) if m.contains("not a file")));
+    }
     match run(&[("location", "missing.bin")]) {
         Err(Error::Io { path, .. }) => assert!(path.ends_with("missing.bin")),
         other => panic!("{other:?}"),
