@@ -103,6 +103,30 @@ fn a_killed_conversion_leaves_no_half_file() {
 }
 
 #[test]
+fn keys_and_signatures_are_told_from_other_files() {
+    let f = Folder::with_network("keys");
+    f.ends(0, &["convert", "net.onnx", "--no-verify"]);
+    f.ends(0, &["keygen", "vendor"]);
+    assert!(f.ends(2, &["sign", "net.sepal", "--key", "vendor.pub"]).contains("is not a secret key: it may be a public one"));
+    let secret = fs::read(f.0.join("vendor.key")).unwrap();
+    let mut damaged = secret.clone();
+    damaged[40] ^= 1;
+    fs::write(f.0.join("damaged.key"), damaged).unwrap();
+    assert!(f.ends(2, &["sign", "net.sepal", "--key", "damaged.key"]).contains("is not a secret key"));
+    // As they once were, with the public key beside it and without.
+    fs::write(f.0.join("vendor.key"), &secret[..32]).unwrap();
+    fs::write(f.0.join("lonely.key"), &secret[..32]).unwrap();
+    assert!(f.ends(2, &["sign", "net.sepal", "--key", "lonely.key"]).contains("without its public key in lonely.pub"));
+    assert!(!f.names().contains(&"net.sepal.sig".to_owned()));
+    f.ends(0, &["sign", "net.sepal", "--key", "vendor.key"]);
+    f.ends(0, &["verify", "net.sepal", "--public-key", "vendor.pub"]);
+    // Nothing of what has another length is read.
+    fs::File::create(f.0.join("net.sepal.sig")).unwrap().set_len(1 << 42).unwrap();
+    let said = f.ends(2, &["verify", "net.sepal", "--public-key", "vendor.pub"]);
+    assert!(said.contains("a signature has 64 bytes, not 4398046511104"), "{said}");
+}
+
+#[test]
 fn what_is_signed_is_loaded_and_nothing_else() {
     let f = Folder::with_network("sign");
     f.ends(0, &["convert", "net.onnx", "--no-verify"]);

@@ -32,6 +32,19 @@ impl<'a> Model<'a> {
     }
 }
 
+/// The signature in a file, of which no more is read.
+#[cfg(feature = "std")]
+fn signature(path: &std::path::Path) -> Result<[u8; SIGNATURE], LoadError> {
+    use std::io::Read;
+    let mut file = crate::file::open_regular(path).map_err(LoadError::Io)?;
+    if file.metadata().map_err(LoadError::Io)?.len() != SIGNATURE as u64 {
+        return Err(LoadError::Signature);
+    }
+    let mut bytes = [0; SIGNATURE];
+    file.read_exact(&mut bytes).map_err(LoadError::Io)?;
+    Ok(bytes)
+}
+
 #[cfg(feature = "std")]
 impl Model<'static> {
     /// Loads a file that the owner of a key has signed, with the signature in `PATH.sig`. The file is read into memory, not mapped:
@@ -48,12 +61,11 @@ impl Model<'static> {
     /// [`LoadError`].
     pub fn load_verified(path: impl AsRef<std::path::Path>, key: &[u8; KEY]) -> Result<Self, LoadError> {
         let path = path.as_ref();
-        let bytes = crate::AlignedBytes::read(path).map_err(LoadError::Io)?;
         let mut beside = std::ffi::OsString::from(path);
         beside.push(".sig");
-        let signature = crate::AlignedBytes::read(&beside).map_err(LoadError::Io)?;
-        let signature: &[u8; SIGNATURE] = (&*signature).try_into().map_err(|_| LoadError::Signature)?;
-        if !is_signed(&bytes, signature, key) {
+        let signature = signature(beside.as_ref())?;
+        let bytes = crate::AlignedBytes::read(path).map_err(LoadError::Io)?;
+        if !is_signed(&bytes, &signature, key) {
             return Err(LoadError::Signature);
         }
         Model::from_owned(bytes)

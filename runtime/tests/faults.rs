@@ -314,6 +314,9 @@ mod signed {
             fs::write(f.0.join("m.sepal.sig"), signature).unwrap();
             assert!(matches!(Model::load_verified(&path, &key), Err(LoadError::Signature)));
         }
+        // Of any length, and no more of it is read than a signature has.
+        fs::File::create(f.0.join("m.sepal.sig")).unwrap().set_len(1 << 42).unwrap();
+        assert!(matches!(Model::load_verified(&path, &key), Err(LoadError::Signature)));
         let bytes = AlignedBytes::read(&path).unwrap();
         assert!(matches!(Model::from_signed(&bytes, &hex(EMPTY), &key), Err(LoadError::Signature)));
     }

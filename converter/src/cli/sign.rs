@@ -5,13 +5,13 @@ use super::failure::{Failure, VERIFICATION};
 use super::out;
 use ed25519_compact::{KeyPair, Seed};
 use sepal::sign::{KEY, is_signed};
-use sepal_converter::file::{read_whole, same_file, write_secret, write_whole};
+use sepal_converter::file::{open_regular, read_whole, same_file, write_secret, write_whole};
 use std::ffi::OsStr;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 const KEYGEN: &str = "\
-Writes NAME.key (32 bytes, secret: whoever has it can sign; readable by its owner only) and NAME.pub
+Writes NAME.key (64 bytes, secret: whoever has it can sign; readable by its owner only) and NAME.pub
 (32 bytes, for the programs that load models: Model::load_verified).
 
 Example:
@@ -46,6 +46,9 @@ pub struct SignArgs {
     force: bool,
 }
 
+/// Bytes of a secret key.
+const SECRET: usize = 64;
+
 /// A path with something after its last character.
 fn with_ending(path: &Path, ending: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
@@ -54,17 +57,41 @@ fn with_ending(path: &Path, ending: &str) -> PathBuf {
 }
 
 fn read<const N: usize>(path: &Path, what: &str) -> Result<[u8; N], Failure> {
-    let bytes = read_whole(path).map_err(|e| Failure::io(path, &e))?;
-    let len = bytes.len();
-    let wrong = |_| Failure::invalid(format!("{}: {what} has {N} bytes, not {len}", path.display()));
-    <[u8; N]>::try_from(bytes).map_err(wrong)
+    let io = |e| Failure::io(path, &e);
+    let mut file = open_regular(path).map_err(io)?;
+    // Before it is read: it may have any length.
+    let len = file.metadata().map_err(io)?.len();
+    if len != N as u64 {
+        return Err(Failure::invalid(format!("{}: {what} has {N} bytes, not {len}", path.display())));
+    }
+    let mut bytes = [0; N];
+    file.read_exact(&mut bytes).map_err(io)?;
+    Ok(bytes)
+}
+
+/// A secret key: the seed and then the public key, so that nothing else is taken for one. It was the seed alone once, which nothing
+/// but the public key beside it tells from any other 32 bytes.
+fn secret(path: &Path) -> Result<KeyPair, Failure> {
+    let wrong = |why: &str| Failure::invalid(format!("{} is not a secret key: {why}", path.display()));
+    let len = path.metadata().map_err(|e| Failure::io(path, &e))?.len();
+    if len == KEY as u64 {
+        let pair = KeyPair::from_seed(Seed::new(read(path, "a secret key")?));
+        let beside = path.with_extension("pub");
+        return match read::<KEY>(&beside, "a public key") {
+            Ok(public) if public == *pair.pk => Ok(pair),
+            _ => Err(wrong(&format!("it may be a public one, or an old one without its public key in {}", beside.display()))),
+        };
+    }
+    let bytes: [u8; SECRET] = read(path, "a secret key")?;
+    let seed: [u8; KEY] = std::array::from_fn(|i| bytes[i]);
+    let pair = KeyPair::from_seed(Seed::new(seed));
+    if *pair.sk == bytes { Ok(pair) } else { Err(wrong("its two halves do not belong together")) }
 }
 
 pub fn keygen(args: KeygenArgs) -> Result<(), Failure> {
     let (secret, public) = (with_ending(&args.name, ".key"), with_ending(&args.name, ".pub"));
-    let seed = Seed::default();
-    let pair = KeyPair::from_seed(seed);
-    write_secret(&secret, &*seed).map_err(|e| Failure::io(&secret, &e))?;
+    let pair = KeyPair::from_seed(Seed::default());
+    write_secret(&secret, &*pair.sk).map_err(|e| Failure::io(&secret, &e))?;
     let written = write_whole(&public, false, |file| file.write_all(&*pair.pk));
     written.map_err(|e| {
         let _ = std::fs::remove_file(&secret);
@@ -78,11 +105,11 @@ pub fn sign(args: SignArgs) -> Result<(), Failure> {
     if same_file(&target, &args.key) {
         return Err(Failure::usage(format!("{} is the key", target.display())));
     }
-    let seed = Seed::new(read(&args.key, "a secret key")?);
+    let pair = secret(&args.key)?;
     let bytes = sepal::AlignedBytes::read(&args.model).map_err(|e| Failure::io(&args.model, &e))?;
     // Nobody should vouch for a file that nobody can load.
     engine::sound(&args.model, &bytes)?;
-    let signature = KeyPair::from_seed(seed).sk.sign(&*bytes, None);
+    let signature = pair.sk.sign(&*bytes, None);
     write_whole(&target, args.force, |file| file.write_all(&*signature)).map_err(|e| Failure::io(&target, &e))?;
     out::print(&format!("{} → {}\n", args.model.display(), target.display()))
 }
