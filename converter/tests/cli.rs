@@ -449,3 +449,62 @@ fn a_reader_that_goes_away_is_no_error() {
         assert!(!why.contains("panicked") && out.status.code() == Some(0), "{args:?}: {:?} {why}", out.status);
     }
 }
+
+/// The network with names that command the terminal, turn the direction of writing, and end lines, and one that also has an operator
+/// of such a name.
+fn hostile_sources(folder: &Folder) -> [String; 2] {
+    // Of the same length, since lengths are written before them.
+    let replace = |bytes: &mut Vec<u8>, from: &str, to: &str| {
+        assert_eq!(from.len(), to.len());
+        let places: Vec<usize> =
+            bytes.windows(from.len()).enumerate().filter(|(_, w)| *w == from.as_bytes()).map(|(i, _)| i).collect();
+        assert!(!places.is_empty(), "{from}");
+        places.iter().for_each(|&i| bytes[i..i + to.len()].copy_from_slice(to.as_bytes()));
+    };
+    let mut source = sepal_fixtures::MINI_XCEPTION_ONNX.to_vec();
+    replace(&mut source, "mini_xception_1", "\x1b]0;t\x07\u{9b}2J\u{202e}\nx");
+    replace(&mut source, "Identity:0", HOSTILE);
+    replace(&mut source, "tf2onnx", "\x1b[1m\u{2067}");
+    let good = folder.file("good.onnx", &source);
+    replace(&mut source, "MaxPool", "Max\x1b[m\n");
+    [good, folder.file("bad.onnx", &source)]
+}
+
+/// The name of its output.
+const HOSTILE: &str = "I\x1b[31m\u{202e}\n";
+
+#[test]
+fn names_from_files_do_not_command_the_terminal() {
+    let folder = Folder::new("terminal");
+    let [good, bad] = hostile_sources(&folder);
+    let commands = |c: char| c.is_control() && !"\n\t".contains(c) || ('\u{202a}'..='\u{2069}').contains(&c);
+    let harmless = |code: i32, args: &[&str]| {
+        let out = sepal(args);
+        let said = text(&out.stdout) + &text(&out.stderr);
+        assert_eq!(out.status.code(), Some(code), "{args:?}: {said}");
+        assert!(!said.contains(commands), "{args:?}: {said:?}");
+        assert!(!said.lines().any(|line| line.starts_with("x/")), "{args:?}: a name began a line: {said}");
+        said
+    };
+    assert!(harmless(2, &["check", &bad]).contains("Max\u{fffd}[m\u{fffd}"));
+    harmless(0, &["check", &good]);
+    harmless(0, &["convert", &good, "--no-verify", "--explain"]);
+    let model = folder.path("good.sepal");
+    harmless(0, &["info", &model]);
+    let json: Value = serde_json::from_str(&harmless(0, &["info", &model, "--json"])).unwrap();
+    assert_eq!(json["outputs"][0]["name"], HOSTILE);
+    harmless(0, &["bench", &model, "--runs", "1", "--warmup", "0", "--profile"]);
+    harmless(0, &["bench", &model, "--runs", "1", "--warmup", "0", "--csv"]);
+    let digit = fixtures().join("images/digit_0.png");
+    let digit = digit.to_str().unwrap();
+    harmless(0, &["run", &model, "--input", digit]);
+    let labels = folder.file("labels.txt", "\x1b[31mred\u{202e}\n".repeat(10).as_bytes());
+    harmless(0, &["run", &model, "--input", digit, "--labels", &labels, "--top", "2"]);
+    let array = folder.path("a.npz");
+    write_npz(Path::new(&array), &[("\x1b[31ma\n".to_owned(), Array { shape: vec![2], values: vec![0.0; 2] })]).unwrap();
+    harmless(2, &["run", &model, "--input", &array]);
+    harmless(2, &["verify", &model, "--golden", &array]);
+    harmless(4, &["check", "no\x1b[31m\u{202e}.onnx"]);
+    harmless(1, &["run", &model, "--input", "\x1b[31m=a.npz"]);
+    harmless(1, &["\x1b[31m"]);
+}

@@ -171,11 +171,21 @@ pub fn main(args: Args) -> Result<(), Failure> {
     text += &summary;
     text += &plan_table(&converted)?;
     if args.explain {
-        text += &format!("\n{}", passes::explain(&converted.summary.report));
+        text += &format!("\n{}", passes::explain(&plain_names(&converted.summary.report)));
         text += &winograd(&converted);
         text += &halves::table(&converted.summary.rounded);
     }
     out::print(&text)
+}
+
+/// A report whose names keep to their lines.
+fn plain_names(report: &passes::Report) -> passes::Report {
+    let mut report = report.clone();
+    for fold in &mut report.folds {
+        (fold.name, fold.reason) = (out::plain(&fold.name), out::plain(&fold.reason));
+    }
+    report.notes.iter_mut().for_each(|note| *note = out::plain(note));
+    report
 }
 
 /// So many of them, in words.

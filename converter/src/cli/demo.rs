@@ -36,7 +36,7 @@ struct Seen {
 
 pub fn main(args: Args) -> Result<(), Failure> {
     let style = if args.plain { Style::Plain } else { Style::detect() };
-    out::print(&format!(
+    out::painted(&format!(
         "{}\n\n",
         style.paint("1", &format!("Sepal {}: a mini-Xception reads handwritten digits", env!("CARGO_PKG_VERSION")))
     ))?;
@@ -48,7 +48,7 @@ pub fn main(args: Args) -> Result<(), Failure> {
         .map_err(|e| Failure::conversion(name.as_ref(), &e))?;
     let took = ms_since(start);
     drop(line);
-    out::print(&conversion(name, &converted, took, style))?;
+    out::painted(&conversion(name, &converted, took, style))?;
 
     let model = engine::from_bytes(converted.bytes(), None)?;
     let ports = engine::inputs(&model);
@@ -66,7 +66,7 @@ pub fn main(args: Args) -> Result<(), Failure> {
         let small = Target { height: COLUMNS, width: COLUMNS, channels: 1, planar: false };
         cards.push((picture::lines(&decode(small, &Normalize::default())?, COLUMNS, style), seen));
     }
-    out::print(&gallery(&cards, style))?;
+    out::painted(&gallery(&cards, style))?;
 
     let mut times = Vec::with_capacity(MAX_RUNS);
     let (begin, calls) = (Instant::now(), sepal_heap::calls());
@@ -93,8 +93,8 @@ pub fn main(args: Args) -> Result<(), Failure> {
         ("memory", format!("weights {}, arena {}", out::bytes(sizes.weights), out::bytes(sizes.arena))),
         ("heap calls", format!("{calls} during these inferences")),
     ]);
-    out::print(&format!("{}\n{facts}\n", style.paint("1", "Measured")))?;
-    out::print(&format!("{}\n  sepal convert your-model.keras     then: info, run, bench\n", style.paint("1", "Now yours")))
+    out::painted(&format!("{}\n{facts}\n", style.paint("1", "Measured")))?;
+    out::painted(&format!("{}\n  sepal convert your-model.keras     then: info, run, bench\n", style.paint("1", "Now yours")))
 }
 
 fn conversion(name: &str, converted: &Converted, took: f64, style: Style) -> String {

@@ -129,14 +129,14 @@ pub fn main(args: Args) -> Result<(), Failure> {
                 "{}{of}: the first layer that diverges is {} '{}' (step {})",
                 args.model.display(),
                 l.kind,
-                l.name,
+                out::plain(&l.name),
                 l.step
             )),
         }
     }
     if args.json {
         let json = if several { json!({ "schema": 1, "plans": all }) } else { all.pop().unwrap_or(Value::Null) };
-        out::print(&format!("{json:#}\n"))?;
+        out::json(&json)?;
     }
     if diverging.is_empty() { Ok(()) } else { Err(Failure::new(VERIFICATION, diverging.join("\n"))) }
 }

@@ -1,5 +1,6 @@
 //! What goes wrong, as an exit code and one block of text.
 
+use super::out::{self, plain};
 use sepal_converter::Error;
 use sepal_converter::data::DataError;
 use std::path::Path;
@@ -63,23 +64,25 @@ impl Failure {
                 let things = if all.len() == 1 { "1 thing is".into() } else { format!("{} things are", all.len()) };
                 let mut text = format!("{source} cannot be converted: {things} not supported\n");
                 for u in all {
-                    text += &format!("\n  {} ({})\n    {}\n    {}\n", u.node, u.kind, u.what, u.remedy);
+                    text +=
+                        &format!("\n  {} ({})\n    {}\n    {}\n", plain(&u.node), plain(&u.kind), plain(&u.what), plain(&u.remedy));
                 }
                 Failure::invalid(text)
             }
             Error::Verification(why) => Failure::new(
                 VERIFICATION,
                 format!(
-                    "{source}: the self-check failed, nothing is written\n  {why}\n  \
-                     This is a fault of the converter: please report it. --no-verify leaves the check out."
+                    "{source}: the self-check failed, nothing is written\n  {}\n  \
+                     This is a fault of the converter: please report it. --no-verify leaves the check out.",
+                    plain(why)
                 ),
             ),
             Error::Inexact(why) => Failure::new(
                 VERIFICATION,
-                format!("{source}: the self-check failed, nothing is written\n  {why}; --no-verify leaves the check out"),
+                format!("{source}: the self-check failed, nothing is written\n  {}; --no-verify leaves the check out", plain(why)),
             ),
-            Error::Request(why) => Failure::usage(format!("{source}: {why}")),
-            Error::Invalid(why) => Failure::invalid(format!("{source} is not a network that can be read\n  {why}")),
+            Error::Request(why) => Failure::usage(format!("{source}: {}", plain(why))),
+            Error::Invalid(why) => Failure::invalid(format!("{source} is not a network that can be read\n  {}", plain(why))),
             other => Failure::invalid(format!("{source}: {other}")),
         }
     }
@@ -87,8 +90,7 @@ impl Failure {
     /// Prints the message on standard error and gives the exit code.
     pub fn report(self) -> ExitCode {
         if !self.message.is_empty() {
-            use std::io::Write;
-            let _ = writeln!(std::io::stderr(), "error: {}", self.message.trim_end());
+            out::complain(&format!("error: {}\n", self.message.trim_end()));
         }
         ExitCode::from(self.code)
     }
@@ -100,6 +102,6 @@ impl From<DataError> for Failure {
             DataError::Io { .. } => IO,
             DataError::Invalid { .. } => INVALID,
         };
-        Failure::new(code, e.to_string())
+        Failure::new(code, plain(&e.to_string()))
     }
 }

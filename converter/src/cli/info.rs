@@ -75,11 +75,10 @@ pub fn main(args: Args) -> Result<(), Failure> {
         let model = &args.plan.or_first(model)?;
         let pictures = stored(model)?;
         let pictures = pictures.as_ref();
-        let text = match args.json {
-            true => format!("{:#}\n", describe(&args.model, model, pictures)),
-            false => render(&args.model, model, pictures),
-        };
-        out::print(&text)
+        match args.json {
+            true => out::json(&describe(&args.model, model, pictures)),
+            false => out::print(&render(&args.model, model, pictures)),
+        }
     };
     if is_model(&args.model)? {
         return show(engine::open_verified(&args.model, None)?);
@@ -164,7 +163,7 @@ fn render(path: &Path, model: &Model, pictures: Option<&Preprocessing>) -> Strin
     let mut text = format!("{}\n", path.display());
     if let (Some(source), Some(format)) = (from["source"].as_str(), from["format"].as_str()) {
         let network = from["network"].as_str().filter(|n| !n.is_empty()).map(|n| format!(", network {n}")).unwrap_or_default();
-        text += &format!("  converted from {source} ({format}{network})\n");
+        text += &format!("  {}\n", out::plain(&format!("converted from {source} ({format}{network})")));
     }
     let mut ports = Table::new(&[("", Side::Left), ("name", Side::Left), ("shape", Side::Left)]);
     let named = |p: &Port, role: &str| [role.into(), p.name.clone(), format!("{}  {}", out::shape(&p.dims), p.layout)];

@@ -82,7 +82,11 @@ pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(e) => {
-            let _ = e.print();
+            // Colours are clap's, but an argument may be a name that a shell found in a folder.
+            match std::env::args_os().any(|arg| arg.to_string_lossy().contains(out::commands)) {
+                true => out::complain(&e.render().to_string()),
+                false => drop(e.print()),
+            }
             let asked = matches!(e.kind(), clap::error::ErrorKind::DisplayHelp | clap::error::ErrorKind::DisplayVersion);
             return ExitCode::from(if asked { 0 } else { failure::USAGE });
         }

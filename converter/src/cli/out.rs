@@ -1,10 +1,34 @@
 //! What is printed for people: text, tables, figures.
 
 use super::failure::{Failure, IO};
+use serde_json::Value;
 use std::io::{ErrorKind, Write};
 
-/// Writes to standard output. A reader that has gone away ends the command quietly.
+/// Writes to standard output what may hold names from files. A reader that has gone away ends the command quietly.
 pub fn print(text: &str) -> Result<(), Failure> {
+    painted(&harmless(text))
+}
+
+/// Writes JSON to standard output. What would command the terminal is escaped, so that a reader gets it back as it was.
+pub fn json(value: &Value) -> Result<(), Failure> {
+    let mut text = String::new();
+    for c in format!("{value:#}\n").chars() {
+        match c {
+            // None of them is beyond 16 bits. Line ends are the layout's: serde escapes those of texts.
+            c if commands(c) && c != '\n' => text += &format!("\\u{:04x}", c as u32),
+            c => text.push(c),
+        }
+    }
+    painted(&text)
+}
+
+/// Writes to standard error.
+pub fn complain(text: &str) {
+    let _ = std::io::stderr().write_all(harmless(text).as_bytes());
+}
+
+/// Writes to standard output what has colours of the command's own, and nothing from a file.
+pub fn painted(text: &str) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|e| {
         if e.kind() == ErrorKind::BrokenPipe { Failure::closed() } else { Failure::new(IO, format!("standard output: {e}")) }
@@ -27,11 +51,19 @@ pub struct Table {
     rows: Vec<Vec<String>>,
 }
 
-/// Text from a file, without what would command the terminal or turn the direction of writing.
+/// Whether a character would command the terminal, end a line or turn the direction of writing.
+pub fn commands(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// Lines of text that may hold names from files, with nothing that commands the terminal but their ends and tabs.
+fn harmless(text: &str) -> String {
+    text.chars().map(|c| if commands(c) && !matches!(c, '\n' | '\t') { char::REPLACEMENT_CHARACTER } else { c }).collect()
+}
+
+/// A name from a file, which cannot pass itself off as further lines. All that is printed is harmless otherwise.
 pub fn plain(text: &str) -> String {
-    let commands =
-        |c: char| c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    text.chars().map(|c| if commands(c) { '\u{fffd}' } else { c }).collect()
+    text.chars().map(|c| if commands(c) { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
 impl Table {

@@ -92,7 +92,8 @@ fn has(plan: &Model, wanted: Wanted) -> bool {
 
 /// What the inputs of a plan are, in a few words.
 pub fn inputs(plan: &Model) -> String {
-    let all: Vec<String> = engine::inputs(plan).iter().map(|p| format!("{} {}", p.name, out::shape(&p.dims))).collect();
+    let all: Vec<String> =
+        engine::inputs(plan).iter().map(|p| format!("{} {}", out::plain(&p.name), out::shape(&p.dims))).collect();
     all.join(", ")
 }
 

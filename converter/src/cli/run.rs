@@ -93,7 +93,7 @@ pub fn main(args: Args) -> Result<(), Failure> {
     for (i, (sample, name)) in samples.samples.iter().zip(&samples.names).enumerate() {
         let outputs = runner.run(sample)?;
         if samples.samples.len() > 1 {
-            text += &format!("{}{name}\n", if i > 0 { "\n" } else { "" });
+            text += &format!("{}{}\n", if i > 0 { "\n" } else { "" }, out::plain(name));
         }
         match k {
             Some(k) => {
@@ -137,7 +137,7 @@ fn top(output: &Array, k: usize, labels: Option<&[String]>) -> String {
     let mut text = String::new();
     for i in largest(&output.values, k) {
         let v = output.values[i];
-        let label = labels.and_then(|l| l.get(i)).map_or("", String::as_str);
+        let label = labels.and_then(|l| l.get(i)).map_or(String::new(), |l| out::plain(l));
         text += &match percent {
             true => {
                 let bar = "█".repeat((v * 20.0).round() as usize);

@@ -121,13 +121,12 @@ pub fn read(args: &[InputArg], ports: &[Port], recipe: &Recipe) -> Result<Sample
             }
         };
         if slots[i].replace(one(arg, &ports[i], recipe)?).is_some() {
-            return Err(Failure::usage(format!("input {} is given twice", ports[i].name)));
+            return Err(Failure::usage(format!("input {} is given twice", out::plain(&ports[i].name))));
         }
     }
-    let sample = slots
-        .into_iter()
-        .zip(ports)
-        .map(|(slot, port)| slot.ok_or_else(|| Failure::usage(format!("input {} is missing; {}", port.name, list(ports)))));
+    let sample = slots.into_iter().zip(ports).map(|(slot, port)| {
+        slot.ok_or_else(|| Failure::usage(format!("input {} is missing; {}", out::plain(&port.name), list(ports))))
+    });
     let sample = sample.collect::<Result<Sample, _>>()?;
     Ok(Samples { samples: vec![sample], names: vec!["sample".into()], numbered: false })
 }
@@ -184,10 +183,10 @@ pub fn named(arrays: &Arrays, ports: &[Port], path: &Path) -> Result<Sample, Fai
     let sample = ports.iter().map(|port| {
         let only = arrays.iter().next().filter(|_| arrays.len() == 1 && ports.len() == 1);
         match arrays.get_key_value(&port.name).or(only) {
-            Some((name, array)) => fit(array, port, &format!("{at}, array {name}")),
+            Some((name, array)) => fit(array, port, &format!("{at}, array {}", out::plain(name))),
             None => {
-                let has = arrays.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
-                Err(Failure::invalid(format!("{at}: no array for input {}; there are: {has}", port.name)))
+                let has = arrays.keys().map(|k| out::plain(k)).collect::<Vec<_>>().join(", ");
+                Err(Failure::invalid(format!("{at}: no array for input {}; there are: {has}", out::plain(&port.name))))
             }
         }
     });
@@ -220,7 +219,7 @@ fn fit(array: &Array, port: &Port, what: &str) -> Result<Vec<f32>, Failure> {
     Err(Failure::invalid(format!(
         "{what}: shape {}, input {} takes {}",
         out::shape(&array.shape),
-        port.name,
+        out::plain(&port.name),
         out::shape(&port.dims)
     )))
 }
@@ -228,7 +227,7 @@ fn fit(array: &Array, port: &Port, what: &str) -> Result<Vec<f32>, Failure> {
 /// What a picture is to become for an input.
 pub fn target(port: &Port) -> Result<Target, String> {
     let &[1, a, b, c] = port.dims.as_slice() else {
-        return Err(format!("input {} of shape {} does not take one picture", port.name, out::shape(&port.dims)));
+        return Err(format!("input {} of shape {} does not take one picture", out::plain(&port.name), out::shape(&port.dims)));
     };
     let picture = |n: usize| matches!(n, 1 | 3 | 4);
     let planar = match port.layout {
@@ -247,7 +246,7 @@ fn unknown(name: &str, ports: &[Port]) -> Failure {
 }
 
 fn list(ports: &[Port]) -> String {
-    let names: Vec<&str> = ports.iter().map(|p| p.name.as_str()).collect();
+    let names: Vec<String> = ports.iter().map(|p| out::plain(&p.name)).collect();
     format!("the inputs are: {}", names.join(", "))
 }
 

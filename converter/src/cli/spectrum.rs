@@ -108,7 +108,7 @@ pub fn main(args: Args) -> Result<(), Failure> {
         let page = page(&args, &blocks);
         write_whole(path, true, |file| file.write_all(page.as_bytes())).map_err(|e| Failure::io(path, &e))?;
     }
-    out::print(&if args.json { format!("{:#}\n", describe(&args, &blocks)) } else { render(&args, &blocks) })
+    if args.json { out::json(&describe(&args, &blocks)) } else { out::print(&render(&args, &blocks)) }
 }
 
 /// The block with so many groups.
