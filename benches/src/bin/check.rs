@@ -76,6 +76,15 @@ fn main() -> ExitCode {
             _ => broken.push(format!("{file}: is not there or needs no {} ({what_for})", concat!("un", "safe"))),
         }
     }
+    for path in manifests(&root) {
+        let name = path.strip_prefix(&root).unwrap_or(&path).display().to_string();
+        match std::fs::read_to_string(&path) {
+            Ok(text) if demands_reasons(&text) => {}
+            _ => {
+                broken.push(format!("{name}: no [lints], which ask for the reason of everything that is {}", concat!("un", "safe")))
+            }
+        }
+    }
     for line in &broken {
         eprintln!("{line}");
     }
@@ -144,7 +153,34 @@ fn source(name: &str, text: &str) -> Vec<String> {
     {
         broken.push(format!("{name}:{}: {} outside the files that may have it", i + 1, concat!("un", "safe")));
     }
+    // Clippy, which asks for it elsewhere, does not come to crates for targets that most machines do not have.
+    if ["runtime/wasm/", "runtime/bare/"].iter().any(|crate_| name.starts_with(crate_)) {
+        let bare = (0..lines).filter(|&i| !reasoned(text, i));
+        broken.extend(bare.map(|i| format!("{name}:{}: {} without a SAFETY comment", i + 1, concat!("un", "safe"))));
+    }
     broken
+}
+
+/// Manifests of all crates that become part of a program, in the workspace or outside of it.
+fn manifests(root: &Path) -> Vec<PathBuf> {
+    let folders =
+        ["kernels", "converter", "converter/heap", "runtime", "runtime/format", "runtime/c", "runtime/bare", "runtime/wasm"];
+    folders.iter().chain(&["runtime/python"]).map(|folder| root.join(folder).join("Cargo.toml")).collect()
+}
+
+/// Whether a manifest has the lints of the workspace.
+fn demands_reasons(manifest: &str) -> bool {
+    manifest.contains("[lints]\nworkspace = true")
+        || ["unsafe_code = \"deny\"", "undocumented_unsafe_blocks = \"deny\""].iter().all(|line| manifest.contains(line))
+}
+
+/// Whether the line or a comment right above it says why what is there may be; other lines need not.
+fn reasoned(text: &str, at: usize) -> bool {
+    let lines: Vec<&str> = text.lines().collect();
+    let word = concat!("un", "safe");
+    let site = [" {", " impl"].iter().any(|after| code(lines[at]).contains(&format!("{word}{after}")));
+    let above = lines[..at].iter().rev().take_while(|line| line.trim_start().starts_with("//"));
+    !site || above.into_iter().any(|line| line.contains("SAFETY: "))
 }
 
 /// A line without its comment.
@@ -184,6 +220,15 @@ mod tests {
         assert_eq!(rules(&format!("// {word} {{ }}\n/// {word}\n#![deny({word}_code)]")), 0);
         assert_eq!(source("kernels/src/simd/neon.rs", &format!("{word} {{ }}")).len(), 0);
         assert_eq!(source("runtime/tests/a.rs", &format!("{word} impl GlobalAlloc for A {{}}")).len(), 1);
+    }
+
+    #[test]
+    fn sees_what_has_no_reason() {
+        let word = concat!("un", "safe");
+        let file = "runtime/wasm/src/lib.rs";
+        assert_eq!(source(file, &format!("// SAFETY: why\nlet x = {word} {{ y }};\n\nlet x = {word} {{ y }};")).len(), 1);
+        assert_eq!(source(file, &format!("// SAFETY: why\n// and why\n{word} impl A for B {{}}\n#[{word}(no_mangle)]")).len(), 0);
+        assert!(demands_reasons("[lints]\nworkspace = true\n") && !demands_reasons("[package]\nname = \"a\"\n"));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! debugger's interface (semihosting), one word in hexadecimal a line.
 #![no_std]
 #![no_main]
+#![expect(unsafe_code, reason = "the arena and the debugger of a microcontroller, and what it starts with")]
 
 use core::arch::{asm, global_asm};
 use core::fmt::{self, Write};
