@@ -76,7 +76,8 @@ fn programs_in_c_and_cpp_give_the_bits_of_rust() {
     for shared in [false, true] {
         let said = succeeds(Command::new(program("tests/api.c", shared)).args(&paths));
         assert!(said.ends_with("all promises kept\n"), "{said}");
-        let said = succeeds(Command::new(program("tests/memory.c", shared)).arg(&paths[0]));
+        // The standard library allocates where it reads a variable.
+        let said = succeeds(Command::new(program("tests/memory.c", shared)).arg(&paths[0]).env_remove("SEPAL_ISA"));
         assert!(said.ends_with("every shortage is a status\n"), "{said}");
         for source in ["examples/run.c", "examples/run.cpp"] {
             let said = succeeds(Command::new(program(source, shared)).args(&paths[..2]));
