@@ -67,9 +67,9 @@ fn run<'a>(b: &mut Builder<'a, '_>, sub: &Graph<'a>, name: &str) -> Res<Vec<Oper
     let hidden: Vec<(&'a str, Option<Slot<'a>>)> = own.iter().map(|&v| (v, b.slots.remove(v))).collect();
     // A weight is known by its name, and another branch may have another of that name.
     let forget = |b: &mut Builder<'a, '_>| {
-        if !own.is_empty() {
-            b.weights.retain(|(v, _), _| !own.contains(&**v));
-            b.counted.retain(|v| !own.contains(&**v));
+        for &v in &own {
+            b.weights.remove(v);
+            b.counted.remove(v);
         }
     };
     forget(b);

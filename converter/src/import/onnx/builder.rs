@@ -40,7 +40,7 @@ pub(super) struct Builder<'a, 'p> {
     /// Multiply-adds that constants may still take, so that nobody waits long for a small file.
     work: u64,
     /// Constants already in the graph: by name in the source and by what was done to them.
-    pub weights: HashMap<(Arc<str>, String), ValueId>,
+    pub weights: HashMap<Arc<str>, HashMap<String, ValueId>>,
     /// Names of the weights already counted as parameters.
     pub counted: HashSet<Arc<str>>,
     /// Names of nodes already taken.
@@ -124,8 +124,9 @@ pub(super) fn build(proto: &Proto<'_>, opset: i64, len: usize, folder: Option<&P
         node(&mut b, &proto.nodes[i], &name, &known)?;
     }
     let inputs: HashSet<ValueId> = b.graph.inputs.iter().copied().collect();
+    let declared: HashMap<&str, i64> = proto.outputs.iter().rev().map(|o| (o.name, o.elem_type)).collect();
     for name in wanted {
-        let declared = proto.outputs.iter().find(|o| o.name == name).map_or(0, |o| o.elem_type);
+        let declared = declared.get(name).copied().unwrap_or(0);
         output(&mut b, name, &inputs, declared)?;
     }
     if !b.problems.is_empty() {
@@ -287,6 +288,10 @@ pub(super) fn node<'a>(b: &mut Builder<'a, '_>, n: &Node<'a>, name: &str, known:
 
 /// The results of a node, one per output as far as it goes; `None` when an input is unknown.
 fn evaluate<'a>(b: &mut Builder<'a, '_>, n: &Node<'a>, name: &str) -> Res<Option<Vec<Operand>>> {
+    // Names of branches within branches add up, and are repeated in what is said of the nodes.
+    if b.charge(name.len()).is_err() {
+        return Err(Fail::Error(invalid("the names of the model's nodes multiply beyond all measure")));
+    }
     if !ops::is_known(n) {
         return unsupported("the operator is not supported", ops::remedy(n.op_type));
     }

@@ -239,8 +239,7 @@ impl<'c, 'a, 'p> Ctx<'c, 'a, 'p> {
         if value.len() == 0 {
             return bad(format!("input {i} ({name:?}) is empty"));
         }
-        let key = (name, form.to_string());
-        if let Some(&v) = self.b.weights.get(&key) {
+        if let Some(&v) = self.b.weights.get(&name).and_then(|forms| forms.get(form)) {
             return Ok(v);
         }
         let (dims, changed) = make(&value)?;
@@ -252,17 +251,17 @@ impl<'c, 'a, 'p> Ctx<'c, 'a, 'p> {
             None => data.clone(),
         };
         if shape::count(&dims) != Some(data.len()) {
-            return bad(format!("input {i} ({:?}) has shape {:?}, which does not fit", key.0, value.dims));
+            return bad(format!("input {i} ({:?}) has shape {:?}, which does not fit", name, value.dims));
         }
         // Single numbers are coefficients of formulas.
-        if value.len() > 1 && self.b.counted.insert(key.0.clone()) {
+        if value.len() > 1 && self.b.counted.insert(name.clone()) {
             self.b.graph.total_parameters += value.len() as u64;
             if trainable {
                 self.b.graph.trainable_parameters += value.len() as u64;
             }
         }
-        let v = self.b.graph.constant(&*key.0, &dims, data);
-        self.b.weights.insert(key, v);
+        let v = self.b.graph.constant(&*name, &dims, data);
+        self.b.weights.entry(name).or_default().insert(form.to_string(), v);
         Ok(v)
     }
 
