@@ -9,6 +9,7 @@ use super::layers::{self, Cfg, Layer};
 use crate::error::{Error, Result, Unsupported, invalid};
 use serde_json::{Map, Value};
 use std::collections::HashMap;
+use std::sync::Arc;
 
 /// Longest name of a layer; it is repeated in what is made of the layer, and in what is said of it.
 const MAX_NAME: usize = 4096;
@@ -78,8 +79,8 @@ pub(super) struct Call {
 pub(super) enum Arg {
     /// A tensor.
     Tensor(TensorRef),
-    /// Anything else.
-    Value(Value),
+    /// Anything else; shared, since a network within a network may be called often.
+    Value(Arc<Value>),
 }
 
 impl Call {
@@ -138,6 +139,9 @@ fn layer(json: &Value, path: &str, keras: u32) -> Result<LayerDef> {
         return Err(invalid(format!("a layer has a name of {} bytes; shorten it to {MAX_NAME}", name.len())));
     }
     let path = if path.is_empty() { name.clone() } else { format!("{path}/{name}") };
+    if path.len() > MAX_NAME {
+        return Err(invalid(format!("a layer within models has a path of {} bytes; shorten it to {MAX_NAME}", path.len())));
+    }
     let mut faults = Vec::new();
     let body = if is_model(class, config) {
         Body::Model(model(config, class, &path, keras)?)
@@ -247,7 +251,7 @@ fn functional(config: &Value, list: &[Value], name: String, path: &str, mut laye
                 .push(call(node, &index).ok_or_else(|| invalid(format!("layer `{}` has a call that makes no sense", layer.name)))?);
         }
         // Keras 3 runs a network with the caller's `training`, whatever the calls say.
-        let training = |(n, a): &(String, Arg)| n == "training" && matches!(a, Arg::Value(Value::Bool(true)));
+        let training = |(n, a): &(String, Arg)| n == "training" && matches!(a, Arg::Value(v) if **v == Value::Bool(true));
         if keras < 3 && layer.calls.iter().any(|c| c.named.iter().any(training)) {
             layer.faults.push(Unsupported {
                 node: if path.is_empty() { layer.name.clone() } else { format!("{path}/{}", layer.name) },
@@ -351,7 +355,7 @@ fn call(node: &Value, index: &HashMap<String, usize>) -> Option<Call> {
     for (i, entry) in list.iter().enumerate() {
         let parts = entry.as_array()?.as_slice();
         match parts {
-            [name, _, value, ..] if name.as_str() == Some("_CONSTANT_VALUE") => call.args.push(Arg::Value(value.clone())),
+            [name, _, value, ..] if name.as_str() == Some("_CONSTANT_VALUE") => call.args.push(Arg::Value(Arc::new(value.clone()))),
             _ => call.args.push(Arg::Tensor(tensor(entry, index)?)),
         }
         // Every tensor repeats the keyword arguments.
@@ -364,7 +368,7 @@ fn call(node: &Value, index: &HashMap<String, usize>) -> Option<Call> {
                     let all = value.as_array().into_iter().flatten().filter_map(|v| tensor(v, index));
                     call.named.extend(all.map(|t| (key.clone(), Arg::Tensor(t))));
                 }
-                None => call.named.push((key.clone(), Arg::Value(value.clone()))),
+                None => call.named.push((key.clone(), Arg::Value(Arc::new(value.clone())))),
             }
         }
     }
@@ -381,7 +385,7 @@ fn modern(v: &Value, index: &HashMap<String, usize>, into: &mut Vec<Arg>) -> Opt
             modern(item, index, into)?;
         }
     } else {
-        into.push(Arg::Value(v.clone()));
+        into.push(Arg::Value(Arc::new(v.clone())));
     }
     Some(())
 }

@@ -5,6 +5,7 @@
 use crate::error::{Result, invalid};
 use hdf5_reader::{Datatype, Hdf5File, OpenOptions};
 use std::cell::Cell;
+use std::collections::HashMap;
 
 /// A weight of this many bytes is accepted from any file, however small.
 const FREE_BYTES: usize = 16 << 20;
@@ -89,21 +90,28 @@ impl File {
             }
             a.read_strings().map_err(|e| invalid(format!("attribute `{}` of `{group}`: {e}", a.name)))
         };
-        if let Some(a) = self.attribute(group, name)? {
+        let mut attributes: HashMap<String, hdf5_reader::Attribute> = HashMap::new();
+        for a in self.attributes(group)? {
+            attributes.entry(a.name.clone()).or_insert(a);
+        }
+        if let Some(a) = attributes.remove(name) {
             return read(a).map(Some);
         }
         let mut all: Option<Vec<String>> = None;
         for i in 0.. {
-            let Some(a) = self.attribute(group, &format!("{name}{i}"))? else { break };
+            let Some(a) = attributes.remove(&format!("{name}{i}")) else { break };
             all.get_or_insert_default().extend(read(a)?);
         }
         Ok(all)
     }
 
     fn attribute(&self, group: &str, name: &str) -> Result<Option<hdf5_reader::Attribute>> {
+        Ok(self.attributes(group)?.into_iter().find(|a| a.name == name))
+    }
+
+    fn attributes(&self, group: &str) -> Result<Vec<hdf5_reader::Attribute>> {
         let attributes = self.file.group(group).and_then(|g| g.attributes());
-        let attributes = attributes.map_err(|e| invalid(format!("HDF5 group `{group}`: {e}")))?;
-        Ok(attributes.into_iter().find(|a| a.name == name))
+        attributes.map_err(|e| invalid(format!("HDF5 group `{group}`: {e}")))
     }
 
     /// Finds a dataset.

@@ -68,8 +68,8 @@ fn import(json: &Value, version: &str, store: weights::Store<'_>, options: &Opti
     }
 }
 
-/// Most heap that a parsed description may take; that of a network of a thousand layers takes some 20 MB.
-const MAX_JSON: usize = 128 << 20;
+/// Most heap that a parsed description may take, of which parts are copied twice; that of a network of a thousand layers takes some 20 MB.
+const MAX_JSON: usize = 48 << 20;
 
 /// Parses JSON; `serde_json` bounds the nesting. What is packed small may hold millions of empty objects, so that they are counted
 /// first: each takes a node of a tree, each list and value some words.

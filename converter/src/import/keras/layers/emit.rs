@@ -21,7 +21,7 @@ pub(in super::super) enum Operand {
     /// A tensor.
     Tensor(ValueId),
     /// A number, list, text or null of the configuration.
-    Value(Value),
+    Value(Arc<Value>),
 }
 
 /// All that a layer is called with.

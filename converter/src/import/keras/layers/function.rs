@@ -9,6 +9,7 @@ use super::{Cfg, Emit, Layer, Operand, Operands};
 use crate::error::Result;
 use crate::ir::{Act, BinaryOp, Op, ReduceKind, ValueId};
 use serde_json::{Map, Value};
+use std::sync::Arc;
 
 /// What a function computes.
 #[derive(Clone, Debug, PartialEq)]
@@ -115,7 +116,7 @@ struct Bound<'a> {
 impl Bound<'_> {
     fn value(&self, names: &[&str], position: usize) -> Option<&Value> {
         let found = match self.operands.get(names, position) {
-            Some(Operand::Value(v)) => Some(v),
+            Some(Operand::Value(v)) => Some(&**v),
             Some(Operand::Tensor(_)) => None,
             None => names.iter().find_map(|n| self.config.get(*n)),
         };
@@ -156,14 +157,15 @@ impl Layer for Call {
             if *i > operands.args.len() {
                 return Err(e.invalid(format!("a constant for operand {i} of {}", operands.args.len())));
             }
-            operands.args.insert(*i, Operand::Value(value.clone()));
+            operands.args.insert(*i, Operand::Value(Arc::new(value.clone())));
         }
         let b = Bound { operands, config: &self.config };
         if let Function::Concat = self.function {
             let axis = b.operands.named.iter().find(|(n, _)| n == "axis").map(|(_, o)| o);
             let axis = match (axis, b.operands.args.iter().rev().find(|o| matches!(o, Operand::Value(_))), self.config.get("axis"))
             {
-                (Some(Operand::Value(v)), _, _) | (None, Some(Operand::Value(v)), _) | (None, None, Some(v)) => v.as_i64(),
+                (Some(Operand::Value(v)), _, _) | (None, Some(Operand::Value(v)), _) => v.as_i64(),
+                (None, None, Some(v)) => v.as_i64(),
                 _ => Some(if e.kind == "TFOpLambda" { 0 } else { -1 }),
             };
             let axis = axis.ok_or_else(|| e.invalid("`axis` is not a number"))?;
