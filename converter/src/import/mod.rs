@@ -63,6 +63,12 @@ pub fn import_bytes(bytes: &[u8], folder: Option<&Path>, options: &Options) -> R
         TFLITE => tflite::import(bytes, options)?,
         _ => onnx::import(bytes, folder, options)?,
     };
+    let (io, most) = (graph.inputs.len() + graph.outputs.len(), sepal_format::limits::IO);
+    if io > most {
+        return Err(invalid(format!(
+            "the network has {io} inputs and outputs, a model file at most {most}: name fewer with --outputs"
+        )));
+    }
     graph.output_names = distinct(&graph.output_names);
     graph.verify().map_err(|e| invalid(format!("inconsistent network: {e}")))?;
     Ok(graph)

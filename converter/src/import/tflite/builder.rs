@@ -36,8 +36,14 @@ pub(super) struct Builder<'a> {
     problems: Vec<Unsupported>,
 }
 
+/// Longest name of a tensor, which may be that of all operators that were fused; it is repeated in what is said of them.
+const MAX_NAME: usize = 1 << 14;
+
 /// Turns the network of a file of `len` bytes into the IR.
 pub(super) fn build(model: &Model<'_>, len: usize, options: &Options) -> Result<Graph> {
+    if let Some(t) = model.tensors.iter().find(|t| t.name.len() > MAX_NAME) {
+        return Err(invalid(format!("a tensor has a name of {} bytes; shorten it to {MAX_NAME}", t.name.len())));
+    }
     let wanted = outputs(model, options)?;
     // A tensor may be given out any number of times.
     if wanted.iter().map(|&t| model.tensors[t].name.len()).sum::<usize>() > len.saturating_add(1 << 16) {
@@ -355,9 +361,9 @@ impl Builder<'_> {
         let tensor = &self.model.tensors[t];
         let bytes = self.model.buffers.get(tensor.buffer).copied().unwrap_or_default();
         decode(tensor, bytes, &mut self.budget).map_err(|f| match f {
-            Fail::Invalid(m) => Fail::Invalid(format!("tensor {t} ({}): {m}", tensor.name)),
+            Fail::Invalid(m) => Fail::Invalid(format!("tensor {t} ({}): {m}", short(tensor.name))),
             Fail::Unsupported { what, remedy } => {
-                Fail::Unsupported { what: format!("tensor {t} ({}): {what}", tensor.name), remedy }
+                Fail::Unsupported { what: format!("tensor {t} ({}): {what}", short(tensor.name)), remedy }
             }
             e @ Fail::Error(_) => e,
         })
