@@ -17,7 +17,7 @@ const ELEMENT: usize = 16;
 pub(super) fn find(op: &str) -> Option<fn(&mut Ctx<'_, '_, '_>) -> Res<Operand>> {
     Some(match op {
         "SplitToSequence" => |cx| split(cx).map(list),
-        "SequenceConstruct" => |cx| Ok(list(cx.inputs.clone())),
+        "SequenceConstruct" => |cx| flat(cx.inputs.clone()),
         "SequenceEmpty" => |cx| {
             cx.ignore(&["dtype"]);
             Ok(list(vec![]))
@@ -62,7 +62,7 @@ fn insert(cx: &mut Ctx<'_, '_, '_>) -> Res<Operand> {
     all.insert(at, cx.operand(1).clone());
     // A file of n nodes could make n lists of n elements.
     cx.b.charge(all.len() * ELEMENT)?;
-    Ok(list(all))
+    flat(all)
 }
 
 fn erase(cx: &mut Ctx<'_, '_, '_>) -> Res<Operand> {
@@ -73,6 +73,14 @@ fn erase(cx: &mut Ctx<'_, '_, '_>) -> Res<Operand> {
     }
     all.remove(at);
     cx.b.charge(all.len() * ELEMENT)?;
+    Ok(list(all))
+}
+
+/// A list of tensors. Lists within lists could be as deep as the file is long, or mean 2^n tensors.
+fn flat(all: Vec<Operand>) -> Res<Operand> {
+    if all.iter().any(|o| matches!(o, Operand::Sequence(_))) {
+        return unsupported("a sequence of sequences", "read its elements one by one");
+    }
     Ok(list(all))
 }
 

@@ -8,6 +8,9 @@ use crate::interp;
 use crate::ir::{Act, Node, Op, ValueId};
 use std::sync::Arc;
 
+/// What a node of the IR takes, in elements of constants.
+const NODE: usize = 64;
+
 /// An operator whose inputs are known, stored or computed.
 pub(super) struct Ctx<'c, 'a> {
     pub b: &'c mut Builder<'a>,
@@ -153,7 +156,7 @@ impl<'c, 'a> Ctx<'c, 'a> {
         }
         let name = if suffix.is_empty() { self.name.to_string() } else { format!("{}/{suffix}", self.name) };
         // One name may serve any number of nodes.
-        self.b.budget.pay(2 * name.len())?;
+        self.b.budget.pay(2 * name.len() + NODE)?;
         let output = self.b.graph.value(name.clone(), dims);
         let node = Node { name, kind: self.kind.into(), op, inputs: inputs.to_vec(), output };
         if let Err(e) = self.b.graph.verify_node(&node) {

@@ -166,6 +166,16 @@ fn what_is_repeated_is_paid_for() {
     nodes.push(node("ConcatFromSequence", &["s6000"], &["y"], &[int("axis", 0)]));
     assert!(refused(&model(13, &[input(&[1, 4])], &[], &nodes, &["y"])).contains("multiply"));
 
+    // Lists within lists: 2^40 tensors in forty nodes.
+    let mut nodes = vec![node("SequenceEmpty", &[], &["s0"], &[])];
+    for i in 0..40 {
+        let (from, to) = (format!("s{i}"), format!("s{}", i + 1));
+        nodes.push(node("SequenceConstruct", &[&from, &from], &[&to], &[]));
+    }
+    nodes.push(node("ConcatFromSequence", &["s40"], &["y"], &[int("axis", 0)]));
+    let lists = onnx::import(&model(13, &[input(&[1, 4])], &[], &nodes, &["y"]), None, &Options::default());
+    assert!(matches!(lists, Err(Error::Unsupported(_))));
+
     let name = "n".repeat(5000);
     let long = model(13, &[input(&[1, 4])], &[], &[node("Relu", &["x"], &[&name], &[])], &[&name]);
     assert!(refused(&long).contains("a name of 5000 bytes"));
