@@ -6,6 +6,7 @@ use super::node::Operand;
 use super::order;
 use super::proto::{Attribute, Graph, Node, ValueInfo};
 use super::tensor::{Const, Data};
+use super::wire::MAX_NAME;
 use std::collections::{HashMap, HashSet};
 
 /// Branches within branches, beyond which nobody goes.
@@ -80,7 +81,11 @@ fn run<'a>(b: &mut Builder<'a, '_>, sub: &Graph<'a>, name: &str) -> Res<Vec<Oper
     b.slots.extend(sub.initializers.iter().map(|&(v, bytes)| (v, Slot::Initializer(bytes))));
     let known: HashMap<&str, &ValueInfo<'_>> = sub.value_info.iter().chain(&sub.outputs).map(|v| (v.name, v)).collect();
     for &i in &order {
-        let inner = b.own_name(format!("{name}/{}", order::label(sub, i)), i);
+        let path = format!("{name}/{}", order::label(sub, i));
+        if path.len() > MAX_NAME {
+            return bad(format!("a node within branches has a name of {} bytes; shorten it to {MAX_NAME}", path.len()));
+        }
+        let inner = b.own_name(path, i);
         node(b, &sub.nodes[i], &inner, &known).map_err(Fail::Error)?;
     }
     let results = outputs.iter().map(|&v| Ok(resolve(b, v)?.unwrap_or(Operand::None))).collect::<Res<Vec<_>>>();

@@ -7,7 +7,7 @@ use crate::import::fail::Fail;
 use std::fmt;
 
 /// Longest name; they are repeated in what is made of a node, and in what is said of it.
-const MAX_NAME: usize = 4096;
+pub(super) const MAX_NAME: usize = 4096;
 
 /// What is wrong with the bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

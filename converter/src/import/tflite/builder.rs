@@ -53,7 +53,7 @@ pub(super) fn build(model: &Model<'_>, len: usize, options: &Options) -> Result<
     let mut b = Builder {
         graph: Graph { name: model.name.to_string(), ..Graph::default() },
         model,
-        budget: Budget(len.saturating_mul(32).saturating_add(1 << 20)),
+        budget: Budget(len.saturating_mul(16).saturating_add(1 << 20)),
         slots: vec![None; model.tensors.len()],
         forms: HashMap::new(),
         used,
