@@ -18,6 +18,13 @@ pub const HEAP_BYTES: usize = 192 << 20;
 /// See [`HEAP_BYTES`]. Compressed weights, and constants that a source computes, may be larger than the source.
 pub const HEAP_RATIO: usize = 256;
 
+/// Elements of constants for each byte of a source: 8 bytes each, and as much again while one is made of another.
+const ELEMENTS_PER_BYTE: usize = HEAP_RATIO / 16;
+/// What a node of the IR takes, in elements of constants.
+const NODE: usize = 64;
+/// Longest name, or path of names, of a node; it is repeated in what is made of the node, and in what is said of it.
+const MAX_NAME: usize = 4096;
+
 /// What the user may fix about a source.
 #[derive(Clone, Debug, Default)]
 pub struct Options {

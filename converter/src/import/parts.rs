@@ -1,7 +1,17 @@
-//! Parts of tensors: what every importer makes of slices and of gathers by constant indices.
+//! Parts of tensors: what every importer makes of slices, of gathers by constant indices and of running sums.
 
 use super::fail::{Res, unsupported};
-use crate::ir::Op;
+use crate::ir::{Act, BinaryOp, Op, ValueId};
+
+/// An importer's view of a node of the source, which writes nodes of the IR. The one that stands for the source's has no suffix.
+pub(super) trait Emit {
+    /// Appends a node.
+    fn emit(&mut self, suffix: &str, op: Op, inputs: &[ValueId], dims: &[usize]) -> Res<ValueId>;
+    /// A constant that the source does not have.
+    fn number(&mut self, value: f32) -> ValueId;
+    /// Extents of a value.
+    fn shape(&self, v: ValueId) -> Vec<usize>;
+}
 
 /// Start, length and step along an axis.
 pub(super) type Part = (i64, usize, i64);
@@ -15,7 +25,7 @@ pub(super) fn whole(dims: &[usize]) -> Vec<Part> {
 }
 
 /// The operator that takes a part, and the part's extents.
-pub(super) fn slice(parts: &[Part]) -> (Op, Vec<usize>) {
+fn slice(parts: &[Part]) -> (Op, Vec<usize>) {
     let start = parts.iter().map(|p| usize::try_from(p.0).unwrap_or(usize::MAX)).collect();
     // The step does not matter where one element is taken.
     let step = parts.iter().map(|p| if p.1 > 1 { p.2 as usize } else { 1 }).collect();
@@ -23,7 +33,7 @@ pub(super) fn slice(parts: &[Part]) -> (Op, Vec<usize>) {
 }
 
 /// The stretches of indices, each with one positive step.
-pub(super) fn runs(indices: &[i64]) -> Res<Vec<Part>> {
+fn runs(indices: &[i64]) -> Res<Vec<Part>> {
     let mut runs: Vec<Part> = vec![];
     for &i in indices {
         match runs.last_mut() {
@@ -36,4 +46,59 @@ pub(super) fn runs(indices: &[i64]) -> Res<Vec<Part>> {
         return unsupported(format!("{} indices in no order", indices.len()), "order the channels in the weights");
     }
     Ok(runs)
+}
+
+/// One Slice, or nothing where everything is taken.
+pub(super) fn cut(cx: &mut impl Emit, suffix: &str, x: ValueId, parts: &[Part]) -> Res<ValueId> {
+    let (op, dims) = slice(parts);
+    if cx.shape(x) == dims { Ok(x) } else { cx.emit(suffix, op, &[x], &dims) }
+}
+
+/// The elements at indices along an axis, all of which it has: a join of slices.
+pub(super) fn take(cx: &mut impl Emit, suffix: &str, x: ValueId, axis: usize, indices: &[i64]) -> Res<ValueId> {
+    let mut dims = cx.shape(x);
+    let runs = runs(indices)?;
+    let mut pieces = vec![];
+    for (i, run) in runs.iter().enumerate() {
+        let mut parts = whole(&dims);
+        parts[axis] = *run;
+        let own = if runs.len() == 1 { suffix.to_string() } else { format!("{suffix}{axis}.{i}") };
+        pieces.push(cut(cx, &own, x, &parts)?);
+    }
+    dims[axis] = indices.len();
+    match pieces[..] {
+        [] => unsupported("no indices", "the result is empty"),
+        [only] => Ok(only),
+        _ => cx.emit(suffix, Op::Concat { axis }, &pieces, &dims),
+    }
+}
+
+/// A running sum: to each element the one before it is added, then the sums of two before that, of four, and so on. Of an exclusive
+/// one an element is no part itself; a reverse one begins at the end.
+pub(super) fn running_sum(cx: &mut impl Emit, x: ValueId, axis: usize, exclusive: bool, reverse: bool) -> Res<ValueId> {
+    let dims = cx.shape(x);
+    let mut y = if exclusive { moved(cx, "before", x, axis, 1, reverse)? } else { x };
+    let mut by = 1;
+    while by < dims[axis] {
+        let earlier = moved(cx, &format!("by {by}"), y, axis, by, reverse)?;
+        by *= 2;
+        let suffix = if by < dims[axis] { format!("sums of {by}") } else { String::new() };
+        y = cx.emit(&suffix, Op::Binary { op: BinaryOp::Add, act: Act::None }, &[y, earlier], &dims)?;
+    }
+    Ok(y)
+}
+
+/// A tensor moved by some elements along an axis, to the end or to the start, zeros behind it.
+fn moved(cx: &mut impl Emit, suffix: &str, x: ValueId, axis: usize, by: usize, back: bool) -> Res<ValueId> {
+    let dims = cx.shape(x);
+    if by >= dims[axis] {
+        let zero = cx.number(0.0);
+        return cx.emit(suffix, Op::Broadcast, &[zero], &dims);
+    }
+    let mut parts = whole(&dims);
+    parts[axis] = (if back { by as i64 } else { 0 }, dims[axis] - by, 1);
+    let rest = cut(cx, &format!("{suffix}/rest"), x, &parts)?;
+    let mut pads = vec![(0, 0); dims.len()];
+    pads[axis] = if back { (0, by) } else { (by, 0) };
+    cx.emit(suffix, Op::Pad { pads, value: 0.0 }, &[rest], &dims)
 }

@@ -7,12 +7,10 @@
 use super::h5::Dataset;
 use super::layers::{self, Cfg, Layer};
 use crate::error::{Error, Result, Unsupported, invalid};
+use crate::import::MAX_NAME;
 use serde_json::{Map, Value};
 use std::collections::HashMap;
 use std::sync::Arc;
-
-/// Longest name of a layer; it is repeated in what is made of the layer, and in what is said of it.
-const MAX_NAME: usize = 4096;
 
 /// A network, or a network used as a layer of another one.
 pub(super) struct Model {
@@ -135,12 +133,12 @@ fn layer(json: &Value, path: &str, keras: u32) -> Result<LayerDef> {
     let config = json.get("config").ok_or_else(|| invalid(format!("a layer of class {class} has no `config`")))?;
     let name = text("name").or_else(|| config.get("name").and_then(Value::as_str));
     let name = name.map_or_else(|| super::weights::snake_case(class), str::to_string);
-    if name.len() > MAX_NAME {
-        return Err(invalid(format!("a layer has a name of {} bytes; shorten it to {MAX_NAME}", name.len())));
-    }
     let path = if path.is_empty() { name.clone() } else { format!("{path}/{name}") };
     if path.len() > MAX_NAME {
-        return Err(invalid(format!("a layer within models has a path of {} bytes; shorten it to {MAX_NAME}", path.len())));
+        return Err(invalid(format!(
+            "a layer has a name of {} bytes, with the models that it is in; shorten it to {MAX_NAME}",
+            path.len()
+        )));
     }
     let mut faults = Vec::new();
     let body = if is_model(class, config) {

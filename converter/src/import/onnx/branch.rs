@@ -6,7 +6,7 @@ use super::node::Operand;
 use super::order;
 use super::proto::{Attribute, Graph, Node, ValueInfo};
 use super::tensor::{Const, Data};
-use super::wire::MAX_NAME;
+use crate::import::MAX_NAME;
 use std::collections::{HashMap, HashSet};
 
 /// Branches within branches, beyond which nobody goes.

@@ -6,16 +6,13 @@ use super::proto::{Dim, Graph as Proto, Node, Tensor, ValueInfo};
 use super::tensor::{Const, Data, Files, Type, decode, type_name};
 use super::{branch, consts, ops, order, sequence, shape};
 use crate::error::{Error, Result, Unsupported, invalid, request};
-use crate::import::Options;
+use crate::import::{ELEMENTS_PER_BYTE, Options};
 use crate::interp;
 use crate::ir::{Graph, Op, ValueId};
 use crate::plans::Wanted;
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
-
-/// Elements of constants for each byte of the file: 8 bytes each, and as much again while one is made of another.
-const PER_BYTE: u64 = 16;
 
 /// Multiply-adds that constants take at most: about a second.
 const MOST_WORK: u64 = 1 << 30;
@@ -61,7 +58,7 @@ impl Builder<'_, '_> {
     /// Pays for `elements` more of constants, or refuses.
     pub(super) fn charge(&mut self, elements: usize) -> Res<()> {
         // Bytes of external data count like those of the model.
-        let limit = self.budget.saturating_add(self.files.read.saturating_mul(PER_BYTE));
+        let limit = self.budget.saturating_add(self.files.read.saturating_mul(ELEMENTS_PER_BYTE as u64));
         if elements as u64 > limit {
             return bad("the constants of the model multiply beyond all measure");
         }
@@ -106,7 +103,7 @@ pub(super) fn build(proto: &Proto<'_>, opset: i64, len: usize, folder: Option<&P
         slots: HashMap::new(),
         files: Files::new(folder),
         work: MOST_WORK,
-        budget: (len as u64).saturating_mul(PER_BYTE).saturating_add(1 << 20),
+        budget: (len as u64).saturating_mul(ELEMENTS_PER_BYTE as u64).saturating_add(1 << 20),
         weights: HashMap::new(),
         counted: HashSet::new(),
         names: HashSet::new(),

@@ -5,6 +5,8 @@ use super::fail::{Res, bad, unsupported};
 use super::proto::{Attribute, Node, Tensor};
 use super::shape;
 use super::tensor::{Const, Data, Files, decode};
+use crate::import::NODE;
+use crate::import::parts::Emit;
 use crate::ir::{Op, ValueId};
 use std::cell::RefCell;
 use std::collections::HashSet;
@@ -39,9 +41,6 @@ impl Operand {
         }
     }
 }
-
-/// What a node of the IR takes, in elements of constants.
-const NODE: usize = 64;
 
 /// A node with its inputs resolved.
 pub(super) struct Ctx<'c, 'a, 'p> {
@@ -269,5 +268,17 @@ impl<'c, 'a, 'p> Ctx<'c, 'a, 'p> {
     pub(super) fn number(&mut self, value: f32) -> ValueId {
         let name = format!("{}/{value}", self.name);
         self.b.graph.constant(name, &[], Arc::new(vec![value]))
+    }
+}
+
+impl Emit for Ctx<'_, '_, '_> {
+    fn emit(&mut self, suffix: &str, op: Op, inputs: &[ValueId], dims: &[usize]) -> Res<ValueId> {
+        Ctx::emit(self, suffix, op, inputs, dims)
+    }
+    fn number(&mut self, value: f32) -> ValueId {
+        Ctx::number(self, value)
+    }
+    fn shape(&self, v: ValueId) -> Vec<usize> {
+        Ctx::shape(self, v)
     }
 }

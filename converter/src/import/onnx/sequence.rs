@@ -6,7 +6,7 @@ use super::node::{Ctx, Operand};
 use super::ops::pieces;
 use super::shape;
 use super::tensor::{Const, Data};
-use crate::import::parts::whole;
+use crate::import::parts::{cut, whole};
 use crate::ir::Op;
 use std::sync::Arc;
 
@@ -127,29 +127,33 @@ fn split(cx: &mut Ctx<'_, '_, '_>) -> Res<Vec<Operand>> {
     let axis = shape::axis(cx.int("axis", 0)?, dims.len())?;
     let keep = cx.flag("keepdims", true)? || cx.is_present(1);
     let extent = dims[axis];
-    let each = match cx.constant(1)? {
-        Some(Const { dims, data: Data::Int(v), .. }) if dims.is_empty() && v.len() == 1 => v[0].max(1) as usize,
-        _ => 1,
-    };
-    if !cx.is_present(1) || each > 1 {
-        cx.b.charge(extent.div_ceil(each))?;
-    }
-    let chunks = |each: usize| (0..extent.div_ceil(each)).map(|i| each.min(extent - i * each)).collect::<Vec<usize>>();
-    let lens: Vec<usize> = match cx.constant(1)? {
-        None => chunks(1),
+    let name = if let Operand::Const { name, .. } = &x { name.len() / 8 } else { 0 };
+    let given = match cx.constant(1)? {
+        None => Some(1),
         Some(Const { dims, data: Data::Int(v), .. }) if dims.is_empty() && v.len() == 1 => {
             match usize::try_from(v[0]).ok().filter(|&n| n > 0) {
-                Some(each) => chunks(each),
+                Some(each) => Some(each),
                 None => return bad(format!("parts of {}", v[0])),
             }
         }
-        Some(_) => shape::from_many(&cx.ints(1)?.unwrap_or_default())?,
+        Some(_) => None,
+    };
+    let pay = |cx: &mut Ctx<'_, '_, '_>, parts: usize| cx.b.charge(parts.saturating_mul(ELEMENT + name));
+    let lens: Vec<usize> = match given {
+        Some(each) => {
+            // An extent costs a file nothing.
+            pay(cx, extent.div_ceil(each))?;
+            (0..extent.div_ceil(each)).map(|i| each.min(extent - i * each)).collect()
+        }
+        None => {
+            let lens = shape::from_many(&cx.ints(1)?.unwrap_or_default())?;
+            pay(cx, lens.len())?;
+            lens
+        }
     };
     if lens.iter().try_fold(0usize, |n, &l| n.checked_add(l)) != Some(extent) {
         return bad(format!("parts of {lens:?} and an extent of {extent}"));
     }
-    let name = if let Operand::Const { name, .. } = &x { name.len() / 8 } else { 0 };
-    cx.b.charge(lens.len().saturating_mul(ELEMENT + name))?;
     let parts: Vec<Operand> = match &x {
         Operand::Const { value, name } => {
             let parts = data::parts(cx, value, axis, &lens)?;
@@ -167,7 +171,7 @@ fn split(cx: &mut Ctx<'_, '_, '_>) -> Res<Vec<Operand>> {
                 let mut part = whole(&dims);
                 part[axis] = (at, len, 1);
                 at += len as i64;
-                parts.push(Operand::Runtime(pieces::cut(cx, &i.to_string(), *v, &part)?));
+                parts.push(Operand::Runtime(cut(cx, &i.to_string(), *v, &part)?));
             }
             parts
         }
@@ -196,9 +200,6 @@ fn concat(cx: &mut Ctx<'_, '_, '_>) -> Res<Operand> {
         all.iter().filter_map(|o| if let Operand::Const { value, .. } = o { Some(value) } else { None }).collect();
     if parts.len() == all.len() {
         return Ok(Operand::constant(data::concat(cx, &parts)?, cx.node.outputs.first().unwrap_or(&"")));
-    }
-    if all.iter().any(|o| matches!(o, Operand::None | Operand::Sequence(_))) {
-        return unsupported("a sequence of sequences", "read its elements one by one");
     }
     cx.inputs = all;
     Ok(Operand::Runtime(pieces::concat(cx)?[0]))

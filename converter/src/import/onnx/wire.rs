@@ -3,11 +3,9 @@
 //! Every length is checked against the bytes at hand before it is used, nothing is copied, and nothing recurses: a message is
 //! a flat walk over its fields, and whoever wants a nested one walks its bytes in turn.
 
+use crate::import::MAX_NAME;
 use crate::import::fail::Fail;
 use std::fmt;
-
-/// Longest name; they are repeated in what is made of a node, and in what is said of it.
-pub(super) const MAX_NAME: usize = 4096;
 
 /// What is wrong with the bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

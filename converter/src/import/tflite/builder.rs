@@ -5,8 +5,8 @@ use super::schema::{Budget, Model, Operator, Tensor};
 use super::tensor::{BOOL, Data, FLOAT32, decode, is_float, is_quantised, type_name};
 use super::{builtin, ops, shape};
 use crate::error::{Error, Result, Unsupported, invalid, request};
-use crate::import::Options;
 use crate::import::fail::{Fail, Res, bad, unsupported};
+use crate::import::{ELEMENTS_PER_BYTE, Options};
 use crate::ir::{Graph, Op, ValueId};
 use crate::plans::Wanted;
 use std::collections::{HashMap, HashSet};
@@ -53,7 +53,7 @@ pub(super) fn build(model: &Model<'_>, len: usize, options: &Options) -> Result<
     let mut b = Builder {
         graph: Graph { name: model.name.to_string(), ..Graph::default() },
         model,
-        budget: Budget(len.saturating_mul(16).saturating_add(1 << 20)),
+        budget: Budget(len.saturating_mul(ELEMENTS_PER_BYTE).saturating_add(1 << 20)),
         slots: vec![None; model.tensors.len()],
         forms: HashMap::new(),
         used,

@@ -2,14 +2,13 @@
 
 use super::builder::Builder;
 use super::schema::Operator;
+use crate::import::NODE;
 use crate::import::fail::{Res, bad, unsupported};
+use crate::import::parts::Emit;
 use crate::import::shape;
 use crate::interp;
 use crate::ir::{Act, Node, Op, ValueId};
 use std::sync::Arc;
-
-/// What a node of the IR takes, in elements of constants.
-const NODE: usize = 64;
 
 /// An operator whose inputs are known, stored or computed.
 pub(super) struct Ctx<'c, 'a> {
@@ -192,5 +191,17 @@ impl<'c, 'a> Ctx<'c, 'a> {
     /// Whether something that matters reads output `i`.
     pub(super) fn is_used(&self, i: usize) -> bool {
         self.outputs.get(i).is_some_and(|&t| self.b.is_used(t))
+    }
+}
+
+impl Emit for Ctx<'_, '_> {
+    fn emit(&mut self, suffix: &str, op: Op, inputs: &[ValueId], dims: &[usize]) -> Res<ValueId> {
+        Ctx::emit(self, suffix, op, inputs, dims)
+    }
+    fn number(&mut self, value: f32) -> ValueId {
+        Ctx::number(self, value)
+    }
+    fn shape(&self, v: ValueId) -> Vec<usize> {
+        Ctx::shape(self, v)
     }
 }

@@ -1,6 +1,7 @@
 //! What a layer sees while it appends its nodes.
 
 use crate::error::{Error, Result, Unsupported, invalid};
+use crate::import::NODE;
 use crate::import::keras::h5;
 use crate::ir::{Graph, Op, ValueId};
 use serde_json::Value;
@@ -9,8 +10,6 @@ use std::sync::Arc;
 
 /// Tensors may not have more elements than this.
 const MAX_ELEMENTS: usize = 1 << 40;
-/// What a node takes, in elements of constants.
-const NODE: usize = 64;
 
 /// Variables of a layer that are constants of the graph already, by name.
 pub(in super::super) type Constants = HashMap<&'static str, ValueId>;

@@ -5,7 +5,7 @@ use super::super::node::{Ctx, Operand};
 use super::super::shape;
 use super::super::tensor::{Const, Data};
 use super::{Values, layout};
-use crate::import::parts::{MAX_PIECES, Part, runs, slice as slice_of, whole};
+use crate::import::parts::{MAX_PIECES, cut, take, whole};
 use crate::ir::{Op, ValueId};
 
 pub(in super::super) fn concat(cx: &mut Ctx<'_, '_, '_>) -> Values {
@@ -72,12 +72,6 @@ pub(super) fn slice(cx: &mut Ctx<'_, '_, '_>) -> Values {
     Ok(vec![x])
 }
 
-/// One Slice, or nothing where everything is taken.
-pub(in super::super) fn cut(cx: &mut Ctx<'_, '_, '_>, suffix: &str, x: ValueId, parts: &[Part]) -> Res<ValueId> {
-    let (op, dims) = slice_of(parts);
-    if cx.shape(x) == dims { Ok(x) } else { cx.emit(suffix, op, &[x], &dims) }
-}
-
 /// One Slice per output that somebody reads.
 pub(super) fn split(cx: &mut Ctx<'_, '_, '_>) -> Values {
     let x = cx.runtime(0)?;
@@ -118,25 +112,6 @@ pub(super) fn gather(cx: &mut Ctx<'_, '_, '_>) -> Values {
     }
     let shape = [&xs[..axis], &dims, &xs[axis + 1..]].concat();
     Ok(vec![cx.emit("", Op::Reshape, &[list], &shape)?])
-}
-
-/// The elements at some indices along an axis: a join of slices.
-pub(super) fn take(cx: &mut Ctx<'_, '_, '_>, suffix: &str, x: ValueId, axis: usize, indices: &[i64]) -> Res<ValueId> {
-    let mut dims = cx.shape(x);
-    let runs = runs(indices)?;
-    let mut pieces = vec![];
-    for (i, run) in runs.iter().enumerate() {
-        let mut parts = whole(&dims);
-        parts[axis] = *run;
-        let own = if runs.len() == 1 { suffix.to_string() } else { format!("{suffix}{axis}.{i}") };
-        pieces.push(cut(cx, &own, x, &parts)?);
-    }
-    dims[axis] = indices.len();
-    match pieces[..] {
-        [] => unsupported("no indices", "the result is empty"),
-        [only] => Ok(only),
-        _ => cx.emit(suffix, Op::Concat { axis }, &pieces, &dims),
-    }
 }
 
 /// Zeros or another constant around, or the tensor's own elements; a negative pad cuts.

@@ -5,8 +5,8 @@ use super::super::fail::{Res, bad, unsupported};
 use super::super::node::{Ctx, Operand};
 use super::super::shape;
 use super::super::tensor::{Const, Data};
-use super::{Values, logic, pieces};
-use crate::import::parts::{MAX_PIECES, whole};
+use super::{Values, logic};
+use crate::import::parts::{MAX_PIECES, cut, running_sum, take, whole};
 use crate::ir::{BinaryOp, Op, ValueId};
 use std::sync::Arc;
 
@@ -29,7 +29,7 @@ fn picked(cx: &mut Ctx<'_, '_, '_>, x: ValueId, places: &[usize], dims: &[usize]
     let n = cx.shape(x).iter().product();
     let flat = cx.emit("flat", Op::Reshape, &[x], &[n])?;
     let places: Vec<i64> = places.iter().map(|&p| p as i64).collect();
-    let list = pieces::take(cx, "list", flat, 0, &places)?;
+    let list = take(cx, "list", flat, 0, &places)?;
     Ok(vec![cx.emit("", Op::Reshape, &[list], dims)?])
 }
 
@@ -160,42 +160,13 @@ pub(super) fn triangle(cx: &mut Ctx<'_, '_, '_>) -> Values {
     Ok(vec![logic::node(cx, "", BinaryOp::Where, x, mask)?])
 }
 
-/// A running sum: to each element the one before it is added, then the sums of two before that, of four, and so on.
 pub(super) fn running(cx: &mut Ctx<'_, '_, '_>) -> Values {
     let x = cx.runtime(0)?;
     let Some(Operand::Const { .. }) = cx.inputs.get(1) else { return unsupported("an axis that is not constant", "make it one") };
     let Some(&[axis]) = cx.ints(1)?.as_deref() else { return bad("the axis is not one number") };
     let axis = shape::axis(axis, cx.shape(x).len())?;
     let (exclusive, reverse) = (cx.flag("exclusive", false)?, cx.flag("reverse", false)?);
-    running_sum(cx, x, axis, exclusive, reverse)
-}
-
-fn running_sum(cx: &mut Ctx<'_, '_, '_>, x: ValueId, axis: usize, exclusive: bool, reverse: bool) -> Values {
-    let n = cx.shape(x)[axis];
-    let mut y = if exclusive { moved(cx, "before", x, axis, 1, reverse)? } else { x };
-    let mut by = 1;
-    while by < n {
-        let earlier = moved(cx, &format!("by {by}"), y, axis, by, reverse)?;
-        by *= 2;
-        let suffix = if by < n { format!("sums of {by}") } else { String::new() };
-        y = logic::node(cx, &suffix, BinaryOp::Add, y, earlier)?;
-    }
-    Ok(vec![y])
-}
-
-/// A tensor moved by some elements along an axis, to the end or to the start, zeros behind it.
-fn moved(cx: &mut Ctx<'_, '_, '_>, suffix: &str, x: ValueId, axis: usize, by: usize, back: bool) -> Res<ValueId> {
-    let dims = cx.shape(x);
-    if by >= dims[axis] {
-        let n = dims.iter().product();
-        return known(cx, suffix, &dims, vec![0.0; n]);
-    }
-    let mut parts = whole(&dims);
-    parts[axis] = (if back { by as i64 } else { 0 }, dims[axis] - by, 1);
-    let rest = pieces::cut(cx, &format!("{suffix}/rest"), x, &parts)?;
-    let mut pads = vec![(0, 0); dims.len()];
-    pads[axis] = if back { (0, by) } else { (by, 0) };
-    cx.emit(suffix, Op::Pad { pads, value: 0.0 }, &[rest], &dims)
+    Ok(vec![running_sum(cx, x, axis, exclusive, reverse)?])
 }
 
 /// The elements along an axis, or of all in a row, that a constant condition names.
@@ -215,7 +186,7 @@ pub(super) fn compress(cx: &mut Ctx<'_, '_, '_>) -> Values {
     }
     cx.b.charge(condition.len())?;
     let kept: Vec<i64> = (0..condition.len()).filter(|&i| condition[i] != 0).map(|i| i as i64).collect();
-    Ok(vec![pieces::take(cx, "", x, axis, &kept)?])
+    Ok(vec![take(cx, "", x, axis, &kept)?])
 }
 
 /// The first elements of each sequence of a batch, as many as is known, in the opposite order.
@@ -235,9 +206,9 @@ pub(super) fn reverse(cx: &mut Ctx<'_, '_, '_>) -> Values {
     for (i, &len) in lens.iter().enumerate() {
         let mut parts = whole(&dims);
         parts[batch] = (i as i64, 1, 1);
-        let one = pieces::cut(cx, &i.to_string(), x, &parts)?;
+        let one = cut(cx, &i.to_string(), x, &parts)?;
         let order: Vec<i64> = (0..len).rev().chain(len..dims[time] as i64).collect();
-        lines.push(pieces::take(cx, &format!("{i}/turned"), one, time, &order)?);
+        lines.push(take(cx, &format!("{i}/turned"), one, time, &order)?);
     }
     match lines[..] {
         [only] => Ok(vec![only]),

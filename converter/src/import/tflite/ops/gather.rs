@@ -1,10 +1,9 @@
 //! Elements at constant places: joins of slices.
 
 use super::fail::{Res, bad, unsupported};
-use super::pieces::{cut, join};
 use super::schema::options as field;
 use super::{Ctx, Values, shape};
-use crate::import::parts::{MAX_PIECES, runs, whole};
+use crate::import::parts::{self, MAX_PIECES};
 use crate::ir::{Op, ValueId};
 
 /// The elements at some indices along an axis.
@@ -14,15 +13,7 @@ fn take(cx: &mut Ctx<'_, '_>, suffix: &str, x: ValueId, axis: usize, indices: &[
         return bad(format!("index {i} of {}", dims[axis]));
     }
     cx.b.budget.pay(indices.len())?;
-    let runs = runs(indices)?;
-    let mut pieces = vec![];
-    for (i, run) in runs.iter().enumerate() {
-        let mut part = whole(&dims);
-        part[axis] = *run;
-        let own = if runs.len() == 1 { suffix.to_string() } else { format!("{suffix}{axis}.{i}") };
-        pieces.push(cut(cx, &own, x, &part)?);
-    }
-    if pieces.is_empty() { unsupported("no indices", "the result is empty") } else { join(cx, suffix, &pieces, axis) }
+    parts::take(cx, suffix, x, axis, indices)
 }
 
 /// The last element of an axis first.

@@ -1,9 +1,9 @@
 //! Shapes and orders of axes.
 
 use super::fail::{Res, bad, unsupported};
-use super::pieces::cut;
 use super::schema::options as field;
 use super::{Ctx, Values, shape};
+use crate::import::parts::cut;
 use crate::ir::{Op, ValueId};
 use std::sync::Arc;
 

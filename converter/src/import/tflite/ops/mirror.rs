@@ -2,10 +2,10 @@
 //! of one element each, last first; borders are a few pixels wide.
 
 use super::fail::{Res, bad, unsupported};
-use super::pieces::{cut, edges, join};
+use super::pieces::{edges, join};
 use super::schema::options::MIRROR_PAD_MODE;
 use super::{Ctx, Values};
-use crate::import::parts::MAX_PIECES;
+use crate::import::parts::{MAX_PIECES, cut};
 use crate::ir::ValueId;
 
 pub(super) fn mirror_pad(cx: &mut Ctx<'_, '_>) -> Values {

@@ -4,7 +4,7 @@ use super::fail::{Res, bad, unsupported};
 use super::gather::turned;
 use super::schema::options as field;
 use super::{Ctx, Values, shape};
-use crate::import::parts::{Part, slice as slice_of, whole};
+use crate::import::parts::{Part, cut, whole};
 use crate::ir::{Op, ValueId};
 
 /// Joins tensors of which only `axis` may differ.
@@ -42,12 +42,6 @@ pub(super) fn pack(cx: &mut Ctx<'_, '_>) -> Values {
         parts.push(cx.emit(&suffix, Op::Reshape, &[x], &dims)?);
     }
     Ok(vec![join(cx, "", &parts, axis)?])
-}
-
-/// One Slice, or nothing where everything is taken.
-pub(super) fn cut(cx: &mut Ctx<'_, '_>, suffix: &str, x: ValueId, parts: &[Part]) -> Res<ValueId> {
-    let (op, dims) = slice_of(parts);
-    if cx.shape(x) == dims { Ok(x) } else { cx.emit(suffix, op, &[x], &dims) }
 }
 
 /// One Slice per output that somebody reads.
