@@ -3,22 +3,61 @@
 //! Sizes in the file are claims: nothing is allocated before it is held against a budget made from the file's own length.
 
 use crate::error::{Result, invalid};
-use hdf5_reader::{Datatype, Hdf5File, OpenOptions};
+use hdf5_reader::global_heap::GlobalHeapCollection;
+use hdf5_reader::io::Cursor;
+use hdf5_reader::messages::HdfMessage;
+use hdf5_reader::messages::attribute::AttributeMessage;
+use hdf5_reader::object_header::ObjectHeader;
+use hdf5_reader::{
+    Attribute, BytesStorage, Datatype, Hdf5File, OpenOptions, Storage, StorageBuffer, StringPadding, StringSize, VarLenKind,
+};
 use std::cell::Cell;
 use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
 
 /// A weight of this many bytes is accepted from any file, however small.
 const FREE_BYTES: usize = 16 << 20;
 /// Deflated chunks may hold this many times the bytes of the file.
 const MAX_RATIO: usize = 64;
+/// Headers, groups and heaps are read this many times the bytes of the file, at most, and these bytes besides. What is read may take
+/// forty times as much once it is parsed; Keras' own files are read twice.
+const HEADER_RATIO: usize = 4;
+const FREE_HEADER_BYTES: usize = 2 << 20;
 /// No more than this is ever read from one file.
 const MAX_BYTES: usize = 4 << 30;
+
+/// A string takes so many bytes besides its own, in memory and in the maps that it passes.
+const BYTES_PER_OBJECT: usize = 64;
 
 /// An open HDF5 file.
 pub(super) struct File {
     file: Hdf5File,
-    /// Bytes that may still be read from datasets.
+    storage: Arc<Paid>,
+    /// Bytes that may still be fetched for datasets.
+    fetch: Cell<usize>,
+    /// Bytes that may still be read from attributes and datasets.
     budget: Cell<usize>,
+}
+
+/// The file's bytes, of which each read is paid for: what parts of a file share, the reader parses for each of them.
+struct Paid {
+    bytes: BytesStorage,
+    /// Bytes that may still be read.
+    left: AtomicUsize,
+}
+
+impl Storage for Paid {
+    fn len(&self) -> u64 {
+        self.bytes.len()
+    }
+
+    fn read_range(&self, offset: u64, len: usize) -> hdf5_reader::error::Result<StorageBuffer> {
+        let paid = self.left.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(len));
+        paid.map_err(|_| hdf5_reader::error::Error::ResourceLimit("the file is read again and again".into()))?;
+        self.bytes.read_range(offset, len)
+    }
 }
 
 /// A dataset that has been found but not read.
@@ -44,13 +83,16 @@ impl File {
             .with_max_chunk_bytes(budget)
             .with_max_read_bytes(budget)
             .with_max_object_header_bytes(bytes.len().min(64 << 20));
-        let file = Hdf5File::from_vec_with_options(bytes, options).map_err(|e| invalid(format!("not a sound HDF5 file: {e}")))?;
+        let left = bytes.len().saturating_mul(HEADER_RATIO).saturating_add(FREE_HEADER_BYTES);
+        let storage = Arc::new(Paid { bytes: BytesStorage::new(bytes), left: AtomicUsize::new(left) });
+        let file = Hdf5File::from_storage_with_options(storage.clone(), options);
+        let file = file.map_err(|e| invalid(format!("not a sound HDF5 file: {e}")))?;
         let superblock = file.superblock();
         let end = superblock.base_address.saturating_add(superblock.eof_address);
         if end > length {
             return Err(invalid(format!("the HDF5 file is cut off: it has {length} bytes of {end}")));
         }
-        Ok(File { file, budget: Cell::new(budget) })
+        Ok(File { file, storage, fetch: Cell::new(budget), budget: Cell::new(budget) })
     }
 
     /// Whether there is a group at a path.
@@ -72,10 +114,11 @@ impl File {
     /// # Errors
     /// [`crate::Error::Invalid`].
     pub fn text(&self, group: &str, name: &str) -> Result<Option<String>> {
-        match self.attribute(group, name)? {
-            None => Ok(None),
-            Some(a) => a.read_string().map(Some).map_err(|e| invalid(format!("attribute `{name}` of `{group}`: {e}"))),
-        }
+        let header = self.header(group)?;
+        let Some(attribute) = self.attributes(&header, group)?.find(|a| a.name == name) else { return Ok(None) };
+        let mut strings = self.strings(group, attribute)?;
+        let first = strings.pop().filter(|_| strings.is_empty());
+        first.map(Some).ok_or_else(|| invalid(format!("attribute `{name}` of `{group}` is not one string")))
     }
 
     /// A list of strings in an attribute of a group. Keras cuts long lists into the attributes `name0`, `name1`, ...
@@ -83,35 +126,106 @@ impl File {
     /// # Errors
     /// [`crate::Error::Invalid`].
     pub fn texts(&self, group: &str, name: &str) -> Result<Option<Vec<String>>> {
-        let read = |a: hdf5_reader::Attribute| {
-            // An empty list is written as an array of floats.
-            if a.num_elements().is_ok_and(|n| n == 0) {
-                return Ok(Vec::new());
-            }
-            a.read_strings().map_err(|e| invalid(format!("attribute `{}` of `{group}`: {e}", a.name)))
-        };
-        let mut attributes: HashMap<String, hdf5_reader::Attribute> = HashMap::new();
-        for a in self.attributes(group)? {
-            attributes.entry(a.name.clone()).or_insert(a);
+        let header = self.header(group)?;
+        let mut named: HashMap<&str, &AttributeMessage> = HashMap::new();
+        for a in self.attributes(&header, group)? {
+            named.entry(&a.name).or_insert(a);
         }
-        if let Some(a) = attributes.remove(name) {
-            return read(a).map(Some);
+        if let Some(a) = named.get(name) {
+            return self.strings(group, a).map(Some);
         }
         let mut all: Option<Vec<String>> = None;
         for i in 0.. {
-            let Some(a) = attributes.remove(&format!("{name}{i}")) else { break };
-            all.get_or_insert_default().extend(read(a)?);
+            let Some(a) = named.get(format!("{name}{i}").as_str()) else { break };
+            all.get_or_insert_default().extend(self.strings(group, a)?);
         }
         Ok(all)
     }
 
-    fn attribute(&self, group: &str, name: &str) -> Result<Option<hdf5_reader::Attribute>> {
-        Ok(self.attributes(group)?.into_iter().find(|a| a.name == name))
+    fn header(&self, group: &str) -> Result<Arc<ObjectHeader>> {
+        let header = self.file.group(group).and_then(|g| self.file.get_or_parse_header(g.address()));
+        header.map_err(|e| invalid(format!("HDF5 group `{group}`: {e}")))
     }
 
-    fn attributes(&self, group: &str) -> Result<Vec<hdf5_reader::Attribute>> {
-        let attributes = self.file.group(group).and_then(|g| g.attributes());
-        attributes.map_err(|e| invalid(format!("HDF5 group `{group}`: {e}")))
+    /// The attributes in a group's header.
+    fn attributes<'a>(&self, header: &'a ObjectHeader, group: &str) -> Result<impl Iterator<Item = &'a AttributeMessage>> {
+        let offset_size = self.file.superblock().offset_size;
+        let dense = |m: &HdfMessage| matches!(m, HdfMessage::AttributeInfo(i) if !Cursor::is_undefined_offset(i.fractal_heap_address, offset_size));
+        if header.messages.iter().any(dense) {
+            let why = "in dense storage, which Keras does not use; save the model again with h5py's default `libver`";
+            return Err(invalid(format!("HDF5 group `{group}`: its attributes are {why}")));
+        }
+        Ok(header.messages.iter().filter_map(|m| match m {
+            HdfMessage::Attribute(a) => Some(a),
+            _ => None,
+        }))
+    }
+
+    /// The strings of an attribute. Those of variable length lie elsewhere in the file, where many may refer to one: the reader
+    /// would copy it for each, so they are read here, and each is paid for.
+    fn strings(&self, group: &str, attribute: &AttributeMessage) -> Result<Vec<String>> {
+        let AttributeMessage { name, datatype, dataspace, raw_data } = attribute;
+        let fail = |e: String| invalid(format!("attribute `{name}` of `{group}`: {e}"));
+        let count = match dataspace.num_elements() {
+            // An empty list is written as an array of floats.
+            Ok(0) => return Ok(Vec::new()),
+            Ok(n) => usize::try_from(n).map_err(|e| fail(e.to_string()))?,
+            Err(e) => return Err(fail(e.to_string())),
+        };
+        let padding = match datatype {
+            Datatype::String { size: StringSize::Variable, padding, .. } => *padding,
+            Datatype::VarLen { kind: VarLenKind::String, padding, .. } => *padding,
+            _ => {
+                self.pay(raw_data.len() + count.min(raw_data.len()) * BYTES_PER_OBJECT).map_err(fail)?;
+                return Attribute::from_message(attribute.clone()).read_strings().map_err(|e| fail(e.to_string()));
+            }
+        };
+        let address_bytes = usize::from(self.file.superblock().offset_size);
+        let reference = 4 + address_bytes + 4;
+        if raw_data.len() / reference < count {
+            return Err(fail(format!("{count} strings do not fit into {} bytes", raw_data.len())));
+        }
+        // What was read last: writers put the strings of a list behind each other.
+        let mut heap: Option<(u64, HashMap<u32, Vec<u8>>)> = None;
+        let mut strings = Vec::new();
+        for at in raw_data.chunks_exact(reference).take(count) {
+            let address = at[4..4 + address_bytes].iter().rev().fold(0u64, |a, &b| a << 8 | u64::from(b));
+            let index = u32::from_le_bytes(at[4 + address_bytes..].try_into().expect("four bytes"));
+            if index == 0 {
+                self.pay(BYTES_PER_OBJECT).map_err(fail)?;
+                strings.push(String::new());
+                continue;
+            }
+            let objects = match &mut heap {
+                Some((a, objects)) if *a == address => objects,
+                _ => {
+                    let (storage, superblock) = (self.file.storage(), self.file.superblock());
+                    let heap_of = GlobalHeapCollection::parse_at_storage;
+                    let found = heap_of(storage, address, superblock.offset_size, superblock.length_size);
+                    let found = found.map_err(|e| fail(e.to_string()))?.objects;
+                    self.pay(found.iter().map(|o| o.data.len() + BYTES_PER_OBJECT).sum()).map_err(fail)?;
+                    let objects = found.into_iter().rev().map(|o| (u32::from(o.index), o.data)).collect();
+                    &mut heap.insert((address, objects)).1
+                }
+            };
+            let bytes = objects.get(&index).ok_or_else(|| fail(format!("no string {index} in the heap at {address:#x}")))?;
+            self.pay(bytes.len() + BYTES_PER_OBJECT).map_err(fail)?;
+            let last = |pad: u8| bytes.iter().rposition(|&b| b != pad).map_or(0, |i| i + 1);
+            let text = match padding {
+                StringPadding::NullTerminate => bytes.split(|&b| b == 0).next().unwrap_or_default(),
+                StringPadding::NullPad => &bytes[..last(0)],
+                StringPadding::SpacePad => &bytes[..last(b' ')],
+            };
+            strings.push(String::from_utf8(text.to_vec()).map_err(|e| fail(e.to_string()))?);
+        }
+        Ok(strings)
+    }
+
+    /// Takes bytes from what may still be read.
+    fn pay(&self, bytes: usize) -> std::result::Result<(), String> {
+        let left = self.budget.get().checked_sub(bytes).ok_or("the file claims more than it can hold")?;
+        self.budget.set(left);
+        Ok(())
     }
 
     /// Finds a dataset.
@@ -136,12 +250,22 @@ impl File {
     /// [`crate::Error::Invalid`] if the bytes are not there, are not floats, or exceed the budget.
     pub fn read(&self, dataset: &Dataset) -> Result<Vec<f32>> {
         let Dataset { inner, path, len, .. } = dataset;
-        let fail = |e: hdf5_reader::error::Error| invalid(format!("weight `{path}`: {e}"));
         let Datatype::FloatingPoint { size, .. } = inner.dtype() else {
             return Err(invalid(format!("weight `{path}` holds {:?}, not floats", inner.dtype())));
         };
-        let left = self.budget.get().checked_sub(len.saturating_mul(usize::from(*size).max(4)));
-        self.budget.set(left.ok_or_else(|| invalid(format!("weight `{path}`: the file claims more weights than it can hold")))?);
+        self.pay(len.saturating_mul(usize::from(*size).max(4))).map_err(|e| invalid(format!("weight `{path}`: {e}")))?;
+        let left_for_headers = self.storage.left.swap(self.fetch.get(), Relaxed);
+        let values = dataset.values(*size);
+        self.fetch.set(self.storage.left.swap(left_for_headers, Relaxed));
+        values
+    }
+}
+
+impl Dataset {
+    /// The values, floats of `size` bytes each.
+    fn values(&self, size: u8) -> Result<Vec<f32>> {
+        let Dataset { inner, path, len, .. } = self;
+        let fail = |e: hdf5_reader::error::Error| invalid(format!("weight `{path}`: {e}"));
         match size {
             4 => {
                 let mut values = Vec::new();
@@ -158,5 +282,20 @@ impl File {
             }
             other => Err(invalid(format!("weight `{path}` holds floats of {other} bytes"))),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_read_again_is_paid_again() {
+        let storage = Paid { bytes: BytesStorage::new(vec![1; 8]), left: AtomicUsize::new(20) };
+        assert!(storage.read_range(0, 8).is_ok());
+        assert!(storage.read_range(4, 4).is_ok());
+        assert!(storage.read_range(4, 8).is_err());
+        let said = storage.read_range(0, 1).err().map(|e| e.to_string());
+        assert!(said.is_some_and(|s| s.contains("again and again")));
     }
 }

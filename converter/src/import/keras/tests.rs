@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 mod mutation;
 mod real;
+mod strings;
 
 /// The arrays of an npz, by name.
 fn npz(path: &Path) -> HashMap<String, Vec<f64>> {
