@@ -208,6 +208,17 @@ fn what_is_refused_and_why() {
     assert_eq!(refusal(|b| b.io.swap(1, 2)), Some(K::Io));
     assert_eq!(refusal(|b| b.io[0].name_len = 1 << 20), Some(K::Name));
     assert_eq!(refusal(|b| b.names[0] = 0xff), Some(K::Name));
+    // One name for all is no matter, but not 16 MB together.
+    let shared = |len: u32| {
+        refusal(move |b| {
+            b.names.resize(b.names.len() + len as usize, b'n');
+            let at = b.names.len() as u32 - len;
+            b.io.iter_mut().for_each(|io| (io.name, io.name_len) = (at, len));
+            b.steps.iter_mut().for_each(|step| (step.name, step.name_len) = (at, len));
+        })
+    };
+    assert_eq!(shared(1000), None);
+    assert_eq!(shared(1 << 20), Some(K::Name));
     assert_eq!(refusal(|b| b.steps[0].op = 1000), Some(K::UnknownOp));
     assert_eq!(refusal(|b| b.steps[0].params[PARAMS - 1] = 1), Some(K::Step));
     assert_eq!(refusal(|b| b.steps[0].flags = 2), Some(K::Step));

@@ -2,6 +2,7 @@
 
 mod common;
 
+use common::missed::{From, OPERATORS, PLANES, missed};
 use common::{Builder, all_ops, all_ops_builder, all_ops_in, all_ops_of, streamed_of, two_plans};
 use sepal::{AlignedBytes, Isa, Layout, LoadError, Model, Options, Session, SessionError};
 use sepal_format::op::Op;
@@ -119,6 +120,33 @@ fn pipelines_give_the_bits_of_single_steps() {
                         let got = session.output(0).unwrap();
                         assert!(want[0].iter().all(|v| v.is_finite()));
                         assert_eq!(bits(got), bits(&want[0]), "bands {first}, {second} on {} with {threads} threads", isa.name());
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What such windows see has no rows, wherever these would be.
+#[test]
+fn windows_may_miss_their_input() {
+    for operator in 0..OPERATORS.len() {
+        for window in [[1, 1, 0], [3, 1, 0], [1, 3, 0], [3, 2, 7], [2, 5, 3]] {
+            for from in [From::Arena, From::Rows, From::Weights] {
+                if operator == PLANES && from != From::Arena {
+                    continue;
+                }
+                let (b, floats) = missed(operator, from, window);
+                let inputs = [common::Rng(91).values(floats)];
+                let want = bits(&b.reference(&inputs)[0]);
+                for isa in Isa::available() {
+                    let model = load(&b.file()).with_isa(isa);
+                    for threads in [1, 4] {
+                        let mut session = Session::new(&model, Options { threads }).unwrap();
+                        set(&mut session, &inputs);
+                        session.run();
+                        let got = bits(session.output(0).unwrap());
+                        assert_eq!(got, want, "operator {operator}, {window:?} from {from:?} on {}", isa.name());
                     }
                 }
             }

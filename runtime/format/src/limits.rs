@@ -14,7 +14,7 @@ pub const PIPELINE_STEPS: usize = 16;
 pub const PIPELINE_ROWS: u32 = 1024;
 /// Most inputs and outputs together.
 pub const IO: usize = 256;
-/// Most bytes of names.
+/// Most bytes of names, and of all names that the records of a plan refer to, one name counted as often as it is meant.
 pub const NAMES: usize = 16 << 20;
 /// Most bytes of tensors and of a thread's scratch for each byte of the file: the smallest file asks for 17 GB at most.
 pub const ARENA_PER_BYTE: u64 = 1 << 20;

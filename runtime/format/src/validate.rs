@@ -103,6 +103,9 @@ impl<'a> File<'a> {
         for (left, count) in [(&mut free.tensors, tensors.len()), (&mut free.steps, steps.len()), (&mut free.io, io.len())] {
             *left = left.checked_sub(count).ok_or(FormatError::new(FormatErrorKind::Section))?;
         }
+        // Many records may have one name: who copies or prints them all must know how much that is.
+        let lengths = io.iter().map(|i| i.name_len).chain(steps.iter().map(|s| s.name_len));
+        ensure(lengths.map(u64::from).sum::<u64>() <= limits::NAMES as u64, FormatErrorKind::Name)?;
         Ok(File { plan, tensors, steps, pipelines, io, names, weights_len })
     }
 

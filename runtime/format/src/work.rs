@@ -9,6 +9,9 @@ use crate::op::OpRef;
 use crate::record::*;
 use crate::winograd;
 
+/// What it takes to begin a matrix multiplication.
+const TURN: u64 = 1500;
+
 /// The work of an inference on one thread; `u64::MAX` if it is more than that holds. Threads that share a pipeline make some rows
 /// twice: with T threads it is at most T times as much in all.
 pub(crate) fn of(tensors: &[Tensor], steps: &[Step], pipelines: &[Pipeline]) -> u64 {
@@ -72,11 +75,12 @@ fn work(op: &OpRef, x: &Tensor, y: &Tensor) -> u64 {
                 }
                 None => {
                     let taps = product(&p.window.kernel).saturating_mul((x.dims[3] / p.groups.max(1)).into());
-                    // A group takes a turn even where it has nothing to add up.
-                    let gated =
-                        if p.take == take::GATED { taps.saturating_mul(n).saturating_mul(product(&y.dims[..2])) } else { 0 };
+                    let rows = product(&y.dims[..2]);
+                    let gated = if p.take == take::GATED { taps.saturating_mul(n).saturating_mul(rows) } else { 0 };
                     let sums = pixels.saturating_mul(n).saturating_mul(taps.max(1));
-                    sums.saturating_add(bordered(&p.window, x, y)).saturating_add(gated)
+                    // Each group takes its turn for some rows at a time, however little there is to add up.
+                    let turns = rows.saturating_mul(p.groups.into()).saturating_mul(TURN);
+                    [bordered(&p.window, x, y), gated, turns].into_iter().fold(sums, u64::saturating_add)
                 }
             }
         }

@@ -16,7 +16,7 @@ use sepal_kernels::ops::separable::separable_scratch;
 use sepal_kernels::{Shape, reference};
 
 impl Builder {
-    fn conv(&mut self, w: Window, groups: usize, act: Act, x: u32, residual: Option<u32>, y: u32) {
+    pub(super) fn conv(&mut self, w: Window, groups: usize, act: Act, x: u32, residual: Option<u32>, y: u32) {
         let (from, to) = (self.shape(x), self.shape(y));
         let p = self.conv_parts(w, groups, from.c, to.c, act);
         let wide = if self.halves { conv_widened(w, groups, to, p.params.weights.len as usize / 2) } else { 0 };
@@ -31,7 +31,7 @@ impl Builder {
     }
 
     /// Takes `[n, c, h, w]` for the pixels.
-    fn conv_of_planes(&mut self, w: Window, act: Act, x: u32, y: u32) {
+    pub(super) fn conv_of_planes(&mut self, w: Window, act: Act, x: u32, y: u32) {
         let (planes, to) = (self.shape(x), self.shape(y));
         let from = Shape { c: planes.h, h: planes.w, w: planes.c, ..planes };
         let mut p = self.conv_parts(w, 1, from.c, to.c, act);
@@ -64,7 +64,7 @@ impl Builder {
         self.step(&p.params, &inputs, y, meaning);
     }
 
-    fn depthwise(&mut self, w: Window, pre_relu: bool, act: Act, x: u32, y: u32) {
+    pub(super) fn depthwise(&mut self, w: Window, pre_relu: bool, act: Act, x: u32, y: u32) {
         let (params, weights, bias) = self.depthwise_parts(w, self.shape(x).c, pre_relu, act);
         let meaning = Self::on(y, &[x], move |x, y| {
             reference::depthwise::depthwise(w, &weights, &bias, pre_relu, act, x[0].view(), y.view_mut());
@@ -72,7 +72,7 @@ impl Builder {
         self.step(&params, &[x], y, meaning);
     }
 
-    fn separable(&mut self, w: Window, act: Act, x: u32, residual: Option<u32>, y: u32) {
+    pub(super) fn separable(&mut self, w: Window, act: Act, x: u32, residual: Option<u32>, y: u32) {
         let (from, to) = (self.shape(x), self.shape(y));
         let (depthwise, dw, db) = self.depthwise_parts(w, from.c, true, Act::RELU);
         let second = self.conv_parts(Window::ONE, 1, from.c, to.c, act);
@@ -91,7 +91,7 @@ impl Builder {
         self.step(&params, &inputs, y, meaning);
     }
 
-    fn pool(&mut self, w: Window, kind: PoolKind, x: u32, residual: Option<u32>, y: u32) {
+    pub(super) fn pool(&mut self, w: Window, kind: PoolKind, x: u32, residual: Option<u32>, y: u32) {
         let code = match kind {
             PoolKind::Max => 0,
             PoolKind::Average => 1,
@@ -126,7 +126,7 @@ impl Builder {
         self.step(&params, &[a, b], y, meaning)
     }
 
-    fn activation(&mut self, act: Act, x: u32, y: u32) -> usize {
+    pub(super) fn activation(&mut self, act: Act, x: u32, y: u32) -> usize {
         let params = ActivationParams { act: act.record(), reserved: 0 };
         self.step(
             &params,
