@@ -5,6 +5,9 @@
 use sepal::{AlignedBytes, Isa, LoadError, Model, Options, Session};
 use sepal_converter::convert::{ConvertOptions, convert_bytes};
 use sepal_converter::import;
+use sepal_format::ModelView;
+use sepal_format::op::OpRef;
+use sepal_format::record::{NONE, Step, place, role};
 
 mod file;
 mod members;
@@ -58,6 +61,7 @@ fn run_plan(model: Model<'_>) {
     if model.arena_bytes(2) > MOST_ARENA || model.view().work() > MOST_WORK {
         return;
     }
+    let known = reads_what_was_written(&model);
     let mut want = Vec::new();
     for isa in Isa::available() {
         let model = model.clone().with_isa(isa);
@@ -65,11 +69,30 @@ fn run_plan(model: Model<'_>) {
             let got = outputs(&model, threads);
             if want.is_empty() {
                 want = got;
-            } else {
+            } else if known {
                 assert!(want == got, "{} with {threads} threads gives other bits", isa.name());
             }
         }
     }
+}
+
+/// Whether each tensor that is read is an input or all of what a step writes. Other views, and what copies reach in part, may show
+/// lanes behind the last channel, which have no value that is promised.
+fn reads_what_was_written(model: &Model<'_>) -> bool {
+    let view = model.view();
+    let made = |t: u32| {
+        view.tensors().get(t as usize).is_some_and(|x| x.place == place::WEIGHTS)
+            || view.io().iter().any(|io| io.role == role::INPUT && io.tensor == t)
+            || view.steps().iter().any(|s| s.output == t && covers(view, s))
+    };
+    let outputs = view.io().iter().filter(|io| io.role == role::OUTPUT).map(|io| io.tensor);
+    view.steps().iter().flat_map(|s| s.inputs).filter(|&t| t != NONE).chain(outputs).all(made)
+}
+
+fn covers(view: &ModelView<'_>, step: &Step) -> bool {
+    let Some(OpRef::Copy(p)) = step.op_ref() else { return true };
+    let elements = |dims: &[u32]| dims.iter().map(|&d| u128::from(d)).product::<u128>();
+    view.tensors().get(step.output as usize).is_some_and(|y| elements(&p.dims) >= elements(&y.dims))
 }
 
 fn outputs(model: &Model<'_>, threads: usize) -> Vec<Vec<u32>> {

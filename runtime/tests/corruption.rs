@@ -345,6 +345,12 @@ fn pipelines_that_are_refused_and_why() {
     assert_eq!(refusal(&|b| made(b, 1).rows = 0), Some(K::Tensor));
     assert_eq!(refusal(&|b| made(b, 6).rows = 1), Some(K::Tensor));
     assert_eq!(refusal(&|b| b.scratch_bytes -= 64), Some(K::Step));
+    // A last tile that would read rows below those that its windows cover.
+    let tiles = |rows| {
+        let bytes = AlignedBytes::copy(&common::missed::tiles(rows).file()).unwrap();
+        Model::from_bytes(&bytes).is_ok()
+    };
+    assert_eq!([9, 10, 11, 12].map(tiles), [true, true, true, false]);
     // What is read outside, written in the arena, or overwritten while it is read.
     assert_eq!(refusal(&|b| b.steps[7].inputs[0] = b.steps[5].output), Some(K::Step));
     assert_eq!(refusal(&|b| (b.pipelines[0].first, b.pipelines[0].steps) = (0, 6)), Some(K::Step));

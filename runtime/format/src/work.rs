@@ -9,6 +9,9 @@ use crate::op::OpRef;
 use crate::record::*;
 use crate::winograd;
 
+/// The code of [`BinaryParams::op`] that takes as long as many others.
+const POW: u32 = 6;
+
 /// What it takes to begin a matrix multiplication.
 const TURN: u64 = 1500;
 
@@ -92,11 +95,12 @@ fn work(op: &OpRef, x: &Tensor, y: &Tensor) -> u64 {
         OpRef::Pool(p) => depthwise(&p.window, x, y, y.dims[3]),
         OpRef::Copy(p) => product(&p.dims),
         OpRef::Resize(_) => written.saturating_mul(4),
-        OpRef::Softmax(_) => written.saturating_mul(4),
+        OpRef::Softmax(_) => written.saturating_mul(8),
         OpRef::Activation(_) => written.saturating_mul(8),
         OpRef::Unary(_) => written.saturating_mul(16),
         OpRef::LayerNorm(_) => read.saturating_mul(4),
         OpRef::Matmul(_) => pixels.saturating_mul(x.dims[3].into()).saturating_mul(blocks(y.dims[3])),
+        OpRef::Binary(p) if p.op == POW => read.saturating_mul(16),
         OpRef::Reduce(_) | OpRef::Binary(_) | OpRef::ScaleShift(_) | OpRef::Prelu(_) => read,
     };
     // An activation at the end, and a step's own cost.

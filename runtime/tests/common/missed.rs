@@ -1,8 +1,8 @@
 //! Pipelines whose windows lie above and below their input.
 
 use super::{Builder, window};
-use sepal_format::Act;
 use sepal_format::record::role;
+use sepal_format::{Act, winograd};
 use sepal_kernels::ops::conv::Window;
 use sepal_kernels::ops::pool::PoolKind;
 
@@ -56,4 +56,21 @@ pub fn missed(operator: usize, from: From, [kernel, stride, pad]: [usize; 3]) ->
     let steps = b.steps.len();
     b.stream(first..steps, 1);
     (b, h * w * c)
+}
+
+/// A pipeline of a Winograd convolution by tiles of four rows, padded by one, and an activation: `rows` rows become ten.
+pub fn tiles(rows: usize) -> Builder {
+    let mut b = Builder::default();
+    let x = b.dense(1, rows, 6, 16);
+    b.io(role::INPUT, x, "x", &[1, rows as u32, 6, 16]);
+    let (made, last) = (b.tensor(1, 10, 6, 16), b.tensor(1, 10, 6, 16));
+    let mut p = b.conv_parts(window([3, 3], 1, 1, 1), 1, 16, 16, Act::None).params;
+    let weights = b.random(6 * 6 * 16 * 16);
+    (p.weights, p.algorithm) = (b.store(&weights), winograd::code([4, 4]));
+    b.step(&p, &[x], made, |_| ());
+    b.activation(Act::RELU, made, last);
+    b.io(role::OUTPUT, last, "last", &[1, 10, 6, 16]);
+    b.lives();
+    b.stream(0..2, 2);
+    b
 }

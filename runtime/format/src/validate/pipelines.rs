@@ -5,7 +5,7 @@ use super::{File, Result, ensure_at};
 use crate::error::FormatErrorKind;
 use crate::limits::{PIPELINE_ROWS, PIPELINE_STEPS};
 use crate::record::*;
-use crate::rows::{held, source, window};
+use crate::rows::{RowMap, held, source, tile_rows, window};
 
 /// Checks that pipelines are runs of steps, one after the other.
 pub(super) fn check_order(file: &File) -> Result<()> {
@@ -47,9 +47,15 @@ fn pipeline(file: &File, p: &Pipeline) -> Option<bool> {
             (out.place == place::ROWS && enough && own && out.offset >= free).then_some(())?;
             free = out.offset.checked_add(bytes)?;
         }
+        // The last tile may be a part of one. By itself it reads rows below those that its windows cover, so there must be none.
+        let op = step.op_ref()?;
+        if tile_rows(&op) > 1 {
+            let rows = RowMap::of(&op, 0)?.end(y.h.try_into().ok()?);
+            (rows >= tensor(step.inputs[0])?.dims[1].into()).then_some(())?;
+        }
         for (slot, &t) in step.inputs.iter().take_while(|&&t| t != NONE).enumerate() {
             let input = tensor(t)?;
-            let x = Extent::of(&step.op_ref()?.sees(slot, input));
+            let x = Extent::of(&op.sees(slot, input));
             let made_here = source(steps, k, t).is_some();
             // Rows of the one come from rows of the other, but for operands that repeat.
             let same_rows = x.n == y.n && (x.h == y.h || !is_elementwise(step, slot));
