@@ -120,7 +120,19 @@ mod nameless {
 
 /// Whether two names are of the same existing file.
 pub fn same_file(a: &Path, b: &Path) -> bool {
-    a == b || a.canonicalize().is_ok_and(|a| b.canonicalize().is_ok_and(|b| a == b))
+    a == b || identity(a).is_some_and(|a| identity(b).is_some_and(|b| a == b))
+}
+
+/// What tells a file from all others, by whichever of its names.
+#[cfg(unix)]
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    use std::os::unix::fs::MetadataExt;
+    path.metadata().ok().map(|m| (m.dev(), m.ino()))
+}
+
+#[cfg(not(unix))]
+fn identity(path: &Path) -> Option<PathBuf> {
+    path.canonicalize().ok()
 }
 
 /// An error if `path` exists; for asking before the work is done.

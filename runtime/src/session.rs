@@ -94,6 +94,7 @@ impl<'m> Session<'m> {
     /// # Errors
     /// [`SessionError::Threads`], [`SessionError::Memory`] or [`SessionError::Spawn`].
     #[cfg(feature = "std")]
+    #[cfg_attr(not(feature = "scalar"), allow(unreachable_code, unused_variables, reason = "without a set there is no model"))]
     pub fn new(model: &'m Model<'_>, options: Options) -> Result<Self, SessionError> {
         let Options { threads } = options;
         if !(1..=MOST_THREADS).contains(&threads) {

@@ -7,7 +7,7 @@ use ed25519_compact::{KeyPair, Seed};
 use sepal::sign::{KEY, is_signed};
 use sepal_converter::file::{open_regular, read_whole, same_file, write_secret, write_whole};
 use std::ffi::OsStr;
-use std::io::{Read, Write};
+use std::io::{Error, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 
 const KEYGEN: &str = "\
@@ -91,11 +91,15 @@ fn secret(path: &Path) -> Result<KeyPair, Failure> {
 pub fn keygen(args: KeygenArgs) -> Result<(), Failure> {
     let (secret, public) = (with_ending(&args.name, ".key"), with_ending(&args.name, ".pub"));
     let pair = KeyPair::from_seed(Seed::default());
-    write_secret(&secret, &*pair.sk).map_err(|e| Failure::io(&secret, &e))?;
+    let failed = |path: &Path, e: Error| match e.kind() {
+        ErrorKind::AlreadyExists => Failure::io(path, &Error::new(ErrorKind::AlreadyExists, "exists already; no key is replaced")),
+        _ => Failure::io(path, &e),
+    };
+    write_secret(&secret, &*pair.sk).map_err(|e| failed(&secret, e))?;
     let written = write_whole(&public, false, |file| file.write_all(&*pair.pk));
     written.map_err(|e| {
         let _ = std::fs::remove_file(&secret);
-        Failure::io(&public, &e)
+        failed(&public, e)
     })?;
     out::print(&format!("{} is secret; {} goes with the programs that load models\n", secret.display(), public.display()))
 }

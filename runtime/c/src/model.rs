@@ -262,6 +262,7 @@ pub unsafe extern "C" fn sepal_model_free(model: *mut Model) {
 
 /// The instruction set that the model runs with: "scalar", "avx2", "avx512" or "neon". Null for null.
 #[unsafe(no_mangle)]
+#[cfg_attr(not(feature = "scalar"), allow(unreachable_code, unused_variables, reason = "without a set there is no model"))]
 pub unsafe extern "C" fn sepal_model_isa(model: *const Model) -> *const c_char {
     // SAFETY: the header asks for a live handle or null.
     let Some(model) = (unsafe { live(model) }) else { return core::ptr::null() };

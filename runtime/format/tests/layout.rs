@@ -91,6 +91,7 @@ fn codes_are_as_committed() {
         dtype { F32 F16 BF16 I8 U8 }
         place { ARENA WEIGHTS ROWS }
         role { INPUT OUTPUT }
+        take { PLAIN GATED PLANES }
     };
     writeln!(text, "operator").unwrap();
     for &op in Op::ALL {

@@ -2,7 +2,7 @@
 #![expect(unsafe_code, reason = "arrays over memory that a Python object keeps")]
 
 use crate::{array, errors};
-use numpy::ndarray::{ArrayView, IxDyn};
+use numpy::ndarray::{ArrayBase, ArrayView, ArrayViewMut, Data, IxDyn, ShapeError};
 use numpy::{PyArray1, PyArrayDyn, PyArrayMethods};
 use pyo3::exceptions::{PyIndexError, PyRuntimeError};
 use pyo3::prelude::*;
@@ -215,7 +215,10 @@ impl Model {
         let ports: Vec<_> = slf.get().model.inputs().collect();
         let port = ports.get(index).ok_or_else(|| missing("input", index, ports.len()))?;
         let mut live = slf.get().lock(slf.py())?;
-        live.with_dependent_mut(|_, session| over(slf, port, session.input_mut(index).unwrap_or(&mut [])))
+        live.with_dependent_mut(|_, session| {
+            let values = session.input_mut(index).unwrap_or(&mut []);
+            over(slf, ArrayViewMut::from_shape(extents(port), values))
+        })
     }
 
     /// An array over the memory of output `index`, not to be written.
@@ -224,7 +227,8 @@ impl Model {
         let ports: Vec<_> = slf.get().model.outputs().collect();
         let port = ports.get(index).ok_or_else(|| missing("output", index, ports.len()))?;
         let live = slf.get().lock(slf.py())?;
-        let array = over(slf, port, live.borrow_dependent().output(index).unwrap_or(&[]))?;
+        let values = live.borrow_dependent().output(index).unwrap_or(&[]);
+        let array = over(slf, ArrayView::from_shape(extents(port), values))?;
         array.getattr("flags")?.setattr("writeable", false)?;
         Ok(array)
     }
@@ -242,10 +246,16 @@ fn missing(what: &str, index: usize, count: usize) -> PyErr {
     PyIndexError::new_err(format!("{what} {index}: the model has {count}"))
 }
 
-/// An array over a session's memory.
-fn over<'py>(model: &Bound<'py, Model>, port: &sepal::Port<'_>, values: &[f32]) -> PyResult<Bound<'py, PyArrayDyn<f32>>> {
-    let dims: Vec<usize> = port.dims.iter().map(|&d| d as usize).collect();
-    let view = ArrayView::from_shape(IxDyn(&dims), values).map_err(|e| PyRuntimeError::new_err(e.to_string()))?;
+fn extents(port: &sepal::Port<'_>) -> IxDyn {
+    IxDyn(&port.dims.iter().map(|&d| d as usize).collect::<Vec<_>>())
+}
+
+/// An array over a session's memory, which may be written if `view` is one that may.
+fn over<'py, S: Data<Elem = f32>>(
+    model: &Bound<'py, Model>,
+    view: Result<ArrayBase<S, IxDyn>, ShapeError>,
+) -> PyResult<Bound<'py, PyArrayDyn<f32>>> {
+    let view = view.map_err(|e| PyRuntimeError::new_err(e.to_string()))?;
     let lease = Bound::new(model.py(), Lease::new(model))?;
     // SAFETY: the lease keeps the model, and that its session, whose arena never moves. While there is a lease, all that reads or writes
     // the arena holds the interpreter's lock, which Python needs for using the array. What lets go of it while it writes to an array, as

@@ -57,9 +57,11 @@ fn panic(info: &core::panic::PanicInfo) -> ! {
     unreachable()
 }
 
-/// Address of so many new bytes, which begin at a multiple of 64; `None` if there is not so much memory.
+/// Address of so many new bytes, which begin at a multiple of 64; `None` if there is not so much memory, or if
+/// no slice may be so long.
 fn grow(bytes: usize) -> Option<usize> {
     const PAGE: usize = 1 << 16;
+    isize::try_from(bytes).ok()?;
     let before = memory_grow::<0>(bytes.div_ceil(PAGE).max(1));
     before.checked_mul(PAGE).filter(|_| before != usize::MAX)
 }
