@@ -7,7 +7,7 @@ use sepal_converter::convert::{ConvertOptions, convert_bytes};
 use sepal_converter::import;
 use sepal_format::ModelView;
 use sepal_format::op::OpRef;
-use sepal_format::record::{NONE, Step, place, role};
+use sepal_format::record::{NONE, Step, place};
 
 mod file;
 mod members;
@@ -82,10 +82,10 @@ fn reads_what_was_written(model: &Model<'_>) -> bool {
     let view = model.view();
     let made = |t: u32| {
         view.tensors().get(t as usize).is_some_and(|x| x.place == place::WEIGHTS)
-            || view.io().iter().any(|io| io.role == role::INPUT && io.tensor == t)
-            || view.steps().iter().any(|s| s.output == t && covers(view, s))
+            || view.inputs().iter().any(|io| io.tensor == t)
+            || view.steps().iter().any(|s| s.output == t && covers(&view, s))
     };
-    let outputs = view.io().iter().filter(|io| io.role == role::OUTPUT).map(|io| io.tensor);
+    let outputs = view.outputs().iter().map(|io| io.tensor);
     view.steps().iter().flat_map(|s| s.inputs).filter(|&t| t != NONE).chain(outputs).all(made)
 }
 
