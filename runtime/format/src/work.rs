@@ -9,6 +9,9 @@ use crate::op::OpRef;
 use crate::record::*;
 use crate::winograd;
 
+/// What it takes to read and to write an element that no cache has.
+const FAR: u64 = 100;
+
 /// The code of [`BinaryParams::op`] that takes as long as many others.
 const POW: u32 = 6;
 
@@ -93,7 +96,7 @@ fn work(op: &OpRef, x: &Tensor, y: &Tensor) -> u64 {
             depthwise(&p.depthwise.window, x, y, x.dims[3]).saturating_add(pointwise)
         }
         OpRef::Pool(p) => depthwise(&p.window, x, y, y.dims[3]),
-        OpRef::Copy(p) => product(&p.dims),
+        OpRef::Copy(p) => copied(p),
         OpRef::Resize(_) => written.saturating_mul(4),
         OpRef::Softmax(_) => written.saturating_mul(8),
         OpRef::Activation(_) => written.saturating_mul(8),
@@ -105,6 +108,14 @@ fn work(op: &OpRef, x: &Tensor, y: &Tensor) -> u64 {
     };
     // An activation at the end, and a step's own cost.
     own.saturating_add(written.saturating_mul(8)).saturating_add(1000)
+}
+
+/// Where elements do not follow each other, each may be far from all that was touched lately.
+fn copied(p: &CopyParams) -> u64 {
+    let all = product(&p.dims);
+    let [.., columns] = p.dims;
+    let runs = if p.in_strides[5] == 1 && p.out_strides[5] == 1 { all / u64::from(columns.max(1)) } else { all };
+    all.saturating_add(runs.saturating_mul(FAR))
 }
 
 /// A window over each of `c` channels, as far as it lies on the input.

@@ -2,6 +2,7 @@
 //!
 //! Sizes in the file are claims: nothing is allocated before it is held against a budget made from the file's own length.
 
+use super::groups::Known;
 use crate::error::{Result, invalid};
 use hdf5_reader::global_heap::GlobalHeapCollection;
 use hdf5_reader::io::Cursor;
@@ -11,7 +12,7 @@ use hdf5_reader::object_header::ObjectHeader;
 use hdf5_reader::{
     Attribute, BytesStorage, Datatype, Hdf5File, OpenOptions, Storage, StorageBuffer, StringPadding, StringSize, VarLenKind,
 };
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -35,7 +36,8 @@ const BYTES_PER_OBJECT: usize = 64;
 pub(super) struct File {
     file: Hdf5File,
     storage: Arc<Paid>,
-    /// Bytes that may still be fetched for datasets.
+    known: RefCell<Known>,
+    /// Bytes that may still be fetched for datasets, and to find them.
     fetch: Cell<usize>,
     /// Bytes that may still be read from attributes and datasets.
     budget: Cell<usize>,
@@ -92,12 +94,25 @@ impl File {
         if end > length {
             return Err(invalid(format!("the HDF5 file is cut off: it has {length} bytes of {end}")));
         }
-        Ok(File { file, storage, fetch: Cell::new(budget), budget: Cell::new(budget) })
+        Ok(File { file, storage, known: RefCell::default(), fetch: Cell::new(budget), budget: Cell::new(budget) })
+    }
+
+    /// The reader of the file.
+    pub fn reader(&self) -> &Hdf5File {
+        &self.file
+    }
+
+    /// Groups that have been read.
+    pub fn known(&self) -> &RefCell<Known> {
+        &self.known
     }
 
     /// Whether there is a group at a path.
-    pub fn has_group(&self, path: &str) -> bool {
-        self.file.group(path).is_ok()
+    ///
+    /// # Errors
+    /// [`crate::Error::Invalid`] if what leads there is not sound.
+    pub fn has_group(&self, path: &str) -> Result<bool> {
+        Ok(self.find(path)?.is_some_and(|address| self.is_group(address)))
     }
 
     /// The names of the groups in a group.
@@ -105,8 +120,9 @@ impl File {
     /// # Errors
     /// [`crate::Error::Invalid`].
     pub fn groups(&self, path: &str) -> Result<Vec<String>> {
-        let names = self.file.group(path).and_then(|g| g.member_names());
-        Ok(names.map_err(|e| invalid(format!("HDF5 group `{path}`: {e}")))?.0)
+        let address = self.find(path)?.ok_or_else(|| missing(path))?;
+        let links = self.links(address, path)?;
+        Ok(links.iter().filter(|&(_, &address)| self.is_group(address)).map(|(name, _)| name.clone()).collect())
     }
 
     /// A string attribute of a group; `None` if the group has no such attribute.
@@ -143,8 +159,8 @@ impl File {
     }
 
     fn header(&self, group: &str) -> Result<Arc<ObjectHeader>> {
-        let header = self.file.group(group).and_then(|g| self.file.get_or_parse_header(g.address()));
-        header.map_err(|e| invalid(format!("HDF5 group `{group}`: {e}")))
+        let address = self.find(group)?.ok_or_else(|| missing(group))?;
+        self.file.get_or_parse_header(address).map_err(|e| invalid(format!("HDF5 group `{group}`: {e}")))
     }
 
     /// The attributes in a group's header.
@@ -222,7 +238,10 @@ impl File {
     }
 
     /// Takes bytes from what may still be read.
-    fn pay(&self, bytes: usize) -> std::result::Result<(), String> {
+    ///
+    /// # Errors
+    /// What to say if there are not so many left.
+    pub fn pay(&self, bytes: usize) -> std::result::Result<(), String> {
         let left = self.budget.get().checked_sub(bytes).ok_or("the file claims more than it can hold")?;
         self.budget.set(left);
         Ok(())
@@ -233,7 +252,11 @@ impl File {
     /// # Errors
     /// [`crate::Error::Invalid`] if there is none, or if it claims more bytes than the file can be believed to hold.
     pub fn dataset(&self, path: &str) -> Result<Dataset> {
-        let inner = self.file.dataset(path).map_err(|e| invalid(format!("weight `{path}`: {e}")))?;
+        let fail = |e: hdf5_reader::error::Error| invalid(format!("weight `{path}`: {e}"));
+        let address = self.find(path)?.ok_or_else(|| invalid(format!("weight `{path}` is not there")))?;
+        // The header stays in memory. What the reader fetches to find it again does not.
+        self.file.get_or_parse_header(address).map_err(fail)?;
+        let inner = self.fetching(|| self.file.dataset(path)).map_err(fail)?;
         let too_large = || invalid(format!("weight `{path}` claims the shape {:?}, more than the file can hold", inner.shape()));
         let shape: Option<Vec<usize>> = inner.shape().iter().map(|&d| usize::try_from(d).ok()).collect();
         let shape = shape.ok_or_else(too_large)?;
@@ -253,11 +276,21 @@ impl File {
         let Datatype::FloatingPoint { size, .. } = inner.dtype() else {
             return Err(invalid(format!("weight `{path}` holds {:?}, not floats", inner.dtype())));
         };
-        self.pay(len.saturating_mul(usize::from(*size).max(4))).map_err(|e| invalid(format!("weight `{path}`: {e}")))?;
+        // Chunks are unpacked whole, however little of them lies within the extents.
+        let chunk = inner.chunks().unwrap_or_default();
+        let padded = |(&d, chunk): (&u64, u32)| d.checked_next_multiple_of(chunk.max(1).into()).unwrap_or(u64::MAX);
+        let unpacked = inner.shape().iter().zip(chunk).map(padded).fold(1, u64::saturating_mul).max(*len as u64);
+        let unpacked = usize::try_from(unpacked).unwrap_or(usize::MAX);
+        self.pay(unpacked.saturating_mul(usize::from(*size).max(4))).map_err(|e| invalid(format!("weight `{path}`: {e}")))?;
+        self.fetching(|| dataset.values(*size))
+    }
+
+    /// Does what fetches bytes that are not kept.
+    fn fetching<T>(&self, work: impl FnOnce() -> T) -> T {
         let left_for_headers = self.storage.left.swap(self.fetch.get(), Relaxed);
-        let values = dataset.values(*size);
+        let done = work();
         self.fetch.set(self.storage.left.swap(left_for_headers, Relaxed));
-        values
+        done
     }
 }
 
@@ -283,6 +316,10 @@ impl Dataset {
             other => Err(invalid(format!("weight `{path}` holds floats of {other} bytes"))),
         }
     }
+}
+
+fn missing(group: &str) -> crate::Error {
+    invalid(format!("there is no HDF5 group `{group}`"))
 }
 
 #[cfg(test)]

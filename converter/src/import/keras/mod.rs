@@ -17,6 +17,7 @@ use serde_json::Value;
 mod archive;
 mod build;
 mod config;
+mod groups;
 mod h5;
 mod layers;
 mod weights;
@@ -35,7 +36,7 @@ pub fn import_h5(bytes: &[u8], options: &Options) -> Result<Graph> {
             "the file has no `model_config`: it holds weights without a network; save the whole model with `model.save(...)`",
         ));
     };
-    let json = parse_json(text.as_bytes(), "model_config")?;
+    let json = parse_json(text.as_bytes(), "model_config", bytes.len())?;
     let version = match file.text("", "keras_version")? {
         Some(version) => version,
         None => file.text("model_weights", "keras_version")?.unwrap_or_default(),
@@ -49,8 +50,8 @@ pub fn import_h5(bytes: &[u8], options: &Options) -> Result<Graph> {
 /// As [`super::import`].
 pub fn import_keras(bytes: &[u8], options: &Options) -> Result<Graph> {
     let archive::Members { config, metadata, weights } = archive::read(bytes)?;
-    let json = parse_json(&config, "config.json")?;
-    let metadata = parse_json(&metadata, "metadata.json")?;
+    let json = parse_json(&config, "config.json", bytes.len())?;
+    let metadata = parse_json(&metadata, "metadata.json", bytes.len())?;
     let version = metadata.get("keras_version").and_then(Value::as_str).unwrap_or("3");
     let file = h5::File::open(weights)?;
     import(&json, version, weights::Store::Archive(&file), options)
@@ -68,19 +69,21 @@ fn import(json: &Value, version: &str, store: weights::Store<'_>, options: &Opti
     }
 }
 
-/// Most heap that a parsed description may take, of which parts are copied twice; that of a network of a thousand layers takes some 20 MB.
+/// Most heap that a parsed description may take, of which parts are copied twice, and for each byte of the file besides: a network of
+/// a thousand layers takes some 16 MB, and HDF5 takes some thousand bytes for the smallest layer.
 const MAX_JSON: usize = 48 << 20;
+const JSON_RATIO: usize = 8;
 
-/// Parses JSON; `serde_json` bounds the nesting. What is packed small may hold millions of empty objects, so that they are counted
+/// Parses JSON of a file of so many bytes; `serde_json` bounds the nesting. What is packed small may hold millions of empty objects, so that they are counted
 /// first: each takes a node of a tree, each list and value some words.
-fn parse_json(bytes: &[u8], what: &str) -> Result<Value> {
+fn parse_json(bytes: &[u8], what: &str, file: usize) -> Result<Value> {
     let cost = |b: &u8| match b {
         b'{' => 640,
         b'[' => 96,
         b',' | b':' => 64,
         _ => 1,
     };
-    if bytes.iter().map(cost).sum::<usize>() > MAX_JSON {
+    if bytes.iter().map(cost).sum::<usize>() > file.saturating_mul(JSON_RATIO).saturating_add(MAX_JSON) {
         return Err(invalid(format!("`{what}` describes more than any network has")));
     }
     serde_json::from_slice(bytes).map_err(|e| invalid(format!("`{what}` is not JSON: {e}")))

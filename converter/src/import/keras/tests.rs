@@ -279,8 +279,8 @@ fn descriptions_that_unpack_to_gigabytes_are_refused() {
     let empty_objects = format!("[{}0]", r#"{"":0},"#.repeat(300_000));
     let lists = format!("[{}0]", "[0],".repeat(1_000_000));
     for text in [empty_objects, lists] {
-        let refused = super::parse_json(text.as_bytes(), "config.json").unwrap_err();
+        let refused = super::parse_json(text.as_bytes(), "config.json", 1000).unwrap_err();
         assert!(refused.to_string().contains("more than any network"), "{refused}");
     }
-    assert!(super::parse_json(br#"[{"":0}]"#, "config.json").is_ok());
+    assert!(super::parse_json(br#"[{"":0}]"#, "config.json", 1000).is_ok());
 }

@@ -36,7 +36,7 @@ pub(super) fn locate(model: &mut Model, store: &Store<'_>) -> Result<()> {
     match *store {
         Store::Archive(file) => archive(model, file, ""),
         Store::Legacy(file) => {
-            let root = if file.has_group("model_weights") { "model_weights" } else { "" };
+            let root = if file.has_group("model_weights")? { "model_weights" } else { "" };
             model.layers.iter_mut().try_for_each(|layer| legacy(layer, file, root))
         }
     }
@@ -82,7 +82,7 @@ fn archive(model: &mut Model, file: &File, prefix: &str) -> Result<()> {
     let mut listed = None;
     // The first versions of the format name the folder so, and count every layer with variables twice.
     let old = join(prefix, "_layer_checkpoint_dependencies");
-    if file.has_group(&old) {
+    if file.has_group(&old)? {
         listed = Some(file.groups(&old)?);
         folder = old;
     }
