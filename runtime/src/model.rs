@@ -68,8 +68,8 @@ impl Bytes<'_> {
 pub struct Limits {
     /// Most bytes of the arena of one thread.
     pub arena_bytes: usize,
-    /// Most [`work`](Model::work) of an inference. A CPU with wide vectors does at least some 4·10^9 a
-    /// second, without any some 10^8.
+    /// Most [`work`](Model::work) of an inference. A CPU with wide vectors does 10^9 a second and mostly
+    /// far more, without any some 10^8.
     pub work: u64,
 }
 

@@ -19,7 +19,7 @@ pub const NAMES: usize = 16 << 20;
 /// Most bytes of tensors and of a thread's scratch for each byte of the file: the smallest file asks for 17 GB at most.
 pub const ARENA_PER_BYTE: u64 = 1 << 20;
 /// Most [work](crate::ModelView::work) for each byte of the file: the smallest file asks for less than 3·10^11, minutes of a CPU with
-/// wide vectors, up to an hour of one without any, which do at least 4·10^9 and 10^8 a second. A weight of a convolution is used once for
+/// wide vectors, up to an hour of one without any, which do at least some 10^9 and 10^8 a second. A weight of a convolution is used once for
 /// each pixel, so it is also a bound on the pixels of a tensor.
 pub const WORK_PER_BYTE: u64 = 1 << 24;
 /// Most threads of one inference: a plan must fit the address space with scratch for each.

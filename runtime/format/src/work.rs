@@ -12,6 +12,12 @@ use crate::winograd;
 /// What it takes to read and to write an element that no cache has.
 const FAR: u64 = 100;
 
+/// Floats from pixel to pixel at which no pixel brings the next one along.
+const APART: u32 = 256;
+
+/// What it takes to call a step.
+const CALL: u64 = 1000;
+
 /// The code of [`BinaryParams::op`] that takes as long as many others.
 const POW: u32 = 6;
 
@@ -28,13 +34,13 @@ pub(crate) fn of(tensors: &[Tensor], steps: &[Step], pipelines: &[Pipeline]) -> 
         Some(work(&op, &op.sees(0, x), y))
     };
     let steps_work = steps.iter().map(|s| one(s).unwrap_or(u64::MAX)).fold(0, u64::saturating_add);
-    // Each time that a pipeline makes a band, the rows that it keeps of a tensor may move.
+    // Each time that a pipeline makes a band, all its steps are called, and the rows that it keeps of a tensor may move.
     let moved = |p: &Pipeline| -> Option<u64> {
         let (last, others) = steps.get(p.range())?.split_last()?;
         let [n, h, ..] = tensor(last.output)?.dims;
         let bands = product(&[n, h.div_ceil(p.band.max(1))]);
         let kept = others.iter().filter_map(|s| tensor(s.output)).map(|t| product(&[t.rows, t.dims[2], t.pixel]));
-        Some(bands.saturating_mul(kept.fold(others.len() as u64, u64::saturating_add)))
+        Some(bands.saturating_mul(kept.fold(CALL * (others.len() as u64 + 1), u64::saturating_add)))
     };
     pipelines.iter().map(|p| moved(p).unwrap_or(u64::MAX)).fold(steps_work, u64::saturating_add)
 }
@@ -103,11 +109,12 @@ fn work(op: &OpRef, x: &Tensor, y: &Tensor) -> u64 {
         OpRef::Unary(_) => written.saturating_mul(16),
         OpRef::LayerNorm(_) => read.saturating_mul(4),
         OpRef::Matmul(_) => pixels.saturating_mul(x.dims[3].into()).saturating_mul(blocks(y.dims[3])),
-        OpRef::Binary(p) if p.op == POW => read.saturating_mul(16),
+        OpRef::Binary(p) if p.op == POW => written.saturating_mul(64),
+        OpRef::Reduce(_) if x.pixel >= APART => read.saturating_add(product(&x.dims[..3]).saturating_mul(FAR)),
         OpRef::Reduce(_) | OpRef::Binary(_) | OpRef::ScaleShift(_) | OpRef::Prelu(_) => read,
     };
     // An activation at the end, and a step's own cost.
-    own.saturating_add(written.saturating_mul(8)).saturating_add(1000)
+    own.saturating_add(written.saturating_mul(8)).saturating_add(CALL)
 }
 
 /// Where elements do not follow each other, each may be far from all that was touched lately.

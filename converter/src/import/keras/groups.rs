@@ -1,9 +1,9 @@
-//! Groups of an HDF5 file: which objects a group links to.
+//! Groups of an HDF5 file: which objects a group links to, and its attributes where these are many.
 //!
 //! The reader looks paths up by itself, but copies names and follows links whatever they add up to. So a path is followed here first,
 //! through links that are paid for, to nothing but objects: what the reader then does for the same path is bounded.
 
-use super::h5::File;
+use super::h5::{BYTES_PER_OBJECT, File, parts};
 use crate::error::{Result, invalid};
 use crate::import::MAX_NAME;
 use hdf5_reader::Storage;
@@ -13,10 +13,12 @@ use hdf5_reader::error::Result as Read;
 use hdf5_reader::fractal_heap::{FractalHeap, FractalHeapDirectBlockCache};
 use hdf5_reader::io::Cursor;
 use hdf5_reader::local_heap::LocalHeap;
-use hdf5_reader::messages::HdfMessage;
+use hdf5_reader::messages::attribute::AttributeMessage;
+use hdf5_reader::messages::attribute_info::AttributeInfoMessage;
 use hdf5_reader::messages::link::{LinkTarget, parse};
 use hdf5_reader::messages::link_info::LinkInfoMessage;
 use hdf5_reader::messages::symbol_table_msg::SymbolTableMessage;
+use hdf5_reader::messages::{HdfMessage, attribute};
 use hdf5_reader::symbol_table::SymbolTableNode;
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
@@ -97,9 +99,9 @@ impl File {
         let header = self.reader().get_or_parse_header(address)?;
         for message in &header.messages {
             match message {
-                HdfMessage::SymbolTable(table) => self.symbols(table, &mut add)?,
+                HdfMessage::SymbolTable(table) => self.fetching(|| self.symbols(table, &mut add))?,
                 HdfMessage::Link(link) => add(&link.name, hard(&link.target))?,
-                HdfMessage::LinkInfo(info) => self.dense_links(info, &mut add)?,
+                HdfMessage::LinkInfo(info) => self.fetching(|| self.dense_links(info, &mut add))?,
                 _ => {}
             }
         }
@@ -157,6 +159,29 @@ impl File {
             add(&link.name, hard(&link.target))?;
         }
         Ok(())
+    }
+
+    /// Attributes that are too many for their header.
+    pub(super) fn dense_attributes(&self, info: &AttributeInfoMessage) -> std::result::Result<Vec<AttributeMessage>, String> {
+        let (storage, offset_size, length_size) = self.parts();
+        let mut all = Vec::new();
+        if Cursor::is_undefined_offset(info.fractal_heap_address, offset_size) {
+            return Ok(all);
+        }
+        let why = |e: hdf5_reader::error::Error| e.to_string();
+        let heap = FractalHeap::parse_at_storage(storage, info.fractal_heap_address, offset_size, length_size).map_err(why)?;
+        let tree =
+            BTreeV2Header::parse_at_storage(storage, info.btree_name_index_address, offset_size, length_size).map_err(why)?;
+        let records = collect_btree_v2_records_storage(storage, &tree, offset_size, length_size, None, &[], None).map_err(why)?;
+        let mut blocks = FractalHeapDirectBlockCache::default();
+        for record in records {
+            let BTreeV2Record::AttributeNameHash { heap_id, .. } = record else { continue };
+            let bytes = heap.get_object_storage_cached(&heap_id, storage, offset_size, length_size, &mut blocks).map_err(why)?;
+            let parsed = attribute::parse(&mut Cursor::new(&bytes), offset_size, length_size, bytes.len()).map_err(why)?;
+            self.pay(2 * bytes.len() + (1 + parts(&parsed.datatype)).saturating_mul(BYTES_PER_OBJECT))?;
+            all.push(parsed);
+        }
+        Ok(all)
     }
 
     /// Whether the object at an address is a group.

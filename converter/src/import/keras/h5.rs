@@ -8,10 +8,12 @@ use hdf5_reader::global_heap::GlobalHeapCollection;
 use hdf5_reader::io::Cursor;
 use hdf5_reader::messages::HdfMessage;
 use hdf5_reader::messages::attribute::AttributeMessage;
+use hdf5_reader::messages::layout::DataLayout;
 use hdf5_reader::object_header::ObjectHeader;
 use hdf5_reader::{
     Attribute, BytesStorage, Datatype, Hdf5File, OpenOptions, Storage, StorageBuffer, StringPadding, StringSize, VarLenKind,
 };
+use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -23,14 +25,14 @@ const FREE_BYTES: usize = 16 << 20;
 /// Deflated chunks may hold this many times the bytes of the file.
 const MAX_RATIO: usize = 64;
 /// Headers, groups and heaps are read this many times the bytes of the file, at most, and these bytes besides. What is read may take
-/// forty times as much once it is parsed; Keras' own files are read twice.
-const HEADER_RATIO: usize = 4;
+/// fifty times as much once it is parsed; of Keras' own files it is less than they have.
+const HEADER_RATIO: usize = 2;
 const FREE_HEADER_BYTES: usize = 2 << 20;
 /// No more than this is ever read from one file.
 const MAX_BYTES: usize = 4 << 30;
 
 /// A string takes so many bytes besides its own, in memory and in the maps that it passes.
-const BYTES_PER_OBJECT: usize = 64;
+pub(super) const BYTES_PER_OBJECT: usize = 64;
 
 /// An open HDF5 file.
 pub(super) struct File {
@@ -73,19 +75,21 @@ pub(super) struct Dataset {
 }
 
 impl File {
-    /// Opens a file that lies in memory.
+    /// Opens a file that lies in memory. What it may take is measured by `source` bytes: its own, or those of the zip that it was
+    /// packed in.
     ///
     /// # Errors
     /// [`crate::Error::Invalid`].
-    pub fn open(bytes: Vec<u8>) -> Result<File> {
+    pub fn open(bytes: Vec<u8>, source: usize) -> Result<File> {
         let length = bytes.len() as u64;
-        let budget = bytes.len().saturating_mul(MAX_RATIO).saturating_add(FREE_BYTES).min(MAX_BYTES);
+        let source = source.min(bytes.len());
+        let budget = source.saturating_mul(MAX_RATIO).saturating_add(FREE_BYTES).min(MAX_BYTES);
         let options = OpenOptions::default()
             .with_chunk_cache_bytes(0)
             .with_max_chunk_bytes(budget)
             .with_max_read_bytes(budget)
             .with_max_object_header_bytes(bytes.len().min(64 << 20));
-        let left = bytes.len().saturating_mul(HEADER_RATIO).saturating_add(FREE_HEADER_BYTES);
+        let left = source.saturating_mul(HEADER_RATIO).saturating_add(FREE_HEADER_BYTES);
         let storage = Arc::new(Paid { bytes: BytesStorage::new(bytes), left: AtomicUsize::new(left) });
         let file = Hdf5File::from_storage_with_options(storage.clone(), options);
         let file = file.map_err(|e| invalid(format!("not a sound HDF5 file: {e}")))?;
@@ -131,7 +135,8 @@ impl File {
     /// [`crate::Error::Invalid`].
     pub fn text(&self, group: &str, name: &str) -> Result<Option<String>> {
         let header = self.header(group)?;
-        let Some(attribute) = self.attributes(&header, group)?.find(|a| a.name == name) else { return Ok(None) };
+        let all = self.attributes(&header, group)?;
+        let Some(attribute) = all.iter().find(|a| a.name == name) else { return Ok(None) };
         let mut strings = self.strings(group, attribute)?;
         let first = strings.pop().filter(|_| strings.is_empty());
         first.map(Some).ok_or_else(|| invalid(format!("attribute `{name}` of `{group}` is not one string")))
@@ -144,7 +149,8 @@ impl File {
     pub fn texts(&self, group: &str, name: &str) -> Result<Option<Vec<String>>> {
         let header = self.header(group)?;
         let mut named: HashMap<&str, &AttributeMessage> = HashMap::new();
-        for a in self.attributes(&header, group)? {
+        let attributes = self.attributes(&header, group)?;
+        for a in &attributes {
             named.entry(&a.name).or_insert(a);
         }
         if let Some(a) = named.get(name) {
@@ -163,18 +169,21 @@ impl File {
         self.file.get_or_parse_header(address).map_err(|e| invalid(format!("HDF5 group `{group}`: {e}")))
     }
 
-    /// The attributes in a group's header.
-    fn attributes<'a>(&self, header: &'a ObjectHeader, group: &str) -> Result<impl Iterator<Item = &'a AttributeMessage>> {
-        let offset_size = self.file.superblock().offset_size;
-        let dense = |m: &HdfMessage| matches!(m, HdfMessage::AttributeInfo(i) if !Cursor::is_undefined_offset(i.fractal_heap_address, offset_size));
-        if header.messages.iter().any(dense) {
-            let why = "in dense storage, which Keras does not use; save the model again with h5py's default `libver`";
-            return Err(invalid(format!("HDF5 group `{group}`: its attributes are {why}")));
+    /// The attributes of a group.
+    fn attributes<'a>(&self, header: &'a ObjectHeader, group: &str) -> Result<Vec<Cow<'a, AttributeMessage>>> {
+        let mut all = Vec::new();
+        for message in &header.messages {
+            match message {
+                HdfMessage::Attribute(a) => all.push(Cow::Borrowed(a)),
+                HdfMessage::AttributeInfo(info) => {
+                    let dense = self.fetching(|| self.dense_attributes(info));
+                    let dense = dense.map_err(|e| invalid(format!("attributes of HDF5 group `{group}`: {e}")))?;
+                    all.extend(dense.into_iter().map(Cow::Owned));
+                }
+                _ => {}
+            }
         }
-        Ok(header.messages.iter().filter_map(|m| match m {
-            HdfMessage::Attribute(a) => Some(a),
-            _ => None,
-        }))
+        Ok(all)
     }
 
     /// The strings of an attribute. Those of variable length lie elsewhere in the file, where many may refer to one: the reader
@@ -217,7 +226,7 @@ impl File {
                 _ => {
                     let (storage, superblock) = (self.file.storage(), self.file.superblock());
                     let heap_of = GlobalHeapCollection::parse_at_storage;
-                    let found = heap_of(storage, address, superblock.offset_size, superblock.length_size);
+                    let found = self.fetching(|| heap_of(storage, address, superblock.offset_size, superblock.length_size));
                     let found = found.map_err(|e| fail(e.to_string()))?.objects;
                     self.pay(found.iter().map(|o| o.data.len() + BYTES_PER_OBJECT).sum()).map_err(fail)?;
                     let objects = found.into_iter().rev().map(|o| (u32::from(o.index), o.data)).collect();
@@ -255,7 +264,8 @@ impl File {
         let fail = |e: hdf5_reader::error::Error| invalid(format!("weight `{path}`: {e}"));
         let address = self.find(path)?.ok_or_else(|| invalid(format!("weight `{path}` is not there")))?;
         // The header stays in memory. What the reader fetches to find it again does not.
-        self.file.get_or_parse_header(address).map_err(fail)?;
+        let header = self.file.get_or_parse_header(address).map_err(fail)?;
+        self.check_dataset(&header).map_err(|why| invalid(format!("weight `{path}`: {why}")))?;
         let inner = self.fetching(|| self.file.dataset(path)).map_err(fail)?;
         let too_large = || invalid(format!("weight `{path}` claims the shape {:?}, more than the file can hold", inner.shape()));
         let shape: Option<Vec<usize>> = inner.shape().iter().map(|&d| usize::try_from(d).ok()).collect();
@@ -267,6 +277,29 @@ impl File {
         Ok(Dataset { inner, path: path.into(), shape, len })
     }
 
+    /// Pays for what the reader copies of a header for each path that leads to it, and once more.
+    fn check_dataset(&self, header: &ObjectHeader) -> std::result::Result<(), String> {
+        let offset_size = self.file.superblock().offset_size;
+        for message in &header.messages {
+            let bytes = match message {
+                HdfMessage::Datatype(d) => parts(&d.datatype).saturating_mul(BYTES_PER_OBJECT),
+                HdfMessage::ExternalFiles(_) => return Err("lies in another file, which is not read".into()),
+                HdfMessage::AttributeInfo(i) if !Cursor::is_undefined_offset(i.fractal_heap_address, offset_size) => {
+                    return Err("has attributes in dense storage, which Keras does not use".into());
+                }
+                HdfMessage::Attribute(a) => a.name.len() + a.raw_data.len() + parts(&a.datatype).saturating_mul(BYTES_PER_OBJECT),
+                HdfMessage::FillValue(f) => f.value.as_ref().map_or(0, Vec::len),
+                HdfMessage::DataLayout(l) => match &l.layout {
+                    DataLayout::Compact { data } => data.len(),
+                    _ => 0,
+                },
+                _ => 0,
+            };
+            self.pay(2 * (bytes + BYTES_PER_OBJECT))?;
+        }
+        Ok(())
+    }
+
     /// Reads a dataset of floats, widened or narrowed to f32.
     ///
     /// # Errors
@@ -274,7 +307,7 @@ impl File {
     pub fn read(&self, dataset: &Dataset) -> Result<Vec<f32>> {
         let Dataset { inner, path, len, .. } = dataset;
         let Datatype::FloatingPoint { size, .. } = inner.dtype() else {
-            return Err(invalid(format!("weight `{path}` holds {:?}, not floats", inner.dtype())));
+            return Err(invalid(format!("weight `{path}` holds no floats")));
         };
         // Chunks are unpacked whole, however little of them lies within the extents.
         let chunk = inner.chunks().unwrap_or_default();
@@ -285,8 +318,8 @@ impl File {
         self.fetching(|| dataset.values(*size))
     }
 
-    /// Does what fetches bytes that are not kept.
-    fn fetching<T>(&self, work: impl FnOnce() -> T) -> T {
+    /// Does what fetches bytes that are not kept. Not within itself.
+    pub fn fetching<T>(&self, work: impl FnOnce() -> T) -> T {
         let left_for_headers = self.storage.left.swap(self.fetch.get(), Relaxed);
         let done = work();
         self.fetch.set(self.storage.left.swap(left_for_headers, Relaxed));
@@ -315,6 +348,20 @@ impl Dataset {
             }
             other => Err(invalid(format!("weight `{path}` holds floats of {other} bytes"))),
         }
+    }
+}
+
+/// How many parts a type has, names counted by their bytes.
+pub(super) fn parts(datatype: &Datatype) -> usize {
+    match datatype {
+        Datatype::Compound { fields, .. } => fields.iter().map(|f| 2 + f.name.len() / BYTES_PER_OBJECT + parts(&f.datatype)).sum(),
+        Datatype::Enum { base, members } => {
+            parts(base) + members.iter().map(|m| 2 + (m.name.len() + m.value.len()) / BYTES_PER_OBJECT).sum::<usize>()
+        }
+        Datatype::Array { base, dims } => 1 + dims.len() + parts(base),
+        Datatype::VarLen { base, .. } => 1 + parts(base),
+        Datatype::Opaque { tag, .. } => 1 + tag.len() / BYTES_PER_OBJECT,
+        _ => 1,
     }
 }
 

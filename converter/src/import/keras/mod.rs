@@ -30,7 +30,7 @@ mod tests;
 /// # Errors
 /// As [`super::import`].
 pub fn import_h5(bytes: &[u8], options: &Options) -> Result<Graph> {
-    let file = h5::File::open(bytes.to_vec())?;
+    let file = h5::File::open(bytes.to_vec(), bytes.len())?;
     let Some(text) = file.text("", "model_config")? else {
         return Err(invalid(
             "the file has no `model_config`: it holds weights without a network; save the whole model with `model.save(...)`",
@@ -53,7 +53,7 @@ pub fn import_keras(bytes: &[u8], options: &Options) -> Result<Graph> {
     let json = parse_json(&config, "config.json", bytes.len())?;
     let metadata = parse_json(&metadata, "metadata.json", bytes.len())?;
     let version = metadata.get("keras_version").and_then(Value::as_str).unwrap_or("3");
-    let file = h5::File::open(weights)?;
+    let file = h5::File::open(weights, bytes.len())?;
     import(&json, version, weights::Store::Archive(&file), options)
 }
 

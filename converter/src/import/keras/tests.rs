@@ -213,7 +213,7 @@ fn circles_and_dangling_calls_are_errors() {
         let model = super::config::parse(&serde_json::from_str(&json).expect("JSON"), 2).expect("consistent names");
         let demanded = super::build::demanded(&model, &[]).expect("the outputs exist");
         assert!(super::build::faults(&model, &demanded).is_empty());
-        let empty = super::h5::File::open(std::fs::read(data("nested.k2.h5")).expect("the file")).expect("sound HDF5");
+        let empty = super::h5::File::open(std::fs::read(data("nested.k2.h5")).expect("the file"), 1 << 20).expect("sound HDF5");
         let built = super::build::build(&model, &demanded, &empty, &Options::default(), Vec::new());
         assert!(matches!(built, Err(Error::Invalid(_))));
     }
@@ -267,7 +267,7 @@ fn a_small_file_cannot_ask_for_terabytes() {
             "config": {"name": "n", "trainable": true, "axis": [-1], "mean": 0.5, "variance": 2.0}}]}}"#;
     let model = super::config::parse(&serde_json::from_str(json).expect("JSON"), 3).expect("a network");
     let demanded = super::build::demanded(&model, &[]).expect("the outputs exist");
-    let empty = super::h5::File::open(std::fs::read(data("nested.k2.h5")).expect("the file")).expect("sound HDF5");
+    let empty = super::h5::File::open(std::fs::read(data("nested.k2.h5")).expect("the file"), 1 << 20).expect("sound HDF5");
     match super::build::build(&model, &demanded, &empty, &Options::default(), Vec::new()) {
         Err(Error::Invalid(text)) => assert!(text.contains("too many nodes and constants"), "{text}"),
         other => panic!("{other:?}"),

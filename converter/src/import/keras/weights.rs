@@ -79,11 +79,20 @@ pub(super) fn snake_case(class: &str) -> String {
 fn archive(model: &mut Model, file: &File, prefix: &str) -> Result<()> {
     let join = |a: &str, b: &str| if a.is_empty() { b.to_string() } else { format!("{a}/{b}") };
     let mut folder = join(prefix, "layers");
-    let mut listed = None;
+    let mut listed: Option<HashMap<String, Vec<usize>>> = None;
     // The first versions of the format name the folder so, and count every layer with variables twice.
     let old = join(prefix, "_layer_checkpoint_dependencies");
     if file.has_group(&old)? {
-        listed = Some(file.groups(&old)?);
+        // `dense`, `dense_1`, ... by the class.
+        let mut numbers: HashMap<String, Vec<usize>> = HashMap::new();
+        for group in file.groups(&old)? {
+            if let Some((class, Ok(number))) = group.rsplit_once('_').map(|(class, n)| (class, n.parse())) {
+                numbers.entry(class.to_owned()).or_default().push(number);
+            }
+            numbers.entry(group).or_default().push(0);
+        }
+        numbers.values_mut().for_each(|n| n.sort_unstable());
+        listed = Some(numbers);
         folder = old;
     }
     let mut used: HashMap<String, usize> = HashMap::new();
@@ -93,12 +102,7 @@ fn archive(model: &mut Model, file: &File, prefix: &str) -> Result<()> {
         let nth = |n: usize| if n == 0 { class.clone() } else { format!("{class}_{n}") };
         let name = match &listed {
             None => nth(*count),
-            Some(all) => {
-                let number = |g: &String| if *g == class { Some(0) } else { g.strip_prefix(&format!("{class}_"))?.parse().ok() };
-                let mut numbers: Vec<usize> = all.iter().filter_map(number).collect();
-                numbers.sort_unstable();
-                nth(numbers.get(*count).copied().unwrap_or(*count))
-            }
+            Some(all) => nth(all.get(&class).and_then(|numbers| numbers.get(*count)).copied().unwrap_or(*count)),
         };
         *count += 1;
         let path = format!("{folder}/{name}");
@@ -130,6 +134,16 @@ fn leaves(layer: &mut LayerDef) -> Vec<&mut LayerDef> {
     }
 }
 
+/// The first of some names.
+fn some(names: &[String]) -> String {
+    let mut text = format!("its {}", names.len());
+    for (i, name) in names.iter().take(8).enumerate() {
+        let start: String = name.chars().take(80).collect();
+        text += &format!("{} `{}`", if i == 0 { ":" } else { "," }, start.escape_debug());
+    }
+    text
+}
+
 fn legacy(layer: &mut LayerDef, file: &File, root: &str) -> Result<()> {
     let group = if root.is_empty() { layer.name.clone() } else { format!("{root}/{}", layer.name) };
     let outer = layer.name.clone();
@@ -150,6 +164,9 @@ fn legacy(layer: &mut LayerDef, file: &File, root: &str) -> Result<()> {
     let Some(names) = file.texts(&group, "weight_names")? else {
         return Err(invalid(format!("layer `{outer}`: group `{group}` has no attribute `weight_names`")));
     };
+    if names.len() > 4 * order.len() + 1024 {
+        return Err(invalid(format!("layer `{outer}`: group `{group}` names {} weights of {}", names.len(), order.len())));
+    }
     let bases: Vec<&str> = names.iter().map(|n| base(n)).collect();
     let in_order = names.len() == order.len() && order.iter().zip(&bases).all(|((_, var), base)| same(base, var.name));
     let mut found = Vec::with_capacity(order.len());
@@ -162,7 +179,7 @@ fn legacy(layer: &mut LayerDef, file: &File, root: &str) -> Result<()> {
             fits.next().filter(|_| fits.next().is_none())
         };
         let Some(at) = (if in_order { Some(k) } else { by_name() }) else {
-            return Err(invalid(format!("layer `{name}`: group `{group}` has no weight `{}` among {names:?}", var.name)));
+            return Err(invalid(format!("layer `{name}`: group `{group}` has no weight `{}` among {}", var.name, some(&names))));
         };
         found.push(file.dataset(&format!("{group}/{}", names[at]))?);
     }

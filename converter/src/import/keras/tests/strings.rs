@@ -2,6 +2,11 @@
 
 use super::super::h5::File;
 
+fn open(bytes: Vec<u8>) -> File {
+    let source = bytes.len();
+    File::open(bytes, source).unwrap()
+}
+
 /// A file whose root has the attribute `names`: `count` references to one string of `bytes` characters.
 fn file_of_names(count: usize, bytes: usize) -> Vec<u8> {
     const HEADER: u64 = 96;
@@ -47,14 +52,14 @@ fn file_of_names(count: usize, bytes: usize) -> Vec<u8> {
 
 #[test]
 fn many_names_are_read() {
-    let file = File::open(file_of_names(4000, 11)).unwrap();
+    let file = open(file_of_names(4000, 11));
     let names = file.texts("", "names").unwrap().unwrap();
     assert_eq!(names.len(), 4000);
     assert!(names.iter().all(|n| n == "nnnnnnnnnnn"));
     assert_eq!(file.texts("", "others").unwrap(), None);
     assert!(file.text("", "names").is_err());
 
-    let file = File::open(file_of_names(1, 100_000)).unwrap();
+    let file = open(file_of_names(1, 100_000));
     assert_eq!(file.text("", "names").unwrap().unwrap().len(), 100_000);
     assert_eq!(file.texts("", "names").unwrap().unwrap().len(), 1);
 }
@@ -62,7 +67,7 @@ fn many_names_are_read() {
 /// A string that is stored once and meant four thousand times would take gigabytes.
 #[test]
 fn names_are_paid_for() {
-    let file = File::open(file_of_names(4000, 1 << 20)).unwrap();
+    let file = open(file_of_names(4000, 1 << 20));
     let said = file.texts("", "names").unwrap_err().to_string();
     assert!(said.contains("claims more than it can hold"), "{said}");
 }
@@ -97,7 +102,7 @@ fn file_of_symbols(heap: &[u8], symbols: &[(u64, u32)]) -> Vec<u8> {
 #[test]
 fn links_are_followed_to_objects_only() {
     let find = |heap: &[u8], symbols: &[(u64, u32)], path: &str| {
-        let file = File::open(file_of_symbols(heap, symbols)).unwrap();
+        let file = open(file_of_symbols(heap, symbols));
         file.has_group(path).map_err(|e| e.to_string())
     };
     let heap = b"\0a\0bc\0";
