@@ -50,10 +50,12 @@ grep -qw avx2 /proc/cpuinfo || set="scalar"
 install "$set,$features"
 own="$(link own memory.c cc)"
 own_static="$(link own-static memory.c musl-gcc -static)"
+own_glibc="$(link own-glibc memory.c cc -static)"
 diff <("$to/own" "$model" "$to/input.f32") <("$to/own-static" "$model" "$to/input.f32")
 refuses own "$(realpath "$2")" "without"
 limit "$set,$features" "$own" 400000
 limit "the same, static, with musl in it" "$own_static" 1000000
+echo "the same, static, with glibc in it: $own_glibc bytes"
 
 install "std,$set,$features"
 with_std="$(link with-std run.c cc)"
@@ -75,6 +77,7 @@ the rest for size), stripped. \`$features\` is what the mini-Xception of the fix
 |---|---|---:|
 | [\`memory.c\`](examples/memory.c) | \`$set,$features\` | $(kb "$own") |
 | the same, static, with musl in it | | $(kb "$own_static") |
+| the same, static, with glibc in it, most of which is glibc | | $(kb "$own_glibc") |
 | [\`run.c\`](examples/run.c) | \`std,$set,$features\` | $(kb "$with_std") |
 | the same | \`threads,mmap,isas,operators\` (all) | $(kb "$(of threads,mmap,isas,operators run.c)") |
 
