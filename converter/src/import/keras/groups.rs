@@ -32,6 +32,10 @@ pub(super) type Known = HashMap<u64, Rc<Links>>;
 /// A link takes so many bytes besides its name.
 const BYTES_PER_LINK: usize = 128;
 
+/// The type of a tree of links by their names' hashes and the bytes of its records; the same of attributes.
+const LINKS: (u8, u16) = (5, 11);
+const ATTRIBUTES: (u8, u16) = (8, 17);
+
 /// Why a link is not taken.
 enum Refused {
     Reader(hdf5_reader::error::Error),
@@ -101,7 +105,7 @@ impl File {
             match message {
                 HdfMessage::SymbolTable(table) => self.fetching(|| self.symbols(table, &mut add))?,
                 HdfMessage::Link(link) => add(&link.name, hard(&link.target))?,
-                HdfMessage::LinkInfo(info) => self.fetching(|| self.dense_links(info, &mut add))?,
+                HdfMessage::LinkInfo(info) => self.dense_links(info, &mut add)?,
                 _ => {}
             }
         }
@@ -149,16 +153,33 @@ impl File {
         if Cursor::is_undefined_offset(info.fractal_heap_address, offset_size) {
             return Ok(());
         }
-        let heap = FractalHeap::parse_at_storage(storage, info.fractal_heap_address, offset_size, length_size)?;
-        let tree = BTreeV2Header::parse_at_storage(storage, info.btree_name_index_address, offset_size, length_size)?;
+        let (heap, records) = self.dense(info.fractal_heap_address, info.btree_name_index_address, LINKS)?;
         let mut blocks = FractalHeapDirectBlockCache::default();
-        for record in collect_btree_v2_records_storage(storage, &tree, offset_size, length_size, None, &[], None)? {
+        for record in records {
             let BTreeV2Record::LinkNameHash { heap_id, .. } = record else { continue };
-            let bytes = heap.get_object_storage_cached(&heap_id, storage, offset_size, length_size, &mut blocks)?;
+            let bytes =
+                self.fetching(|| heap.get_object_storage_cached(&heap_id, storage, offset_size, length_size, &mut blocks))?;
             let link = parse(&mut Cursor::new(&bytes), offset_size, length_size, bytes.len())?;
             add(&link.name, hard(&link.target))?;
         }
         Ok(())
+    }
+
+    /// A heap of links or attributes, and the tree's records of where they lie in it.
+    fn dense(&self, heap: u64, tree: u64, kind: (u8, u16)) -> std::result::Result<(FractalHeap, Vec<BTreeV2Record>), Refused> {
+        let (storage, offset_size, length_size) = self.parts();
+        let heap = FractalHeap::parse_at_storage(storage, heap, offset_size, length_size)?;
+        // What is packed may unpack to any length.
+        if heap.io_filters_len != 0 {
+            return Err(Refused::Why("its links or attributes are packed, which Keras does not do".into()));
+        }
+        let tree = BTreeV2Header::parse_at_storage(storage, tree, offset_size, length_size)?;
+        // Records of another size may be far more than are read.
+        if (tree.btree_type, tree.record_size) != kind {
+            return Err(Refused::Why("its tree of links or attributes holds something else".into()));
+        }
+        let records = collect_btree_v2_records_storage(storage, &tree, offset_size, length_size, None, &[], None)?;
+        Ok((heap, records))
     }
 
     /// Attributes that are too many for their header.
@@ -169,14 +190,16 @@ impl File {
             return Ok(all);
         }
         let why = |e: hdf5_reader::error::Error| e.to_string();
-        let heap = FractalHeap::parse_at_storage(storage, info.fractal_heap_address, offset_size, length_size).map_err(why)?;
-        let tree =
-            BTreeV2Header::parse_at_storage(storage, info.btree_name_index_address, offset_size, length_size).map_err(why)?;
-        let records = collect_btree_v2_records_storage(storage, &tree, offset_size, length_size, None, &[], None).map_err(why)?;
+        let found = self.dense(info.fractal_heap_address, info.btree_name_index_address, ATTRIBUTES);
+        let (heap, records) = found.map_err(|e| match e {
+            Refused::Reader(e) => e.to_string(),
+            Refused::Why(why) => why,
+        })?;
         let mut blocks = FractalHeapDirectBlockCache::default();
         for record in records {
             let BTreeV2Record::AttributeNameHash { heap_id, .. } = record else { continue };
-            let bytes = heap.get_object_storage_cached(&heap_id, storage, offset_size, length_size, &mut blocks).map_err(why)?;
+            let object = self.fetching(|| heap.get_object_storage_cached(&heap_id, storage, offset_size, length_size, &mut blocks));
+            let bytes = object.map_err(why)?;
             let parsed = attribute::parse(&mut Cursor::new(&bytes), offset_size, length_size, bytes.len()).map_err(why)?;
             self.pay(2 * bytes.len() + (1 + parts(&parsed.datatype)).saturating_mul(BYTES_PER_OBJECT))?;
             all.push(parsed);

@@ -4,11 +4,12 @@
 
 use super::groups::Known;
 use crate::error::{Result, invalid};
+use hdf5_reader::filters::{FILTER_DEFLATE, FILTER_FLETCHER32, FILTER_SHUFFLE};
 use hdf5_reader::global_heap::GlobalHeapCollection;
 use hdf5_reader::io::Cursor;
 use hdf5_reader::messages::HdfMessage;
 use hdf5_reader::messages::attribute::AttributeMessage;
-use hdf5_reader::messages::layout::DataLayout;
+use hdf5_reader::messages::layout::{ChunkIndexing, DataLayout};
 use hdf5_reader::object_header::ObjectHeader;
 use hdf5_reader::{
     Attribute, BytesStorage, Datatype, Hdf5File, OpenOptions, Storage, StorageBuffer, StringPadding, StringSize, VarLenKind,
@@ -33,6 +34,9 @@ const MAX_BYTES: usize = 4 << 30;
 
 /// A string takes so many bytes besides its own, in memory and in the maps that it passes.
 pub(super) const BYTES_PER_OBJECT: usize = 64;
+
+/// What the reader keeps of where a chunk lies.
+const BYTES_PER_CHUNK: u64 = 256;
 
 /// An open HDF5 file.
 pub(super) struct File {
@@ -176,7 +180,7 @@ impl File {
             match message {
                 HdfMessage::Attribute(a) => all.push(Cow::Borrowed(a)),
                 HdfMessage::AttributeInfo(info) => {
-                    let dense = self.fetching(|| self.dense_attributes(info));
+                    let dense = self.dense_attributes(info);
                     let dense = dense.map_err(|e| invalid(format!("attributes of HDF5 group `{group}`: {e}")))?;
                     all.extend(dense.into_iter().map(Cow::Owned));
                 }
@@ -283,6 +287,15 @@ impl File {
         for message in &header.messages {
             let bytes = match message {
                 HdfMessage::Datatype(d) => parts(&d.datatype).saturating_mul(BYTES_PER_OBJECT),
+                HdfMessage::FilterPipeline(p) => {
+                    // Behind any others, or one behind itself, the reader unpacks without a limit.
+                    let ids: Vec<u16> = p.filters.iter().map(|f| f.id).collect();
+                    let twice = ids.iter().enumerate().any(|(i, id)| ids[..i].contains(id));
+                    if twice || ids.iter().any(|id| ![FILTER_DEFLATE, FILTER_SHUFFLE, FILTER_FLETCHER32].contains(id)) {
+                        return Err(format!("is packed by filters {ids:?}; save it by h5py's `gzip` or without any"));
+                    }
+                    0
+                }
                 HdfMessage::ExternalFiles(_) => return Err("lies in another file, which is not read".into()),
                 HdfMessage::AttributeInfo(i) if !Cursor::is_undefined_offset(i.fractal_heap_address, offset_size) => {
                     return Err("has attributes in dense storage, which Keras does not use".into());
@@ -291,6 +304,9 @@ impl File {
                 HdfMessage::FillValue(f) => f.value.as_ref().map_or(0, Vec::len),
                 HdfMessage::DataLayout(l) => match &l.layout {
                     DataLayout::Compact { data } => data.len(),
+                    DataLayout::Chunked { chunk_indexing: Some(ChunkIndexing::BTreeV2), .. } => {
+                        return Err("has several extents that may grow, which Keras does not do; save it without `maxshape`".into());
+                    }
                     _ => 0,
                 },
                 _ => 0,
@@ -311,10 +327,11 @@ impl File {
         };
         // Chunks are unpacked whole, however little of them lies within the extents.
         let chunk = inner.chunks().unwrap_or_default();
-        let padded = |(&d, chunk): (&u64, u32)| d.checked_next_multiple_of(chunk.max(1).into()).unwrap_or(u64::MAX);
-        let unpacked = inner.shape().iter().zip(chunk).map(padded).fold(1, u64::saturating_mul).max(*len as u64);
-        let unpacked = usize::try_from(unpacked).unwrap_or(usize::MAX);
-        self.pay(unpacked.saturating_mul(usize::from(*size).max(4))).map_err(|e| invalid(format!("weight `{path}`: {e}")))?;
+        let counts = inner.shape().iter().zip(&chunk).map(|(&d, &chunk)| d.div_ceil(chunk.max(1).into()));
+        let chunks = if chunk.is_empty() { 0 } else { counts.fold(1, u64::saturating_mul) };
+        let elements = chunk.iter().map(|&c| u64::from(c)).fold(chunks, u64::saturating_mul).max(*len as u64);
+        let bytes = elements.saturating_mul((*size).max(4).into()).saturating_add(chunks.saturating_mul(BYTES_PER_CHUNK));
+        self.pay(usize::try_from(bytes).unwrap_or(usize::MAX)).map_err(|e| invalid(format!("weight `{path}`: {e}")))?;
         self.fetching(|| dataset.values(*size))
     }
 
