@@ -6,8 +6,9 @@ use sepal::{AlignedBytes, Isa, LoadError, Model, Options, Session};
 use sepal_converter::convert::{ConvertOptions, convert_bytes};
 use sepal_converter::import;
 use sepal_format::ModelView;
+use sepal_format::layout::BLOCK;
 use sepal_format::op::OpRef;
-use sepal_format::record::{NONE, Step, place};
+use sepal_format::record::{NONE, Step, Tensor, place};
 
 mod file;
 mod members;
@@ -61,7 +62,7 @@ fn run_plan(model: Model<'_>) {
     if model.arena_bytes(2) > MOST_ARENA || model.view().work() > MOST_WORK {
         return;
     }
-    let known = reads_what_was_written(&model);
+    let known = has_no_padding(&model) || reads_what_was_written(&model);
     let mut want = Vec::new();
     for isa in Isa::available() {
         let model = model.clone().with_isa(isa);
@@ -74,6 +75,13 @@ fn run_plan(model: Model<'_>) {
             }
         }
     }
+}
+
+/// Whether no step writes lanes behind a last channel.
+fn has_no_padding(model: &Model<'_>) -> bool {
+    let view = model.view();
+    let whole = |t: &Tensor| t.dims[3].is_multiple_of(BLOCK as u32) || !t.pixel.is_multiple_of(BLOCK as u32);
+    view.steps().iter().all(|s| view.tensors().get(s.output as usize).is_some_and(whole))
 }
 
 /// Whether each tensor that is read is an input or all of what a step writes. Other views, and what copies reach in part, may show

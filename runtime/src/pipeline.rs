@@ -267,9 +267,9 @@ impl Part<'_> {
         let (start, end) = if slot > 0 && height == 1 { (0, 1) } else { (start, end) };
         let view = Shape { n: 1, h: (end - start) as usize, ..shape };
         let span = |shape| sepal_kernels::view::span(shape, t.pixel as usize);
-        let planes = op.takes_planes() && slot == 0;
+        let by_planes = op.takes_planes() && slot == 0;
         // Windows that miss the input see no rows of it, and where these would be need not be memory.
-        let data = if start == end && !planes {
+        let data = if start == end && !by_planes {
             &[]
         } else if let Some((j, _)) = s.from.get(slot).copied().flatten() {
             let source = states.get(j)?;
@@ -279,7 +279,7 @@ impl Part<'_> {
         } else {
             let image = if shape.n == 1 { 0 } else { image };
             // Of planes: from the first row of the first to the last row of the last.
-            let (planes, between) = if planes { (shape.c, shape.h * shape.w) } else { (1, 0) };
+            let (planes, between) = if by_planes { (shape.c, shape.h * shape.w) } else { (1, 0) };
             let at = exec::start(t) + (image * planes * shape.h + start as usize) * row(t);
             let last = if planes == 1 { view } else { Shape { c: 1, ..view } };
             let floats = (planes - 1) * between + span(last);

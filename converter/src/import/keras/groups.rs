@@ -9,16 +9,15 @@ use crate::import::MAX_NAME;
 use hdf5_reader::Storage;
 use hdf5_reader::btree_v1::collect_btree_v1_leaves_storage;
 use hdf5_reader::btree_v2::{BTreeV2Header, BTreeV2Record, collect_btree_v2_records_storage};
-use hdf5_reader::error::Result as Read;
 use hdf5_reader::fractal_heap::{FractalHeap, FractalHeapDirectBlockCache};
 use hdf5_reader::io::Cursor;
 use hdf5_reader::local_heap::LocalHeap;
 use hdf5_reader::messages::attribute::AttributeMessage;
 use hdf5_reader::messages::attribute_info::AttributeInfoMessage;
-use hdf5_reader::messages::link::{LinkTarget, parse};
+use hdf5_reader::messages::link::LinkTarget;
 use hdf5_reader::messages::link_info::LinkInfoMessage;
 use hdf5_reader::messages::symbol_table_msg::SymbolTableMessage;
-use hdf5_reader::messages::{HdfMessage, attribute};
+use hdf5_reader::messages::{HdfMessage, attribute, link};
 use hdf5_reader::symbol_table::SymbolTableNode;
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
@@ -36,21 +35,17 @@ const BYTES_PER_LINK: usize = 128;
 const LINKS: (u8, u16) = (5, 11);
 const ATTRIBUTES: (u8, u16) = (8, 17);
 
-/// Why a link is not taken.
-enum Refused {
-    Reader(hdf5_reader::error::Error),
-    Why(String),
-}
+/// Takes a link: its name, and the address of its target if that is an object.
+type Add<'a> = dyn FnMut(&str, Option<u64>) -> Step<()> + 'a;
 
-impl From<hdf5_reader::error::Error> for Refused {
-    fn from(e: hdf5_reader::error::Error) -> Self {
-        Refused::Reader(e)
-    }
-}
+type Step<T> = std::result::Result<T, Why>;
 
-impl From<String> for Refused {
-    fn from(why: String) -> Self {
-        Refused::Why(why)
+/// Why links or attributes are not taken. Whoever asked says of what.
+pub(super) struct Why(pub String);
+
+impl<E: ToString> From<E> for Why {
+    fn from(e: E) -> Self {
+        Why(e.to_string())
     }
 }
 
@@ -79,16 +74,13 @@ impl File {
         if let Some(known) = self.known().borrow().get(&address) {
             return Ok(known.clone());
         }
-        let links = self.read_links(address).map_err(|e| match e {
-            Refused::Reader(e) => invalid(format!("HDF5 path `{path}`: {e}")),
-            Refused::Why(why) => invalid(format!("HDF5 path `{path}`: {why}")),
-        })?;
+        let links = self.read_links(address).map_err(|Why(why)| invalid(format!("HDF5 path `{path}`: {why}")))?;
         let links = Rc::new(links);
         self.known().borrow_mut().insert(address, links.clone());
         Ok(links)
     }
 
-    fn read_links(&self, address: u64) -> std::result::Result<Links, Refused> {
+    fn read_links(&self, address: u64) -> Step<Links> {
         let mut links = Links::new();
         let mut add = |name: &str, target: Option<u64>| {
             // For the reader, which keeps two of its own, too.
@@ -97,7 +89,7 @@ impl File {
                 target.ok_or_else(|| format!("`{name}` is a link to a name, which Keras does not use and is not followed"))?;
             match links.insert(name.to_owned(), target) {
                 None => Ok(()),
-                Some(_) => Err(format!("`{name}` is there twice")),
+                Some(_) => Err(Why(format!("`{name}` is there twice"))),
             }
         };
         let header = self.reader().get_or_parse_header(address)?;
@@ -113,14 +105,10 @@ impl File {
     }
 
     /// Links of the first kind of groups: symbols in the leaves of a tree, names in a heap.
-    fn symbols(
-        &self,
-        table: &SymbolTableMessage,
-        add: &mut dyn FnMut(&str, Option<u64>) -> std::result::Result<(), String>,
-    ) -> std::result::Result<(), Refused> {
+    fn symbols(&self, table: &SymbolTableMessage, add: &mut Add<'_>) -> Step<()> {
         let (storage, offset_size, length_size) = self.parts();
         let heap = LocalHeap::parse_at_storage(storage, table.heap_address, offset_size, length_size)?;
-        let size = usize::try_from(heap.data_segment_size).map_err(|e| e.to_string())?;
+        let size = usize::try_from(heap.data_segment_size)?;
         let names = storage.read_range(heap.data_segment_address, size)?;
         let name_at = |offset: u64| {
             let rest = usize::try_from(offset).ok().and_then(|at| names.as_ref().get(at..));
@@ -144,74 +132,58 @@ impl File {
     }
 
     /// Links of the second kind of groups that have too many for their header.
-    fn dense_links(
-        &self,
-        info: &LinkInfoMessage,
-        add: &mut dyn FnMut(&str, Option<u64>) -> std::result::Result<(), String>,
-    ) -> std::result::Result<(), Refused> {
-        let (storage, offset_size, length_size) = self.parts();
-        if Cursor::is_undefined_offset(info.fractal_heap_address, offset_size) {
-            return Ok(());
-        }
-        let (heap, records) = self.dense(info.fractal_heap_address, info.btree_name_index_address, LINKS)?;
-        let mut blocks = FractalHeapDirectBlockCache::default();
-        for record in records {
-            let BTreeV2Record::LinkNameHash { heap_id, .. } = record else { continue };
-            let bytes =
-                self.fetching(|| heap.get_object_storage_cached(&heap_id, storage, offset_size, length_size, &mut blocks))?;
-            let link = parse(&mut Cursor::new(&bytes), offset_size, length_size, bytes.len())?;
-            add(&link.name, hard(&link.target))?;
-        }
-        Ok(())
+    fn dense_links(&self, info: &LinkInfoMessage, add: &mut Add<'_>) -> Step<()> {
+        let (_, offset_size, length_size) = self.parts();
+        self.dense(info.fractal_heap_address, info.btree_name_index_address, LINKS, &mut |bytes| {
+            let link = link::parse(&mut Cursor::new(bytes), offset_size, length_size, bytes.len())?;
+            add(&link.name, hard(&link.target))
+        })
     }
 
-    /// A heap of links or attributes, and the tree's records of where they lie in it.
-    fn dense(&self, heap: u64, tree: u64, kind: (u8, u16)) -> std::result::Result<(FractalHeap, Vec<BTreeV2Record>), Refused> {
+    /// Attributes that are too many for their header.
+    pub(super) fn dense_attributes(&self, info: &AttributeInfoMessage) -> Step<Vec<AttributeMessage>> {
+        let (_, offset_size, length_size) = self.parts();
+        let mut all = Vec::new();
+        self.dense(info.fractal_heap_address, info.btree_name_index_address, ATTRIBUTES, &mut |bytes| {
+            let parsed = attribute::parse(&mut Cursor::new(bytes), offset_size, length_size, bytes.len())?;
+            self.pay(2 * bytes.len() + (1 + parts(&parsed.datatype)).saturating_mul(BYTES_PER_OBJECT))?;
+            all.push(parsed);
+            Ok(())
+        })?;
+        Ok(all)
+    }
+
+    /// Each link or attribute of a heap that a tree of that kind records; nothing where there is no heap.
+    fn dense(&self, heap: u64, tree: u64, kind: (u8, u16), each: &mut dyn FnMut(&[u8]) -> Step<()>) -> Step<()> {
         let (storage, offset_size, length_size) = self.parts();
+        if Cursor::is_undefined_offset(heap, offset_size) {
+            return Ok(());
+        }
         let heap = FractalHeap::parse_at_storage(storage, heap, offset_size, length_size)?;
         // What is packed may unpack to any length.
         if heap.io_filters_len != 0 {
-            return Err(Refused::Why("its links or attributes are packed, which Keras does not do".into()));
+            return Err(Why("its links or attributes are packed, which Keras does not do".into()));
         }
         let tree = BTreeV2Header::parse_at_storage(storage, tree, offset_size, length_size)?;
         // Records of another size may be far more than are read.
         if (tree.btree_type, tree.record_size) != kind {
-            return Err(Refused::Why("its tree of links or attributes holds something else".into()));
+            return Err(Why("its tree of links or attributes holds something else".into()));
         }
-        let records = collect_btree_v2_records_storage(storage, &tree, offset_size, length_size, None, &[], None)?;
-        Ok((heap, records))
-    }
-
-    /// Attributes that are too many for their header.
-    pub(super) fn dense_attributes(&self, info: &AttributeInfoMessage) -> std::result::Result<Vec<AttributeMessage>, String> {
-        let (storage, offset_size, length_size) = self.parts();
-        let mut all = Vec::new();
-        if Cursor::is_undefined_offset(info.fractal_heap_address, offset_size) {
-            return Ok(all);
-        }
-        let why = |e: hdf5_reader::error::Error| e.to_string();
-        let found = self.dense(info.fractal_heap_address, info.btree_name_index_address, ATTRIBUTES);
-        let (heap, records) = found.map_err(|e| match e {
-            Refused::Reader(e) => e.to_string(),
-            Refused::Why(why) => why,
-        })?;
         let mut blocks = FractalHeapDirectBlockCache::default();
-        for record in records {
-            let BTreeV2Record::AttributeNameHash { heap_id, .. } = record else { continue };
-            let object = self.fetching(|| heap.get_object_storage_cached(&heap_id, storage, offset_size, length_size, &mut blocks));
-            let bytes = object.map_err(why)?;
-            let parsed = attribute::parse(&mut Cursor::new(&bytes), offset_size, length_size, bytes.len()).map_err(why)?;
-            self.pay(2 * bytes.len() + (1 + parts(&parsed.datatype)).saturating_mul(BYTES_PER_OBJECT))?;
-            all.push(parsed);
+        for record in collect_btree_v2_records_storage(storage, &tree, offset_size, length_size, None, &[], None)? {
+            let (BTreeV2Record::LinkNameHash { heap_id, .. } | BTreeV2Record::AttributeNameHash { heap_id, .. }) = record else {
+                continue;
+            };
+            let object = || heap.get_object_storage_cached(&heap_id, storage, offset_size, length_size, &mut blocks);
+            each(&self.fetching(object)?)?;
         }
-        Ok(all)
+        Ok(())
     }
 
     /// Whether the object at an address is a group.
     pub(super) fn is_group(&self, address: u64) -> bool {
-        let header: Read<_> = self.reader().get_or_parse_header(address);
         let group = |m: &HdfMessage| matches!(m, HdfMessage::SymbolTable(_) | HdfMessage::LinkInfo(_) | HdfMessage::Link(_));
-        header.is_ok_and(|h| h.messages.iter().any(group))
+        self.reader().get_or_parse_header(address).is_ok_and(|h| h.messages.iter().any(group))
     }
 
     fn parts(&self) -> (&dyn Storage, u8, u8) {

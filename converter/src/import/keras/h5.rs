@@ -2,7 +2,7 @@
 //!
 //! Sizes in the file are claims: nothing is allocated before it is held against a budget made from the file's own length.
 
-use super::groups::Known;
+use super::groups::{Known, Why};
 use crate::error::{Result, invalid};
 use hdf5_reader::filters::{FILTER_DEFLATE, FILTER_FLETCHER32, FILTER_SHUFFLE};
 use hdf5_reader::global_heap::GlobalHeapCollection;
@@ -181,7 +181,7 @@ impl File {
                 HdfMessage::Attribute(a) => all.push(Cow::Borrowed(a)),
                 HdfMessage::AttributeInfo(info) => {
                     let dense = self.dense_attributes(info);
-                    let dense = dense.map_err(|e| invalid(format!("attributes of HDF5 group `{group}`: {e}")))?;
+                    let dense = dense.map_err(|Why(why)| invalid(format!("attributes of HDF5 group `{group}`: {why}")))?;
                     all.extend(dense.into_iter().map(Cow::Owned));
                 }
                 _ => {}

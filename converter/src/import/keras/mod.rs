@@ -74,8 +74,8 @@ fn import(json: &Value, version: &str, store: weights::Store<'_>, options: &Opti
 const MAX_JSON: usize = 48 << 20;
 const JSON_RATIO: usize = 8;
 
-/// Parses JSON of a file of so many bytes; `serde_json` bounds the nesting. What is packed small may hold millions of empty objects, so that they are counted
-/// first: each takes a node of a tree, each list and value some words.
+/// Parses JSON of a file of so many bytes; `serde_json` bounds the nesting. What is packed small may hold millions of empty objects,
+/// so that they are counted first: each takes a node of a tree, each list and value some words.
 fn parse_json(bytes: &[u8], what: &str, file: usize) -> Result<Value> {
     let cost = |b: &u8| match b {
         b'{' => 640,

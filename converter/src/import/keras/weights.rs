@@ -164,6 +164,7 @@ fn legacy(layer: &mut LayerDef, file: &File, root: &str) -> Result<()> {
     let Some(names) = file.texts(&group, "weight_names")? else {
         return Err(invalid(format!("layer `{outer}`: group `{group}` has no attribute `weight_names`")));
     };
+    // Each may be compared with each.
     if names.len() > 4 * order.len() + 1024 {
         return Err(invalid(format!("layer `{outer}`: group `{group}` names {} weights of {}", names.len(), order.len())));
     }
