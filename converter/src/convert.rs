@@ -448,7 +448,7 @@ fn self_check(
     progress: &mut dyn Progress,
 ) -> Result<SelfCheck> {
     interp::affordable(source).map_err(|e| match e {
-        Error::Invalid(what) => invalid(format!("{what}; --no-verify leaves the self-check out")),
+        Error::TooLarge(what) => Error::TooLarge(format!("{what}; --no-verify leaves the self-check out")),
         other => other,
     })?;
     let mut random = Random::new(SELF_CHECK_SEED);
@@ -460,7 +460,8 @@ fn self_check(
     let model = model.plan(plan).ok_or_else(|| refused("lacks plan", &plan))?;
     let arena = model.arena_bytes(sepal::Options::default().threads);
     if arena > MOST_ARENA {
-        return Err(invalid(format!("an arena of {arena} bytes is more than the self-check takes; --no-verify leaves it out")));
+        let what = format!("an arena of {arena} bytes is more than the self-check takes; --no-verify leaves it out");
+        return Err(Error::TooLarge(what));
     }
     if let Some(folds) = folds {
         let samples = [inputs.clone()];

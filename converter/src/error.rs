@@ -18,6 +18,9 @@ pub enum Error {
     /// The file is not what it claims to be: truncated, corrupt, inconsistent.
     #[error("invalid model: {0}")]
     Invalid(String),
+    /// The network is sound, but computing it in f64, as the self-check and `diff` do, is more than they take.
+    #[error("too large to be compared: {0}")]
+    TooLarge(String),
     /// What is asked for does not fit the network.
     #[error("{0}")]
     Request(String),

@@ -2,7 +2,7 @@
 //!
 //! It knows one loop per operator and no cleverness about graphs. Only convolutions (`windowed`) are arranged so that a large
 //! network takes seconds instead of minutes.
-use crate::error::{Result, invalid};
+use crate::error::{Error, Result, invalid};
 use crate::ir::verify::elements;
 use crate::ir::{Act, BinaryOp, Graph, Node, Op, ReduceKind, ValueId};
 use std::borrow::Cow;
@@ -57,7 +57,7 @@ impl<'a> Arg<'a> {
 /// `progress` is told how many nodes of how many are done.
 ///
 /// # Errors
-/// [`crate::Error::Invalid`] when the graph does not verify, the inputs do not fit or a tensor is too large for memory.
+/// [`Error::Invalid`] when the graph does not verify or the inputs do not fit, [`Error::TooLarge`].
 pub fn interpret(graph: &Graph, inputs: &[Vec<f64>], progress: &mut dyn FnMut(usize, usize)) -> Result<Vec<Vec<f64>>> {
     let mut done = 0;
     let total = graph.nodes.len();
@@ -133,14 +133,15 @@ pub(crate) fn work(graph: &Graph, n: &Node) -> u64 {
 /// Whether the tensors of a graph, as many as are needed at a time, can be had, and computed before patience ends.
 ///
 /// # Errors
-/// [`crate::Error::Invalid`] naming the first tensor that is too much.
+/// [`Error::TooLarge`] naming the first tensor that is too much.
 pub fn affordable(graph: &Graph) -> Result<()> {
     let mut all = 0u64;
     for n in &graph.nodes {
         all = all.saturating_add(work(graph, n));
         if all > MOST_WORK {
             let (name, shape) = (&n.name, graph.shape(n.output));
-            return Err(invalid(format!("'{name}', whose output has the shape {shape:?}, is too much to be computed in f64")));
+            let what = format!("'{name}', whose output has the shape {shape:?}, is too much to be computed in f64");
+            return Err(Error::TooLarge(what));
         }
     }
     let last_use = last_uses(graph);
@@ -150,9 +151,9 @@ pub fn affordable(graph: &Graph) -> Result<()> {
         let sum = alive.saturating_add(size(v));
         let value = &graph.values[v.0];
         let small = sum <= MOST_ELEMENTS;
-        small
-            .then_some(sum)
-            .ok_or_else(|| invalid(format!("'{}' of shape {:?} is too large to be computed", value.name, value.shape)))
+        small.then_some(sum).ok_or_else(|| {
+            Error::TooLarge(format!("'{}' of shape {:?} is too large to be computed in f64", value.name, value.shape))
+        })
     };
     for &v in &graph.inputs {
         alive = take(alive, v)?;

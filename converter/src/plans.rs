@@ -125,6 +125,7 @@ pub(crate) fn of_plan(e: Error, wanted: Wanted) -> Error {
         Error::Invalid(why) => Error::Invalid(text(why)),
         Error::Request(why) => Error::Request(text(why)),
         Error::Verification(why) => Error::Verification(text(why)),
+        Error::TooLarge(why) => Error::TooLarge(text(why)),
         Error::Inexact(why) => Error::Inexact(text(why)),
         Error::Unsupported(all) => {
             Error::Unsupported(all.into_iter().map(|u| Unsupported { what: format!("{} (plan {wanted})", u.what), ..u }).collect())

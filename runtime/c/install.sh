@@ -42,8 +42,11 @@ if ! $static_only; then
   install -m 755 "$built/libsepal_c.so" "$to/lib/libsepal.so.$abi"
   ln -sf "libsepal.so.$abi" "$to/lib/libsepal.so"
 fi
-prefix="$(sed 's/[&|\\]/\\&/g' <<< "$prefix")"
 for file in sepal.pc:pkgconfig sepal-config.cmake:cmake/sepal sepal-config-version.cmake:cmake/sepal; do
-  sed "s|@PREFIX@|$prefix|g; s|@VERSION@|$version|g; s|@ABI@|$abi|g" "runtime/c/cmake/${file%%:*}.in" > "$to/lib/${file##*:}/${file%%:*}"
+  said="$prefix"
+  # Where pkg-config sees #, a comment begins.
+  case "$file" in sepal.pc:*) said="${said//#/\\#}" ;; esac
+  said="$(sed 's/[&|\\]/\\&/g' <<< "$said")"
+  sed "s|@PREFIX@|$said|g; s|@VERSION@|$version|g; s|@ABI@|$abi|g" "runtime/c/cmake/${file%%:*}.in" > "$to/lib/${file##*:}/${file%%:*}"
 done
 echo "installed to $to"

@@ -82,6 +82,9 @@ impl Failure {
                 format!("{source}: the self-check failed, nothing is written\n  {}; --no-verify leaves the check out", plain(why)),
             ),
             Error::Request(why) => Failure::usage(format!("{source}: {}", plain(why))),
+            Error::TooLarge(why) => {
+                Failure::invalid(format!("{source} is too large to be compared with its conversion\n  {}", plain(why)))
+            }
             Error::Invalid(why) => Failure::invalid(format!("{source} is not a network that can be read\n  {}", plain(why))),
             other => Failure::invalid(format!("{source}: {other}")),
         }

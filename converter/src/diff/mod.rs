@@ -106,7 +106,7 @@ const MOST_ELEMENTS: usize = 1 << 27;
 /// the interpreter has done.
 ///
 /// # Errors
-/// [`Error::Invalid`] for a file that does not say what its tensors hold, does not fit the source, or is too large;
+/// [`Error::Invalid`] for a file that does not say what its tensors hold or does not fit the source, [`Error::TooLarge`],
 /// [`Error::Verification`] if it gives other outputs without its pipelines.
 pub fn diff(
     source: &Graph,
@@ -120,9 +120,8 @@ pub fn diff(
     let mut layers = layers(source, &view)?;
     inside(source, &mut layers);
     if layers.iter().fold(0usize, |all, layer| all.saturating_add(layer.len())) > MOST_ELEMENTS {
-        return Err(invalid(
-            "the layers are too large to be compared all at once: take a smaller --input-shape, or no --explain, --report and diff",
-        ));
+        let remedy = "take a smaller --input-shape, or no --explain, --report and diff";
+        return Err(Error::TooLarge(format!("the layers do not fit in memory all at once: {remedy}")));
     }
     let mut outputs: Vec<Output> = source.output_names.iter().map(|name| Output::new(name.clone())).collect();
     if source.inputs.len() != view.inputs().len() || outputs.len() != view.outputs().len() {
