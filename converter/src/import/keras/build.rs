@@ -12,7 +12,7 @@ use std::collections::{BinaryHeap, HashMap, HashSet};
 
 /// Networks with more calls than this are refused: a small file can nest models so that their calls multiply.
 const MAX_CALLS: usize = 200_000;
-/// Elements that constants of the configuration (not of the weights) may have in all.
+/// Elements that constants of the configuration (not of the weights), nodes and operands may have in all.
 const MAX_CONSTANTS: usize = 1 << 22;
 
 /// What the caller wants, and by which names.
@@ -220,7 +220,7 @@ struct Walk<'a> {
     /// Constants by the layer they belong to: further calls use the same ones.
     shared: HashMap<*const LayerDef, Constants>,
     calls: usize,
-    /// Elements that constants of the configuration may still have.
+    /// Elements that constants of the configuration, nodes and operands may still have.
     budget: usize,
     trainable: u64,
     total: u64,
@@ -252,9 +252,10 @@ impl Walk<'_> {
             if self.calls > MAX_CALLS {
                 return Err(invalid("the network has too many calls"));
             }
-            let operands = operands(&layer.calls[c], &results, &layer.name)?;
             let name = if c == 0 { layer.name.clone() } else { format!("{}@{c}", layer.name) };
             let (path, weights) = (join(path, &name), join(weights, &layer.name));
+            self.pay(&layer.calls[c], layer, &path)?;
+            let operands = operands(&layer.calls[c], &results, &layer.name)?;
             let made = match &layer.body {
                 Body::Input(_) => return Err(invalid(format!("input `{path}` is not among the inputs of model `{}`", model.name))),
                 Body::Layer(_) => vec![self.layer(layer, path, &weights, &operands)?],
@@ -271,6 +272,16 @@ impl Walk<'_> {
             results.insert((l, c), made);
         }
         outputs.iter().map(|t| result(&results, *t, &model.layers[t.layer].name)).collect()
+    }
+
+    /// Takes what a call copies out of the budget: a network within a network is described once and may be called often.
+    fn pay(&mut self, call: &Call, layer: &LayerDef, path: &str) -> Result<()> {
+        let results = if let Body::Model(inner) = &layer.body { inner.outputs.len() } else { 1 };
+        let names: usize = call.named.iter().map(|(name, _)| 1 + name.len() / 8).sum();
+        let elements = 1 + call.args.len() + names + results + path.len() / 8;
+        let too_many = || invalid(format!("the network has too many calls and operands, the last are those of `{path}`"));
+        self.budget = self.budget.checked_sub(elements).ok_or_else(too_many)?;
+        Ok(())
     }
 
     fn layer(&mut self, layer: &LayerDef, path: String, weights: &str, operands: &Operands) -> Result<ValueId> {

@@ -274,6 +274,51 @@ fn a_small_file_cannot_ask_for_terabytes() {
     }
 }
 
+/// What a network within a network gives, and takes, is said once and meant with each call.
+#[test]
+fn calls_of_networks_pay_for_what_they_give_and_take() {
+    let many = 3000;
+    let list = |one: &str, n: usize| vec![one; n].join(",");
+    let input = |n: &str| {
+        format!(
+            r#"{{"class_name": "InputLayer", "name": "{n}", "inbound_nodes": [],
+                "config": {{"batch_input_shape": [1, 1], "name": "{n}"}}}}"#
+        )
+    };
+    let network = |layers: String, given: String| {
+        let inner = format!(
+            r#"{{"name": "m", "layers": [{}{layers}], "input_layers": [["i", 0, 0]], "output_layers": [{given}]}}"#,
+            input("i")
+        );
+        let calls = list(r#"[["x", 0, 0]]"#, many);
+        let outputs: Vec<String> = (0..many).map(|call| format!(r#"["m", {call}, 0]"#)).collect();
+        let json = format!(
+            r#"{{"class_name": "Model", "config": {{"name": "o", "input_layers": [["x", 0, 0]], "output_layers": [{}],
+                "layers": [{}, {{"class_name": "Model", "config": {inner}, "name": "m", "inbound_nodes": [{calls}]}}]}}}}"#,
+            outputs.join(","),
+            input("x")
+        );
+        let model = super::config::parse(&serde_json::from_str(&json).expect("JSON"), 2).expect("a network");
+        let demanded = super::build::demanded(&model, &[]).expect("the outputs exist");
+        let empty = super::h5::File::open(std::fs::read(data("nested.k2.h5")).expect("the file"), 1 << 20).expect("sound HDF5");
+        super::build::build(&model, &demanded, &empty, &Options::default(), Vec::new())
+    };
+    let concat = |n: usize| {
+        let from = list(r#"["i", 0, 0]"#, n);
+        format!(
+            r#", {{"class_name": "Concatenate", "name": "c", "inbound_nodes": [[{from}]],
+                "config": {{"name": "c", "axis": -1}}}}"#
+        )
+    };
+    assert_eq!(network(concat(2), list(r#"["c", 0, 0]"#, 3)).expect("a graph").nodes.len(), many);
+    for (layers, given) in [(String::new(), list(r#"["i", 0, 0]"#, many)), (concat(many), r#"["c", 0, 0]"#.into())] {
+        match network(layers, given) {
+            Err(Error::Invalid(text)) => assert!(text.contains("too many"), "{text}"),
+            other => panic!("{:?}", other.map(|g| g.nodes.len())),
+        }
+    }
+}
+
 #[test]
 fn descriptions_that_unpack_to_gigabytes_are_refused() {
     let empty_objects = format!("[{}0]", r#"{"":0},"#.repeat(300_000));
