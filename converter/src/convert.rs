@@ -48,6 +48,8 @@ pub struct ConvertOptions {
     pub passes: passes::Options,
     /// How pictures become the network's input; what its first layers tell, if nothing is said here.
     pub preprocessing: Option<Preprocessing>,
+    /// Nothing is said of levels there: what the network's first layers tell of them counts.
+    pub levels_from_network: bool,
     /// Let the first convolution subtract the mean and divide by the deviation, where that is exact.
     pub fold_input: bool,
     /// Compare all layers in the self-check, for the drift of each fold.
@@ -382,19 +384,18 @@ fn prepare(graph: Graph, options: &ConvertOptions) -> Result<Prepared> {
         let (graph, report) = passes::run_with(source, &wanted)?;
         Ok(Prepared { source: copy, graph, report, preprocessing, folded_input, note })
     };
-    let Some(given) = &options.preprocessing else {
-        let (preprocessing, note) = match preprocessing::wanted_levels(&graph) {
-            None => (None, None),
-            Some((level, kind)) => {
-                let note = format!("levels from 0 to {level}: what the network begins with, {kind}, takes those");
-                (Some(Preprocessing { level, ..Preprocessing::default() }), Some(note))
-            }
-        };
-        return run(graph, preprocessing, None, note);
-    };
+    let mut given = options.preprocessing.clone();
+    let mut note = None;
+    if given.is_none() || options.levels_from_network {
+        if let Some((level, kind)) = preprocessing::wanted_levels(&graph) {
+            note = Some(format!("levels from 0 to {level}: what the network begins with, {kind}, takes those"));
+            given = Some(Preprocessing { level, ..given.unwrap_or_default() });
+        }
+    }
+    let Some(given) = given else { return run(graph, None, None, None) };
     given.fits(&graph)?;
     if !options.fold_input {
-        return run(graph, Some(given.clone()), None, None);
+        return run(graph, Some(given), None, note);
     }
     let inside = preprocessing::with_input(graph.clone(), given.input, &given.mean, &given.std)?;
     let levels = Preprocessing { mean: vec![0.0], std: vec![1.0], ..given.clone() };
@@ -403,7 +404,7 @@ fn prepare(graph: Graph, options: &ConvertOptions) -> Result<Prepared> {
         None => (folded, "mean and deviation folded: they change nothing".into()),
         Some(Ok(place)) => (folded, format!("mean and deviation folded, {place}")),
         Some(Err(why)) => {
-            let outside = run(graph, Some(given.clone()), None, None)?;
+            let outside = run(graph, Some(given), None, None)?;
             (outside, format!("mean and deviation not folded, they stay outside of the network: {why}"))
         }
     };

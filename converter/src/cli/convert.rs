@@ -141,6 +141,7 @@ pub fn main(args: Args) -> Result<(), Failure> {
         fixed_error: args.max_error.is_some(),
         passes: passes::Options { prune_dead: args.prune_dead, ..passes::Options::default() },
         preprocessing,
+        levels_from_network: !args.pictures.says_levels(),
         fold_input: args.pictures.fold_input,
         measure_drift: args.explain || args.report.is_some(),
     };

@@ -91,16 +91,17 @@ impl PictureArgs {
         if let Some(path) = &self.labels {
             p.labels = labels(path)?;
         }
-        let said = self.normalize.is_some()
-            || n > 0
-            || self.levels.is_some()
-            || self.color.is_some()
-            || self.resize.is_some()
-            || self.labels.is_some();
-        if self.fold_input && !said {
+        let said = self.says_levels() || self.color.is_some() || self.resize.is_some() || self.labels.is_some();
+        if self.fold_input && !self.says_levels() {
             return Err(Failure::usage("--fold-input: there is no --mean, --std or --normalize to be folded"));
         }
         Ok(said.then_some(p))
+    }
+
+    /// Whether anything was said of what levels become.
+    pub fn says_levels(&self) -> bool {
+        let PictureArgs { normalize, mean, std, scale, levels, .. } = self;
+        normalize.is_some() || levels.is_some() || [mean, std, scale].iter().any(|list| !list.is_empty())
     }
 }
 
@@ -143,6 +144,7 @@ mod tests {
             PictureArgs { scale: vec![0.0], ..PictureArgs::default() },
             PictureArgs { mean: vec![1.0; 3], std: vec![1.0; 4], ..PictureArgs::default() },
             PictureArgs { fold_input: true, ..PictureArgs::default() },
+            PictureArgs { fold_input: true, color: Some("bgr".into()), ..PictureArgs::default() },
         ] {
             assert!(bad.preprocessing().is_err(), "{bad:?}");
         }

@@ -81,6 +81,7 @@ pub fn convert(
         fixed_error: max_error.is_some(),
         emit: emit::Options { max_error: max_error.unwrap_or(precision.max_error()), precision, ..emit::Options::default() },
         preprocessing: labels.map(|labels| Preprocessing { labels, ..Preprocessing::default() }),
+        levels_from_network: true,
         ..ConvertOptions::default()
     };
     let converted = py.detach(|| {

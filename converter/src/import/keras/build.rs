@@ -2,7 +2,7 @@
 
 use super::config::{Arg, Body, Call, LayerDef, Model, TensorRef};
 use super::h5::File;
-use super::layers::{Constants, Emit, Operand, Operands};
+use super::layers::{Constants, Emit, Operand, Operands, weight};
 use crate::error::{Error, Result, Unsupported, invalid, request};
 use crate::import::{Options, shape};
 use crate::ir::{Graph, ValueId};
@@ -277,8 +277,10 @@ impl Walk<'_> {
     /// Takes what a call copies out of the budget: a network within a network is described once and may be called often.
     fn pay(&mut self, call: &Call, layer: &LayerDef, path: &str) -> Result<()> {
         let results = if let Body::Model(inner) = &layer.body { inner.outputs.len() } else { 1 };
+        let weight = |arg: &Arg| if let Arg::Value(v) = arg { weight(v) } else { 0 };
+        let described = call.args.iter().chain(call.named.iter().map(|(_, a)| a)).map(weight).sum::<usize>() + layer.weight;
         let names: usize = call.named.iter().map(|(name, _)| 1 + name.len() / 8).sum();
-        let elements = 1 + call.args.len() + names + results + path.len() / 8;
+        let elements = 1 + call.args.len() + names + results + (path.len() + described) / 8;
         let too_many = || invalid(format!("the network has too many calls and operands, the last are those of `{path}`"));
         self.budget = self.budget.checked_sub(elements).ok_or_else(too_many)?;
         Ok(())

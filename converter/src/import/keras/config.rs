@@ -9,8 +9,22 @@ use super::layers::{self, Cfg, Layer};
 use crate::error::{Error, Result, Unsupported, invalid};
 use crate::import::MAX_NAME;
 use serde_json::{Map, Value};
-use std::collections::HashMap;
+use std::cell::Cell;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+
+/// Bytes of the names of all layers, each with the models that it is in.
+const MAX_PATHS: usize = 8 << 20;
+/// Most axes of an input.
+const MAX_AXES: usize = 32;
+
+/// What is known while a description is read.
+struct Reading {
+    /// The major version that wrote it.
+    keras: u32,
+    /// Bytes that the paths of further layers may have.
+    paths: Cell<usize>,
+}
 
 /// A network, or a network used as a layer of another one.
 pub(super) struct Model {
@@ -38,6 +52,10 @@ pub(super) struct LayerDef {
     pub calls: Vec<Call>,
     /// What it asks for in vain.
     pub faults: Vec<Unsupported>,
+    /// What its configuration weighs, to be read once more with each call.
+    pub weight: usize,
+    /// The same number where the network has the same layer once more, in versions that say so.
+    pub shared: Option<u64>,
     /// Its variables, once they have been found.
     pub located: Vec<(&'static str, Dataset)>,
 }
@@ -108,7 +126,7 @@ pub(super) fn parse(json: &Value, keras: u32) -> Result<Model> {
             remedy: "build the network with the functional or the Sequential API and save it again".into(),
         }]));
     }
-    model(config, class, "", keras)
+    model(config, class, "", &Reading { keras, paths: Cell::new(MAX_PATHS) })
 }
 
 /// Whether a serialized object is a network rather than a single layer.
@@ -116,18 +134,22 @@ fn is_model(class: &str, config: &Value) -> bool {
     class == "Sequential" || config.get("layers").is_some_and(Value::is_array)
 }
 
-fn model(config: &Value, class: &str, path: &str, keras: u32) -> Result<Model> {
+fn model(config: &Value, class: &str, path: &str, reading: &Reading) -> Result<Model> {
     let name = config.get("name").and_then(Value::as_str).unwrap_or("model").to_string();
     let list = config.as_array().or_else(|| config.get("layers").and_then(Value::as_array));
     let list = list.ok_or_else(|| invalid(format!("model `{name}` has no list of layers")))?;
     let mut layers = Vec::with_capacity(list.len());
     for json in list {
-        layers.push(layer(json, path, keras)?);
+        layers.push(layer(json, path, reading)?);
     }
-    if class == "Sequential" { sequential(config, name, layers) } else { functional(config, list, name, path, layers, keras) }
+    if class == "Sequential" {
+        sequential(config, name, layers)
+    } else {
+        functional(config, list, name, path, layers, reading.keras)
+    }
 }
 
-fn layer(json: &Value, path: &str, keras: u32) -> Result<LayerDef> {
+fn layer(json: &Value, path: &str, reading: &Reading) -> Result<LayerDef> {
     let text = |key: &str| json.get(key).and_then(Value::as_str);
     let class = text("class_name").ok_or_else(|| invalid("a layer has no `class_name`"))?;
     let config = json.get("config").ok_or_else(|| invalid(format!("a layer of class {class} has no `config`")))?;
@@ -140,14 +162,16 @@ fn layer(json: &Value, path: &str, keras: u32) -> Result<LayerDef> {
             path.len()
         )));
     }
+    let left = reading.paths.get().checked_sub(path.len());
+    reading.paths.set(left.ok_or_else(|| invalid(format!("the names of all layers are too long; shorten that of `{path}`")))?);
     let mut faults = Vec::new();
     let body = if is_model(class, config) {
-        Body::Model(model(config, class, &path, keras)?)
+        Body::Model(model(config, class, &path, reading)?)
     } else {
         let empty = Map::new();
         let map = config.as_object().unwrap_or(&empty);
         if class == "InputLayer" {
-            Body::Input(extents(map))
+            Body::Input(extents(map, &path)?)
         } else {
             let module = text("module").unwrap_or_default();
             // Keras 3 keeps the package of a registered class apart from its name.
@@ -158,7 +182,7 @@ fn layer(json: &Value, path: &str, keras: u32) -> Result<LayerDef> {
                 None if !own && !module.is_empty() => format!("{module}>{class}"),
                 None => class.to_owned(),
             };
-            let cfg = Cfg::new(&path, &class, module, keras, map);
+            let cfg = Cfg::new(&path, &class, module, reading.keras, map);
             refuse_dtype(&cfg);
             let body = layers::parse(&cfg)?;
             faults = cfg.into_faults();
@@ -166,7 +190,9 @@ fn layer(json: &Value, path: &str, keras: u32) -> Result<LayerDef> {
         }
     };
     let trainable = config.get("trainable").and_then(Value::as_bool).unwrap_or(true);
-    Ok(LayerDef { name, class: class.into(), trainable, body, calls: Vec::new(), faults, located: Vec::new() })
+    let weight = if let Body::Layer(_) = body { layers::weight(config) } else { 0 };
+    let shared = json.get("shared_object_id").and_then(Value::as_u64);
+    Ok(LayerDef { name, class: class.into(), trainable, body, calls: Vec::new(), faults, weight, shared, located: Vec::new() })
 }
 
 /// Layers compute in f32; those of mixed precision keep their variables in f32.
@@ -181,16 +207,20 @@ fn refuse_dtype(cfg: &Cfg<'_>) {
 }
 
 /// The extents in an input's configuration, `None` where they are open.
-fn extents(map: &Map<String, Value>) -> Option<Vec<Option<usize>>> {
+fn extents(map: &Map<String, Value>, name: &str) -> Result<Option<Vec<Option<usize>>>> {
     let find = |key: &str| map.get(key).and_then(Value::as_array);
     let list = find("batch_shape").or_else(|| find("batch_input_shape"));
     let without_batch = find("shape").or_else(|| find("input_shape"));
     let one = |v: &Value| v.as_u64().and_then(|n| usize::try_from(n).ok());
-    match (list, without_batch) {
+    let axes = list.or(without_batch).map_or(0, Vec::len);
+    if axes > MAX_AXES {
+        return Err(invalid(format!("the input of `{name}` has {axes} axes; no layer takes more than {MAX_AXES}")));
+    }
+    Ok(match (list, without_batch) {
         (Some(list), _) => Some(list.iter().map(one).collect()),
         (None, Some(list)) => Some(std::iter::once(None).chain(list.iter().map(one)).collect()),
         (None, None) => None,
-    }
+    })
 }
 
 fn sequential(config: &Value, name: String, mut layers: Vec<LayerDef>) -> Result<Model> {
@@ -200,9 +230,12 @@ fn sequential(config: &Value, name: String, mut layers: Vec<LayerDef>) -> Result
     if !matches!(layers[0].body, Body::Input(_)) {
         let first = config.as_array().or_else(|| config.get("layers").and_then(Value::as_array)).and_then(|l| l.first());
         let first_config = first.and_then(|l| l.get("config")).and_then(Value::as_object);
-        let shape = first_config.and_then(extents).or_else(|| model_extents(&layers[0].body));
         let built = || config.get("build_input_shape").cloned().map(|v| Map::from_iter([("batch_shape".to_string(), v)]));
-        let shape = shape.or_else(|| built().as_ref().and_then(extents));
+        let said = |map: Option<&Map<String, Value>>| map.map_or(Ok(None), |map| extents(map, &name));
+        let shape = match said(first_config)?.or_else(|| model_extents(&layers[0].body)) {
+            None => said(built().as_ref())?,
+            shape => shape,
+        };
         layers.insert(
             0,
             LayerDef {
@@ -212,9 +245,15 @@ fn sequential(config: &Value, name: String, mut layers: Vec<LayerDef>) -> Result
                 body: Body::Input(shape),
                 calls: Vec::new(),
                 faults: Vec::new(),
+                weight: 0,
+                shared: None,
                 located: Vec::new(),
             },
         );
+    }
+    let mut names = HashSet::new();
+    if let Some(twice) = layers.iter().find(|l| !names.insert(&l.name)) {
+        return Err(invalid(format!("model `{name}` has two layers `{}`", twice.name)));
     }
     for (i, layer) in layers.iter_mut().enumerate() {
         let before = i.checked_sub(1).map(|layer| Arg::Tensor(TensorRef { layer, call: 0, tensor: 0 }));

@@ -95,7 +95,7 @@ impl File {
         let header = self.reader().get_or_parse_header(address)?;
         for message in &header.messages {
             match message {
-                HdfMessage::SymbolTable(table) => self.fetching(|| self.symbols(table, &mut add))?,
+                HdfMessage::SymbolTable(table) => self.in_tree(|| self.symbols(table, &mut add))?,
                 HdfMessage::Link(link) => add(&link.name, hard(&link.target))?,
                 HdfMessage::LinkInfo(info) => self.dense_links(info, &mut add)?,
                 _ => {}

@@ -4,6 +4,7 @@
 
 use super::groups::{Known, Why};
 use crate::error::{Result, invalid};
+use hdf5_reader::btree_v1::collect_btree_v1_leaves_storage;
 use hdf5_reader::filters::{FILTER_DEFLATE, FILTER_FLETCHER32, FILTER_SHUFFLE};
 use hdf5_reader::global_heap::GlobalHeapCollection;
 use hdf5_reader::io::Cursor;
@@ -37,6 +38,10 @@ pub(super) const BYTES_PER_OBJECT: usize = 64;
 
 /// What the reader keeps of where a chunk lies.
 const BYTES_PER_CHUNK: u64 = 256;
+/// Weights have no more axes. What is kept of a chunk grows with them.
+const MAX_RANK: usize = 8;
+/// A tree may be this much longer than the file that it lies in, of which it reads each node once.
+const FREE_TREE_BYTES: usize = 1 << 20;
 
 /// An open HDF5 file.
 pub(super) struct File {
@@ -45,6 +50,8 @@ pub(super) struct File {
     known: RefCell<Known>,
     /// Bytes that may still be fetched for datasets, and to find them.
     fetch: Cell<usize>,
+    /// Bytes that one tree may take to be read.
+    tree: usize,
     /// Bytes that may still be read from attributes and datasets.
     budget: Cell<usize>,
 }
@@ -71,6 +78,10 @@ impl Storage for Paid {
 /// A dataset that has been found but not read.
 pub(super) struct Dataset {
     inner: hdf5_reader::Dataset,
+    /// What it holds, if these are floats.
+    floats: Option<Floats>,
+    /// The tree that says where its chunks lie.
+    tree: Option<u64>,
     path: String,
     /// Extents.
     pub shape: Vec<usize>,
@@ -102,7 +113,8 @@ impl File {
         if end > length {
             return Err(invalid(format!("the HDF5 file is cut off: it has {length} bytes of {end}")));
         }
-        Ok(File { file, storage, known: RefCell::default(), fetch: Cell::new(budget), budget: Cell::new(budget) })
+        let tree = source.saturating_mul(2).saturating_add(FREE_TREE_BYTES);
+        Ok(File { file, storage, known: RefCell::default(), fetch: Cell::new(budget), tree, budget: Cell::new(budget) })
     }
 
     /// The reader of the file.
@@ -187,6 +199,8 @@ impl File {
                 _ => {}
             }
         }
+        // Many layers may have one group.
+        self.pay(all.len() * BYTES_PER_OBJECT).map_err(|e| invalid(format!("attributes of HDF5 group `{group}`: {e}")))?;
         Ok(all)
     }
 
@@ -271,14 +285,26 @@ impl File {
         let header = self.file.get_or_parse_header(address).map_err(fail)?;
         self.check_dataset(&header).map_err(|why| invalid(format!("weight `{path}`: {why}")))?;
         let inner = self.fetching(|| self.file.dataset(path)).map_err(fail)?;
+        let floats = self.fetching(|| inner.raw_datatype()).map_err(fail)?;
+        let floats = Floats::of(&floats);
         let too_large = || invalid(format!("weight `{path}` claims the shape {:?}, more than the file can hold", inner.shape()));
         let shape: Option<Vec<usize>> = inner.shape().iter().map(|&d| usize::try_from(d).ok()).collect();
         let shape = shape.ok_or_else(too_large)?;
         let len = shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d)).ok_or_else(too_large)?;
+        if shape.len() > MAX_RANK {
+            return Err(invalid(format!("weight `{path}` has {} axes; no layer takes more than {MAX_RANK}", shape.len())));
+        }
         if len.checked_mul(8).is_none_or(|bytes| bytes > MAX_BYTES) {
             return Err(too_large());
         }
-        Ok(Dataset { inner, path: path.into(), shape, len })
+        let tree = header.messages.iter().find_map(|message| match message {
+            HdfMessage::DataLayout(l) => match l.layout {
+                DataLayout::Chunked { address, chunk_indexing: None, .. } => Some(address),
+                _ => None,
+            },
+            _ => None,
+        });
+        Ok(Dataset { inner, floats, tree, path: path.into(), shape, len })
     }
 
     /// Pays for what the reader copies of a header for each path that leads to it, and once more.
@@ -322,17 +348,39 @@ impl File {
     /// [`crate::Error::Invalid`] if the bytes are not there, are not floats, or exceed the budget.
     pub fn read(&self, dataset: &Dataset) -> Result<Vec<f32>> {
         let Dataset { inner, path, len, .. } = dataset;
-        let Datatype::FloatingPoint { size, .. } = inner.dtype() else {
-            return Err(invalid(format!("weight `{path}` holds no floats")));
-        };
+        let floats = dataset.floats.ok_or_else(|| invalid(format!("weight `{path}` holds no floats of a usual kind")))?;
         // Chunks are unpacked whole, however little of them lies within the extents.
         let chunk = inner.chunks().unwrap_or_default();
         let counts = inner.shape().iter().zip(&chunk).map(|(&d, &chunk)| d.div_ceil(chunk.max(1).into()));
         let chunks = if chunk.is_empty() { 0 } else { counts.fold(1, u64::saturating_mul) };
         let elements = chunk.iter().map(|&c| u64::from(c)).fold(chunks, u64::saturating_mul).max(*len as u64);
-        let bytes = elements.saturating_mul((*size).max(4).into()).saturating_add(chunks.saturating_mul(BYTES_PER_CHUNK));
+        let bytes = elements
+            .saturating_mul(if floats == Floats::F64 { 8 } else { 4 })
+            .saturating_add(chunks.saturating_mul(BYTES_PER_CHUNK));
         self.pay(usize::try_from(bytes).unwrap_or(usize::MAX)).map_err(|e| invalid(format!("weight `{path}`: {e}")))?;
-        self.fetching(|| dataset.values(*size))
+        self.check_chunks(dataset).map_err(|e| invalid(format!("weight `{path}`: {e}")))?;
+        self.fetching(|| dataset.values(floats))
+    }
+
+    /// Reads the tree that says where chunks lie as the reader will, but within bounds: its nodes may overlap.
+    fn check_chunks(&self, dataset: &Dataset) -> std::result::Result<(), String> {
+        let superblock = self.file.superblock();
+        let (offset_size, length_size) = (superblock.offset_size, superblock.length_size);
+        let Some(root) = dataset.tree.filter(|&root| !Cursor::is_undefined_offset(root, offset_size)) else { return Ok(()) };
+        let rank = u32::try_from(dataset.shape.len()).map_err(|e| e.to_string())?;
+        let (storage, leaves) = (self.file.storage(), collect_btree_v1_leaves_storage);
+        let read = self.in_tree(|| leaves(storage, root, offset_size, length_size, Some(rank), &[], None));
+        read.map(|_| ()).map_err(|e| e.to_string())
+    }
+
+    /// Does what reads one tree.
+    pub fn in_tree<T>(&self, work: impl FnOnce() -> T) -> T {
+        let all = self.fetch.get();
+        let allowed = all.min(self.tree);
+        self.fetch.set(allowed);
+        let done = self.fetching(work);
+        self.fetch.set(all - (allowed - self.fetch.get()));
+        done
     }
 
     /// Does what fetches bytes that are not kept. Not within itself.
@@ -345,26 +393,59 @@ impl File {
 }
 
 impl Dataset {
-    /// The values, floats of `size` bytes each.
-    fn values(&self, size: u8) -> Result<Vec<f32>> {
+    fn values(&self, floats: Floats) -> Result<Vec<f32>> {
         let Dataset { inner, path, len, .. } = self;
         let fail = |e: hdf5_reader::error::Error| invalid(format!("weight `{path}`: {e}"));
-        match size {
-            4 => {
+        match floats {
+            Floats::F32 => {
                 let mut values = Vec::new();
                 values.try_reserve_exact(*len).map_err(|_| invalid(format!("weight `{path}`: no memory for {len} values")))?;
                 values.resize(*len, 0f32);
                 inner.read_into(&mut values).map_err(fail)?;
                 Ok(values)
             }
-            8 => Ok(inner.read_array::<f64>().map_err(fail)?.into_iter().map(|v| v as f32).collect()),
-            2 => {
+            Floats::F64 => Ok(inner.read_array::<f64>().map_err(fail)?.into_iter().map(|v| v as f32).collect()),
+            Floats::F16 | Floats::Bf16 => {
                 let bytes = inner.read_native_bytes().map_err(fail)?;
-                let halves = bytes.as_chunks::<2>().0;
-                Ok(halves.iter().map(|&b| half::f16::from_ne_bytes(b).to_f32()).collect())
+                let halves = bytes.as_chunks::<2>().0.iter();
+                Ok(match floats {
+                    Floats::F16 => halves.map(|&b| half::f16::from_ne_bytes(b).to_f32()).collect(),
+                    _ => halves.map(|&b| half::bf16::from_ne_bytes(b).to_f32()).collect(),
+                })
             }
-            other => Err(invalid(format!("weight `{path}` holds floats of {other} bytes"))),
         }
+    }
+}
+
+/// Floats that are read, of either byte order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Floats {
+    F16,
+    Bf16,
+    F32,
+    F64,
+}
+
+impl Floats {
+    /// Of a datatype message. HDF5 leaves open where in its bytes a float has which bits; the reader takes that for given by the size.
+    fn of(message: &[u8]) -> Option<Floats> {
+        let (head, size, bits) = (message.get(..4)?, message.get(4..8)?, message.get(8..20)?);
+        // Class 1; the mantissa's first bit is implied; the order of bytes is one of the two.
+        if head[0] & 0xf != 1 || head[1] & 0x70 != 0x20 {
+            return None;
+        }
+        let [first, precision] = [0, 2].map(|i| u16::from_le_bytes([bits[i], bits[i + 1]]));
+        let bias = u32::from_le_bytes(bits[8..12].try_into().ok()?);
+        let [exponent_at, exponent, mantissa_at, mantissa] = [bits[4], bits[5], bits[6], bits[7]];
+        let (floats, known) = match (u32::from_le_bytes(size.try_into().ok()?), exponent) {
+            (2, 5) => (Floats::F16, (16, 10, 15)),
+            (2, 8) => (Floats::Bf16, (16, 7, 127)),
+            (4, 8) => (Floats::F32, (32, 23, 127)),
+            (8, 11) => (Floats::F64, (64, 52, 1023)),
+            _ => return None,
+        };
+        let plain = first == 0 && mantissa_at == 0 && exponent_at == mantissa && u16::from(head[2]) + 1 == precision;
+        (plain && known == (precision, mantissa, bias)).then_some(floats)
     }
 }
 
@@ -389,6 +470,23 @@ fn missing(group: &str) -> crate::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn floats_are_known_by_their_bits() {
+        let f32 = [0x11, 0x20, 0x1f, 0, 4, 0, 0, 0, 0, 0, 32, 0, 23, 8, 0, 23, 127, 0, 0, 0];
+        let f16 = [0x11, 0x21, 0x0f, 0, 2, 0, 0, 0, 0, 0, 16, 0, 10, 5, 0, 10, 15, 0, 0, 0];
+        let bf16 = [0x11, 0x20, 0x0f, 0, 2, 0, 0, 0, 0, 0, 16, 0, 7, 8, 0, 7, 127, 0, 0, 0];
+        assert_eq!([f32, f16, bf16].map(|m| Floats::of(&m)), [Floats::F32, Floats::F16, Floats::Bf16].map(Some));
+        assert_eq!(Floats::of(&f32[..19]), None);
+        // The class, the order of a VAX, the sign's place, the size, each of the properties.
+        for (at, other) in
+            [(0, 0x10), (1, 0x61), (2, 30), (4, 8), (8, 1), (10, 31), (12, 22), (13, 7), (14, 1), (15, 22), (16, 100)]
+        {
+            let mut odd = f32;
+            odd[at] = other;
+            assert_eq!(Floats::of(&odd), None, "{at}");
+        }
+    }
 
     #[test]
     fn what_is_read_again_is_paid_again() {

@@ -13,6 +13,7 @@ use super::Options;
 use crate::error::{Error, Result, invalid};
 use crate::ir::Graph;
 use serde_json::Value;
+use std::borrow::Cow;
 
 mod archive;
 mod build;
@@ -62,7 +63,7 @@ fn import(json: &Value, version: &str, store: weights::Store<'_>, options: &Opti
     let mut model = config::parse(json, keras)?;
     let demanded = build::demanded(&model, &options.outputs)?;
     let faults = build::faults(&model, &demanded);
-    match weights::locate(&mut model, &store) {
+    match weights::locate(&mut model, &store, keras) {
         // What is not supported matters more than weights that are not there.
         Err(_) if !faults.is_empty() => Err(Error::Unsupported(faults)),
         located => located.and_then(|()| build::build(&model, &demanded, store.file(), options, faults)),
@@ -86,5 +87,22 @@ fn parse_json(bytes: &[u8], what: &str, file: usize) -> Result<Value> {
     if bytes.iter().map(cost).sum::<usize>() > file.saturating_mul(JSON_RATIO).saturating_add(MAX_JSON) {
         return Err(invalid(format!("`{what}` describes more than any network has")));
     }
-    serde_json::from_slice(bytes).map_err(|e| invalid(format!("`{what}` is not JSON: {e}")))
+    serde_json::from_slice(&finite(bytes)).map_err(|e| invalid(format!("`{what}` is not JSON: {e}")))
+}
+
+/// Python writes `Infinity`, which is no JSON. In its place comes what is infinite in f32, of the same length.
+fn finite(bytes: &[u8]) -> Cow<'_, [u8]> {
+    const WORD: &[u8] = b"Infinity";
+    let mut out = Cow::Borrowed(bytes);
+    let (mut quoted, mut at) = (false, 0);
+    while at < bytes.len() {
+        match bytes[at] {
+            b'"' => quoted = !quoted,
+            b'\\' if quoted => at += 1,
+            b'I' if !quoted && bytes[at..].starts_with(WORD) => out.to_mut()[at..at + WORD.len()].copy_from_slice(b"1e300   "),
+            _ => {}
+        }
+        at += 1;
+    }
+    out
 }

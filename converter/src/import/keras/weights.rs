@@ -28,16 +28,16 @@ impl<'a> Store<'a> {
     }
 }
 
-/// Finds the variables of all layers.
+/// Finds the variables of all layers, as Keras of this major version has written them.
 ///
 /// # Errors
 /// [`crate::Error::Invalid`] naming the layer whose variables are not all there.
-pub(super) fn locate(model: &mut Model, store: &Store<'_>) -> Result<()> {
+pub(super) fn locate(model: &mut Model, store: &Store<'_>, keras: u32) -> Result<()> {
     match *store {
-        Store::Archive(file) => archive(model, file, ""),
+        Store::Archive(file) => archive(model, file, "", &mut HashMap::new()),
         Store::Legacy(file) => {
             let root = if file.has_group("model_weights")? { "model_weights" } else { "" };
-            model.layers.iter_mut().try_for_each(|layer| legacy(layer, file, root))
+            model.layers.iter_mut().try_for_each(|layer| legacy(layer, file, root, keras))
         }
     }
 }
@@ -76,7 +76,10 @@ pub(super) fn snake_case(class: &str) -> String {
     out
 }
 
-fn archive(model: &mut Model, file: &File, prefix: &str) -> Result<()> {
+/// Where the layers are that may be in the network once more, by their numbers and classes: their variables are written once.
+type Shared = HashMap<(u64, String), String>;
+
+fn archive(model: &mut Model, file: &File, prefix: &str, shared: &mut Shared) -> Result<()> {
     let join = |a: &str, b: &str| if a.is_empty() { b.to_string() } else { format!("{a}/{b}") };
     let mut folder = join(prefix, "layers");
     let mut listed: Option<HashMap<String, Vec<usize>>> = None;
@@ -106,9 +109,13 @@ fn archive(model: &mut Model, file: &File, prefix: &str) -> Result<()> {
         };
         *count += 1;
         let path = format!("{folder}/{name}");
+        let path = match layer.shared {
+            Some(id) => shared.entry((id, class)).or_insert(path).clone(),
+            None => path,
+        };
         match &mut layer.body {
             Body::Input(_) => {}
-            Body::Model(inner) => archive(inner, file, &path)?,
+            Body::Model(inner) => archive(inner, file, &path, shared)?,
             Body::Layer(body) => {
                 for (i, var) in body.vars().into_iter().enumerate() {
                     let found = file.dataset(&format!("{path}/vars/{i}")).map_err(|e| match e {
@@ -121,6 +128,38 @@ fn archive(model: &mut Model, file: &File, prefix: &str) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// A variable: which of the leaves has it, and what it is.
+type Listed = (usize, Var);
+
+/// The variables of a layer in the order in which Keras lists them: those that training changes, and those that come after all
+/// of these. `next` counts the leaves.
+fn listed(layer: &LayerDef, keras: u32, next: &mut usize) -> (Vec<Listed>, Vec<Listed>) {
+    let (mut first, mut rest) = (Vec::new(), Vec::new());
+    match &layer.body {
+        Body::Input(_) => {}
+        // A frozen layer belongs to the rest as a whole.
+        Body::Layer(body) => {
+            for var in body.vars() {
+                if var.trainable && layer.trainable { &mut first } else { &mut rest }.push((*next, var));
+            }
+            *next += 1;
+        }
+        Body::Model(model) => {
+            for inner in &model.layers {
+                let (one, other) = listed(inner, keras, next);
+                first.extend(one);
+                rest.extend(other);
+            }
+            // Keras 3 asks the variables, and a layer may be made trainable again.
+            if !layer.trainable && keras < 3 {
+                first.append(&mut rest);
+                (first, rest) = (rest, first);
+            }
+        }
+    }
+    (first, rest)
 }
 
 /// The layers with variables inside a layer of the outermost model, in order.
@@ -144,20 +183,16 @@ fn some(names: &[String]) -> String {
     text
 }
 
-fn legacy(layer: &mut LayerDef, file: &File, root: &str) -> Result<()> {
+fn legacy(layer: &mut LayerDef, file: &File, root: &str, keras: u32) -> Result<()> {
     let group = if root.is_empty() { layer.name.clone() } else { format!("{root}/{}", layer.name) };
     let outer = layer.name.clone();
-    let mut leaves = leaves(layer);
-    // Keras's order: what training changes, then the rest. A frozen layer belongs to the rest as a whole.
-    let mut order: Vec<(usize, Var)> = Vec::new();
-    let mut rest = Vec::new();
-    for (i, leaf) in leaves.iter().enumerate() {
-        let Body::Layer(body) = &leaf.body else { continue };
-        for var in body.vars() {
-            if var.trainable && leaf.trainable { &mut order } else { &mut rest }.push((i, var));
-        }
-    }
+    let (mut order, mut rest) = listed(layer, keras, &mut 0);
     order.append(&mut rest);
+    if keras >= 3 && !layer.trainable {
+        // All that a frozen network has is listed layer by layer, whatever its layers say of themselves.
+        order.sort_by_key(|(leaf, _)| *leaf);
+    }
+    let mut leaves = leaves(layer);
     if order.is_empty() {
         return Ok(());
     }
@@ -169,14 +204,17 @@ fn legacy(layer: &mut LayerDef, file: &File, root: &str) -> Result<()> {
         return Err(invalid(format!("layer `{outer}`: group `{group}` names {} weights of {}", names.len(), order.len())));
     }
     let bases: Vec<&str> = names.iter().map(|n| base(n)).collect();
-    let in_order = names.len() == order.len() && order.iter().zip(&bases).all(|((_, var), base)| same(base, var.name));
+    let owners = Owners::new(&leaves, &names);
+    // Where the names say whose weights they are, that is what counts.
+    let fits = |k: usize| same(bases[k], order[k].1.name) && owners.allow(&names[k], &leaves[order[k].0].name);
+    let in_order = names.len() == order.len() && (0..order.len()).all(fits);
     let mut found = Vec::with_capacity(order.len());
     for (k, (i, var)) in order.iter().enumerate() {
         let name = &leaves[*i].name;
         // Files in which the order is not the expected one are read by name.
         let by_name = || {
-            let mut fits =
-                (0..names.len()).filter(|&j| same(bases[j], var.name) && (leaves.len() == 1 || belongs(&names[j], name)));
+            let all: Vec<usize> = if leaves.len() == 1 { (0..names.len()).collect() } else { owners.of(name).to_vec() };
+            let mut fits = all.into_iter().filter(|&j| same(bases[j], var.name));
             fits.next().filter(|_| fits.next().is_none())
         };
         let Some(at) = (if in_order { Some(k) } else { by_name() }) else {
@@ -212,10 +250,45 @@ fn same(base: &str, var: &str) -> bool {
         || (base.ends_with("_alphas") && var == "alpha")
 }
 
-/// Whether a weight's name says that it belongs to a layer.
-fn belongs(name: &str, layer: &str) -> bool {
+/// Whose weights are whose, by their names.
+struct Owners<'a> {
+    /// The weights of each layer's name, those of them that are looked at.
+    by_layer: HashMap<&'a str, Vec<usize>>,
+}
+
+impl<'a> Owners<'a> {
+    /// A layer has some few weights; where more say that they are of one name, several layers have it.
+    const MOST: usize = 64;
+
+    fn new(leaves: &'a [&mut LayerDef], names: &[String]) -> Self {
+        let mut by_layer: HashMap<&str, Vec<usize>> = leaves.iter().map(|l| (l.name.as_str(), Vec::new())).collect();
+        for (j, name) in names.iter().enumerate() {
+            for owner in possible_owners(name) {
+                if let Some(all) = by_layer.get_mut(owner).filter(|all| all.len() < Self::MOST) {
+                    all.push(j);
+                }
+            }
+        }
+        Owners { by_layer }
+    }
+
+    /// The weights that say that they belong to a layer.
+    fn of(&self, layer: &str) -> &[usize] {
+        self.by_layer.get(layer).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether a weight may belong to a layer: unless it says that it is another's.
+    fn allow(&self, name: &str, layer: &str) -> bool {
+        possible_owners(name).any(|owner| owner == layer) || !possible_owners(name).any(|owner| self.by_layer.contains_key(owner))
+    }
+}
+
+/// The names of layers that a weight's name may say that it belongs to: its folder, and what of that is behind a slash.
+fn possible_owners(name: &str) -> impl Iterator<Item = &str> {
     let folder = name.rsplit_once('/').map_or("", |(f, _)| f);
-    folder == layer || folder.strip_suffix(layer).is_some_and(|rest| rest.ends_with('/'))
+    // As many folders as anybody has.
+    let slashes = folder.rmatch_indices('/').take(64).map(|(at, _)| &folder[at + 1..]);
+    std::iter::once(folder).chain(slashes)
 }
 
 #[cfg(test)]

@@ -158,6 +158,16 @@ pub(in super::super) fn values(v: &Value) -> Option<(Vec<usize>, Vec<f64>)> {
     }
 }
 
+/// How many parts a value has, texts by their length: the work of looking at it.
+pub(in super::super) fn weight(v: &Value) -> usize {
+    1 + match v {
+        Value::Array(list) => list.iter().map(weight).sum(),
+        Value::Object(map) => map.iter().map(|(key, v)| 1 + key.len() / 8 + weight(v)).sum(),
+        Value::String(text) => text.len() / 8,
+        _ => 0,
+    }
+}
+
 fn positive(v: &Value) -> Option<usize> {
     v.as_u64().and_then(|n| usize::try_from(n).ok()).filter(|&n| n > 0)
 }

@@ -7,6 +7,7 @@ use super::merge::{Concatenate, pair};
 use super::shape::{Nothing, reshape_to, transpose};
 use super::{Cfg, Emit, Layer, Operand, Operands};
 use crate::error::Result;
+use crate::import::keras::parse_json;
 use crate::ir::{Act, BinaryOp, Op, ReduceKind, ValueId};
 use serde_json::{Map, Value};
 use std::sync::Arc;
@@ -68,7 +69,7 @@ struct Call {
     /// What the configuration fixes, by name.
     config: Map<String, Value>,
     /// What the configuration fixes, by position among all operands.
-    fixed: Vec<(usize, Value)>,
+    fixed: Vec<(usize, Arc<Value>)>,
 }
 
 fn call(cfg: &Cfg<'_>, name: &str, shown: &str) -> Box<dyn Layer> {
@@ -95,13 +96,13 @@ pub(super) fn lambda(cfg: &Cfg<'_>) -> Result<Box<dyn Layer>> {
 /// `TensorFlowOpLayer` of TensorFlow 2.0 to 2.3: a node of a TensorFlow graph, whose constant operands are listed by position.
 pub(super) fn graph_op(cfg: &Cfg<'_>) -> Result<Box<dyn Layer>> {
     let node = cfg.get("node_def").ok_or_else(|| cfg.bad("node_def"))?;
-    let parsed: Option<Value> = node.as_str().and_then(|text| serde_json::from_str(text).ok());
+    let parsed: Option<Value> = node.as_str().and_then(|text| parse_json(text.as_bytes(), "node_def", 0).ok());
     let shown = parsed.as_ref().unwrap_or(node).get("op").and_then(Value::as_str).ok_or_else(|| cfg.bad("node_def"))?.to_string();
     let name = crate::import::keras::weights::snake_case(&shown);
     let Some(function) = function(&name, cfg.keras) else { return Ok(call(cfg, &name, &shown)) };
     let mut fixed = Vec::new();
     for (key, value) in cfg.get("constants").and_then(Value::as_object).into_iter().flatten() {
-        fixed.push((key.parse().map_err(|_| cfg.bad("constants"))?, value.clone()));
+        fixed.push((key.parse().map_err(|_| cfg.bad("constants"))?, Arc::new(value.clone())));
     }
     fixed.sort_by_key(|(i, _)| *i);
     Ok(Box::new(Call { function, config: Map::new(), fixed }))
@@ -157,7 +158,7 @@ impl Layer for Call {
             if *i > operands.args.len() {
                 return Err(e.invalid(format!("a constant for operand {i} of {}", operands.args.len())));
             }
-            operands.args.insert(*i, Operand::Value(Arc::new(value.clone())));
+            operands.args.insert(*i, Operand::Value(value.clone()));
         }
         let b = Bound { operands, config: &self.config };
         if let Function::Concat = self.function {
@@ -260,7 +261,7 @@ impl Layer for Call {
 fn pad(e: &mut Emit<'_>, b: &Bound<'_>, x: ValueId, shape: &[usize]) -> Result<ValueId> {
     let mode = b.value(&["mode"], 2).and_then(Value::as_str).unwrap_or("constant");
     if !mode.eq_ignore_ascii_case("constant") {
-        return Err(e.unsupported(format!("padding mode `{mode}`"), "pad with a constant"));
+        return Err(e.unsupported(format!("padding mode {}", short(&mode.into())), "pad with a constant"));
     }
     let value = b.number(e, &["constant_values"], 3)?.unwrap_or(0.0);
     let pads = b.value(&["paddings", "pad_width"], 1).and_then(Value::as_array).and_then(|list| {

@@ -17,7 +17,7 @@ mod norm;
 mod pool;
 mod shape;
 
-pub(super) use cfg::{Cfg, values};
+pub(super) use cfg::{Cfg, values, weight};
 pub(super) use emit::{Constants, Emit, Operand, Operands};
 
 /// A variable of a layer.
