@@ -1,4 +1,5 @@
 use super::*;
+use crate::convert::{ConvertOptions, convert_graph};
 use crate::ir::{Pads, Window};
 use crate::passes;
 use proptest::prelude::*;
@@ -84,6 +85,25 @@ fn first_layers_tell_which_levels_they_want() {
     assert_eq!(levels(&both), Some(255.0));
     assert_eq!(levels(&[("Mul", Mul, &[1.0 / 255.0])]), None);
     assert_eq!(levels(&[]), None);
+}
+
+/// Labels, colours and sizes say nothing of levels.
+#[test]
+fn what_is_said_of_pictures_leaves_the_levels_alone() {
+    let graph = || {
+        let mut g = rescaling(&[("Rescaling", BinaryOp::Mul, &[1.0 / 255.0])]);
+        g.output_names.push("y".into());
+        g
+    };
+    let level = |preprocessing, levels_from_network| {
+        let options = ConvertOptions { preprocessing, levels_from_network, ..ConvertOptions::default() };
+        let converted = convert_graph(graph(), "net", "test", &options, &mut ()).unwrap();
+        converted.summary.preprocessing.map(|p| (p.level, p.bgr))
+    };
+    let bgr = Some(Preprocessing { bgr: true, ..Preprocessing::default() });
+    assert_eq!(level(None, true), Some((255.0, false)));
+    assert_eq!(level(bgr.clone(), true), Some((255.0, true)));
+    assert_eq!(level(bgr, false), Some((1.0, true)));
 }
 
 #[test]

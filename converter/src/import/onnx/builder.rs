@@ -52,6 +52,8 @@ pub(super) struct Builder<'a, 'p> {
     /// Branches that we are in.
     pub depth: usize,
     problems: Vec<Unsupported>,
+    /// What was made up to look at the rest, after inputs without a shape.
+    guess: Option<String>,
 }
 
 impl Builder<'_, '_> {
@@ -85,7 +87,11 @@ impl Builder<'_, '_> {
     }
 
     fn problem(&mut self, node: &str, kind: &str, what: impl Into<String>, remedy: impl Into<String>) {
-        self.problems.push(Unsupported { node: node.into(), kind: kind.into(), what: what.into(), remedy: remedy.into() });
+        let what = match &self.guess {
+            Some(guess) => format!("{} ({guess})", what.into()),
+            None => what.into(),
+        };
+        self.problems.push(Unsupported { node: node.into(), kind: kind.into(), what, remedy: remedy.into() });
     }
 }
 
@@ -111,6 +117,7 @@ pub(super) fn build(proto: &Proto<'_>, opset: i64, len: usize, folder: Option<&P
         truths: HashSet::new(),
         depth: 0,
         problems: vec![],
+        guess: None,
     };
     for &(name, bytes) in &proto.initializers {
         if b.slots.insert(name, Slot::Initializer(bytes)).is_some() {
@@ -198,10 +205,11 @@ fn inputs<'a>(b: &mut Builder<'a, '_>, proto: &Proto<'a>, options: &Options) -> 
             return Err(invalid(format!("input {:?} is there twice", i.name)));
         }
         let cut = !options.outputs.is_empty();
-        let slot = if !b.used.contains(i.name) && (cut || i.elem_type != 1) {
+        let shape = input_shape(i, given.get(i.name).copied(), &symbols, options.open);
+        let slot = if !b.used.contains(i.name) && (cut || i.elem_type != 1 || shape.is_err()) {
             Slot::Unknown
         } else {
-            match input_shape(i, given.get(i.name).copied(), &symbols, options.open) {
+            match shape {
                 Ok(_) if i.elem_type != 1 => {
                     let what = format!("element type {}", type_name(i.elem_type));
                     b.problem(i.name, "input", what, "export the model with float32 inputs and outputs");
@@ -209,14 +217,36 @@ fn inputs<'a>(b: &mut Builder<'a, '_>, proto: &Proto<'a>, options: &Options) -> 
                 }
                 Ok(shape) => Slot::Runtime(b.graph.input(i.name, &shape)),
                 Err(what) => {
+                    let before = b.guess.take();
                     b.problem(i.name, "input", what, format!("give its shape: --input-shape {}=1,...", i.name));
-                    Slot::Unknown
+                    let guessed = guess(i).filter(|_| !given.contains_key(i.name));
+                    b.guess = guessed.as_ref().map(|shape| format!("with {:?} as {}", i.name, show(shape))).or(before);
+                    guessed.map_or(Slot::Unknown, |shape| Slot::Runtime(b.graph.input(i.name, &shape)))
                 }
             }
         };
         b.slots.insert(i.name, slot);
     }
     Ok(())
+}
+
+/// A shape for an input whose own is open, so that what reads it can be looked at: that of a picture where there are four axes.
+fn guess(i: &ValueInfo<'_>) -> Option<Vec<usize>> {
+    let dims = i.dims.as_ref()?;
+    let known = |d: &Dim<'_>| if let Dim::Known(n) = d { usize::try_from(*n).ok().filter(|&n| n > 0) } else { None };
+    let last = dims.last().and_then(known).is_some();
+    let made_up = |axis: usize| match (axis, dims.len()) {
+        (0, _) => 1,
+        (1, 4) if !last => 3,
+        (_, 4) => 224,
+        _ => 64,
+    };
+    let shape: Vec<usize> = dims.iter().enumerate().map(|(axis, d)| known(d).unwrap_or(made_up(axis))).collect();
+    shape::count(&shape).filter(|_| shape.len() <= shape::MAX_RANK).map(|_| shape)
+}
+
+fn show(shape: &[usize]) -> String {
+    shape.iter().map(ToString::to_string).collect::<Vec<_>>().join("x")
 }
 
 /// The shape of an input; an unknown batch is 1.
@@ -305,9 +335,15 @@ fn evaluate<'a>(b: &mut Builder<'a, '_>, n: &Node<'a>, name: &str) -> Res<Option
             None => return Ok(None),
         });
     }
+    let known = !operands.iter().any(Operand::is_computed);
+    if !known || !consts::in_double(n.op_type) {
+        // The network computes in f32.
+        for o in &mut operands {
+            b.charge(o.narrow())?;
+        }
+    }
     let before = b.graph.values.len();
     let nodes_before = b.graph.nodes.len();
-    let known = !operands.iter().any(Operand::is_computed);
     let mut cx = Ctx::new(b, n, name, operands)?;
     let special = match sequence::evaluate(&mut cx)? {
         Some(results) => Some(results),
@@ -428,7 +464,7 @@ fn named(f: Fail, name: &str) -> Fail {
 
 /// Declares an output.
 fn output<'a>(b: &mut Builder<'a, '_>, name: &'a str, inputs: &HashSet<ValueId>, declared: i64) -> Result<()> {
-    let resolved = resolve(b, name).map_err(|f| match f {
+    let mut resolved = resolve(b, name).map_err(|f| match f {
         Fail::Error(e) => e,
         Fail::Invalid(m) | Fail::Unsupported { what: m, .. } => invalid(format!("output {name:?}: {m}")),
     })?;
@@ -437,6 +473,9 @@ fn output<'a>(b: &mut Builder<'a, '_>, name: &'a str, inputs: &HashSet<ValueId>,
         let what = format!("element type {}", type_name(declared));
         b.problem(name, "output", what, "export the model with float32 inputs and outputs, or leave it out with --outputs");
         return Ok(());
+    }
+    if let Some(o) = &mut resolved {
+        b.charge(o.narrow()).map_err(|_| invalid("the model's outputs have too many elements"))?;
     }
     let value = match resolved {
         Some(Operand::Runtime(v)) => v,

@@ -32,6 +32,17 @@ impl Operand {
         Self::Const { value, name: name.into() }
     }
 
+    /// Makes floats of 64 bits those of the network, and says how many.
+    pub(super) fn narrow(&mut self) -> usize {
+        match self {
+            Self::Const { value, .. } if matches!(value.data, Data::Double(_)) => {
+                *value = value.clone().single();
+                value.len()
+            }
+            _ => 0,
+        }
+    }
+
     /// Whether the network computes it, or some of it.
     pub(super) fn is_computed(&self) -> bool {
         match self {

@@ -24,8 +24,10 @@ pub(super) struct Const {
 /// Elements in C order.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Data {
-    /// Every floating point type.
+    /// Every floating point type but where `Double` is known.
     Float(Arc<Vec<f32>>),
+    /// What a source computes in f64 before the network: `consts::in_double` says by what. Everything else takes it as f32.
+    Double(Arc<Vec<f64>>),
     /// Every integer type, those of 64 bits without a sign by their bits, and booleans as 0 and 1.
     Int(Arc<Vec<i64>>),
 }
@@ -33,6 +35,26 @@ pub(super) enum Data {
 impl Const {
     pub(super) fn floats(dims: Vec<usize>, data: Vec<f32>) -> Self {
         Self { dims, data: Data::Float(Arc::new(data)), ty: Type::Float }
+    }
+
+    pub(super) fn doubles(dims: Vec<usize>, data: Vec<f64>) -> Self {
+        Self { dims, data: Data::Double(Arc::new(data)), ty: Type::Double }
+    }
+
+    /// In f32, if these are floats.
+    pub(super) fn single(self) -> Self {
+        match &self.data {
+            Data::Double(v) => Self { data: Data::Float(Arc::new(v.iter().map(|&v| v as f32).collect())), ..self },
+            _ => self,
+        }
+    }
+
+    /// In f64, if these are floats.
+    pub(super) fn double(self) -> Self {
+        match &self.data {
+            Data::Float(v) => Self::doubles(self.dims, v.iter().map(|&v| v.into()).collect()),
+            _ => self,
+        }
     }
 
     /// Integers of 64 bits.
@@ -70,6 +92,7 @@ impl Const {
     pub(super) fn len(&self) -> usize {
         match &self.data {
             Data::Float(v) => v.len(),
+            Data::Double(v) => v.len(),
             Data::Int(v) => v.len(),
         }
     }
@@ -219,7 +242,7 @@ fn from_bytes(ty: Type, dims: Vec<usize>, raw: &[u8]) -> Result<Const, Fail> {
         Type::Float => Const::floats(dims, each(raw, f32::from_le_bytes)),
         Type::Float16 => Const::floats(dims, each(raw, |b| f16::from_le_bytes(b).to_f32())),
         Type::Bfloat16 => Const::floats(dims, each(raw, |b| bf16::from_le_bytes(b).to_f32())),
-        Type::Double => Const::floats(dims, each(raw, |b| f64::from_le_bytes(b) as f32)),
+        Type::Double => Const::doubles(dims, each(raw, f64::from_le_bytes)),
         Type::Uint8 => Const::of_type(ty, dims, raw.iter().map(|&b| i64::from(b)).collect()),
         Type::Int8 => Const::of_type(ty, dims, raw.iter().map(|&b| i64::from(b as i8)).collect()),
         Type::Bool => Const::of_type(ty, dims, raw.iter().map(|&b| i64::from(b != 0)).collect()),
@@ -247,7 +270,7 @@ fn from_fields(ty: Type, dims: Vec<usize>, n: usize, t: &Tensor<'_>) -> Result<C
         Type::Double => {
             let mut out = vec![];
             t.double_data.iter().try_for_each(|f| f.doubles(10, &mut out)).map_err(wire)?;
-            Const::floats(dims, out.into_iter().map(|v| v as f32).collect())
+            Const::doubles(dims, out)
         }
         // The 16 bits lie in the low half of an int32.
         Type::Float16 => {

@@ -11,6 +11,7 @@ use std::cmp::Ordering;
 fn order(c: &Const, a: usize, b: usize) -> Ordering {
     match &c.data {
         Data::Float(v) => v[a].partial_cmp(&v[b]).unwrap_or_else(|| v[a].is_nan().cmp(&v[b].is_nan())),
+        Data::Double(v) => v[a].partial_cmp(&v[b]).unwrap_or_else(|| v[a].is_nan().cmp(&v[b].is_nan())),
         Data::Int(v) => c.ty.wide(v[a]).cmp(&c.ty.wide(v[b])),
     }
 }
@@ -18,6 +19,7 @@ fn order(c: &Const, a: usize, b: usize) -> Ordering {
 fn is_set(c: &Const, i: usize) -> bool {
     match &c.data {
         Data::Float(v) => v[i] != 0.0,
+        Data::Double(v) => v[i] != 0.0,
         Data::Int(v) => v[i] != 0,
     }
 }

@@ -70,6 +70,7 @@ pub(super) fn select(cx: &mut Ctx<'_, '_, '_>, args: &Args) -> Res<Const> {
     let Data::Int(c) = c.data else { return bad("the condition is not boolean") };
     let data = match (a.data, b.data) {
         (Data::Float(a), Data::Float(b)) => Data::Float(Arc::new(choose(&c, &a, &b))),
+        (Data::Double(a), Data::Double(b)) => Data::Double(Arc::new(choose(&c, &a, &b))),
         (Data::Int(a), Data::Int(b)) => Data::Int(Arc::new(choose(&c, &a, &b))),
         _ => return bad("the inputs are of different types"),
     };
@@ -123,6 +124,7 @@ pub(super) fn triangle(cx: &mut Ctx<'_, '_, '_>, args: &Args) -> Res<Const> {
     }
     let data = match &x.data {
         Data::Float(v) => Data::Float(Arc::new(masked(v, &mask))),
+        Data::Double(v) => Data::Double(Arc::new(masked(v, &mask))),
         Data::Int(v) => Data::Int(Arc::new(masked(v, &mask))),
     };
     Ok(Const { dims: x.dims.clone(), data, ty: x.ty })
@@ -177,6 +179,15 @@ fn join(cx: &mut Ctx<'_, '_, '_>, parts: &[&Const], axis: usize, dims: Vec<usize
             }
         }
         out
+    }
+    if parts.iter().any(|c| matches!(c.data, Data::Double(_))) {
+        let wide: Vec<Const> = parts.iter().map(|&c| c.clone().double()).collect();
+        let data = wide.iter().filter_map(|c| if let Data::Double(v) = &c.data { Some(v.as_slice()) } else { None });
+        return if data.clone().count() == parts.len() {
+            Ok(Const::doubles(dims, joined(outer, n, data)))
+        } else {
+            bad("the inputs are of different types")
+        };
     }
     let float = parts.iter().filter(|c| matches!(c.data, Data::Float(_))).count();
     if float == parts.len() {

@@ -4,7 +4,8 @@ use super::super::fail::{Res, bad};
 use super::super::node::Ctx;
 use super::super::shape;
 use super::super::tensor::{Const, Data, Type};
-use super::number::{float, integer};
+use super::number::integer;
+use super::number::single::float;
 use super::{Args, around, pick, room, strides};
 use std::sync::Arc;
 

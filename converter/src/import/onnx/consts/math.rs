@@ -4,7 +4,8 @@ use super::super::fail::{Res, bad};
 use super::super::node::Ctx;
 use super::super::shape;
 use super::super::tensor::{Const, Data};
-use super::number::{cast, compare, fit, float, function, integer};
+use super::number::single::{float, function};
+use super::number::{cast, compare, double, fit, integer};
 use super::{Args, expand};
 
 pub(super) fn unary(cx: &mut Ctx<'_, '_, '_>, x: &Const) -> Res<Const> {
@@ -14,6 +15,10 @@ pub(super) fn unary(cx: &mut Ctx<'_, '_, '_>, x: &Const) -> Res<Const> {
         Data::Float(v) => {
             let f = function(op)?;
             return Ok(Const::floats(x.dims.clone(), v.iter().map(|&v| f(v)).collect()));
+        }
+        Data::Double(v) => {
+            let f = double::function(op)?;
+            return Ok(Const::doubles(x.dims.clone(), v.iter().map(|&v| f(v)).collect()));
         }
         Data::Int(v) => v,
     };
@@ -64,18 +69,22 @@ pub(super) fn binary(cx: &mut Ctx<'_, '_, '_>, a: &Const, b: &Const) -> Res<Cons
 fn apply(cx: &mut Ctx<'_, '_, '_>, op: &str, a: &Const, b: &Const) -> Res<Const> {
     let dims = shape::broadcast(&a.dims, &b.dims)?;
     let ty = a.ty;
-    let (a, mut b) = (expand(cx, a, &dims)?, expand(cx, b, &dims)?);
+    let (mut a, mut b) = (expand(cx, a, &dims)?, expand(cx, b, &dims)?);
     cx.b.charge(a.len())?;
     // Only Pow takes two types; the result has that of the base.
     if op == "Pow" && b.ty != ty {
         b = match (&a.data, &b.data) {
-            (Data::Float(_), _) => cast(&b, ty)?,
+            (Data::Float(_) | Data::Double(_), _) => cast(&b, ty)?,
             (Data::Int(_), Data::Int(_)) => Const { ty, ..b },
-            (Data::Int(x), Data::Float(y)) => {
-                let power = |(&x, &y): (&i64, &f32)| ty.wrap((ty.wide(x) as f64).powf(y.into()) as i128);
+            (Data::Int(x), _) => {
+                let Data::Double(y) = b.double().data else { return bad("the exponent is no number") };
+                let power = |(&x, &y): (&i64, &f64)| ty.wrap((ty.wide(x) as f64).powf(y) as i128);
                 return Ok(Const::of_type(ty, dims, x.iter().zip(y.iter()).map(power).collect()));
             }
         };
+    }
+    if matches!(a.data, Data::Double(_)) || matches!(b.data, Data::Double(_)) {
+        (a, b) = (a.double(), b.double());
     }
     match (&a.data, &b.data) {
         (Data::Float(a), Data::Float(b)) => {
@@ -85,6 +94,14 @@ fn apply(cx: &mut Ctx<'_, '_, '_>, op: &str, a: &Const, b: &Const) -> Res<Const>
             }
             let f = float(op)?;
             Ok(Const::floats(dims, pairs.map(|(&a, &b)| f(a, b)).collect()))
+        }
+        (Data::Double(a), Data::Double(b)) => {
+            let pairs = a.iter().zip(b.iter());
+            if let Some(f) = compare(op) {
+                return Ok(Const::truths(dims, pairs.map(|(&a, &b)| f(a, b))));
+            }
+            let f = double::float(op)?;
+            Ok(Const::doubles(dims, pairs.map(|(&a, &b)| f(a, b)).collect()))
         }
         (Data::Int(a), Data::Int(b)) => {
             let pairs = a.iter().zip(b.iter());

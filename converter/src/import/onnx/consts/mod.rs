@@ -12,7 +12,8 @@
 //! | `quantise` | scales and zero points |
 //!
 //! [`find`] is the table of what is here. What it does not know and the network can compute (`ops`) is computed by the f64 interpreter.
-//! Floats are computed in f32 as the source would; integers exactly, and they wrap where their type does, but in 64 bits with a sign,
+//! Floats are computed in the type that the source has them in, those of 64 bits by the operators of [`in_double`] and otherwise in f32;
+//! integers exactly, and they wrap where their type does, but in 64 bits with a sign,
 //! where no shape is meant to, overflow is an error.
 
 mod choose;
@@ -46,14 +47,14 @@ impl Args {
     fn ints(&self, i: usize) -> Res<&[i64]> {
         match &self.get(i)?.data {
             Data::Int(v) => Ok(v),
-            Data::Float(_) => bad(format!("input {i} should be integers")),
+            Data::Float(_) | Data::Double(_) => bad(format!("input {i} should be integers")),
         }
     }
 
     fn floats(&self, i: usize) -> Res<&[f32]> {
         match &self.get(i)?.data {
             Data::Float(v) => Ok(v),
-            Data::Int(_) => bad(format!("input {i} should be floats")),
+            Data::Int(_) | Data::Double(_) => bad(format!("input {i} should be floats")),
         }
     }
 
@@ -135,6 +136,52 @@ pub(super) fn find(op: &str) -> Option<Eval> {
         "DynamicQuantizeLinear" => quantise::dynamic,
         _ => return None,
     })
+}
+
+/// Whether an operator takes floats of 64 bits as they are: those by which shapes and sizes are computed.
+pub(super) fn in_double(op: &str) -> bool {
+    matches!(
+        op,
+        "Identity"
+            | "Reshape"
+            | "Flatten"
+            | "Squeeze"
+            | "Unsqueeze"
+            | "Transpose"
+            | "Expand"
+            | "Concat"
+            | "Slice"
+            | "Split"
+            | "Gather"
+            | "Where"
+            | "Cast"
+            | "CastLike"
+            | "Neg"
+            | "Abs"
+            | "Floor"
+            | "Ceil"
+            | "Round"
+            | "Sqrt"
+            | "Exp"
+            | "Log"
+            | "Reciprocal"
+            | "Sign"
+            | "Add"
+            | "Sub"
+            | "Mul"
+            | "Div"
+            | "Pow"
+            | "Mod"
+            | "Equal"
+            | "Greater"
+            | "Less"
+            | "GreaterOrEqual"
+            | "LessOrEqual"
+            | "Min"
+            | "Max"
+            | "Sum"
+            | "Mean"
+    )
 }
 
 fn one(c: Const) -> Vec<Const> {
@@ -246,6 +293,7 @@ fn pick(c: &Const, dims: Vec<usize>, indices: &[usize]) -> Res<Const> {
     }
     let data = match &c.data {
         Data::Float(v) => Data::Float(Arc::new(take(v, indices)?)),
+        Data::Double(v) => Data::Double(Arc::new(take(v, indices)?)),
         Data::Int(v) => Data::Int(Arc::new(take(v, indices)?)),
     };
     Ok(Const { dims, data, ty: c.ty })

@@ -2,12 +2,25 @@
 
 use super::super::fail::{Res, bad};
 use super::super::tensor::{Const, Data, Type};
-use crate::interp::function::erf;
 
 /// The same numbers in another type. What does not fit wraps; of a float, its whole part counts.
 pub(super) fn cast(c: &Const, to: Type) -> Res<Const> {
     let dims = c.dims.clone();
     Ok(match &c.data {
+        Data::Float(_) if to == Type::Double => c.clone().double(),
+        Data::Double(_) if to == Type::Double => c.clone(),
+        Data::Double(_) if to == Type::Float => Const { ty: to, ..c.clone().single() },
+        Data::Double(v) if to.is_float() => {
+            let half =
+                |&v: &f64| if to == Type::Float16 { half::f16::from_f64(v).to_f32() } else { half::bf16::from_f64(v).to_f32() };
+            Const { ty: to, ..Const::floats(dims, v.iter().map(half).collect()) }
+        }
+        Data::Double(v) if to == Type::Bool => Const::truths(dims, v.iter().map(|&v| v != 0.0)),
+        Data::Double(v) => Const::of_type(to, dims, v.iter().map(|&v| to.wrap(v as i128)).collect()),
+        Data::Int(v) if to == Type::Double => {
+            let wide = |&v: &i64| if c.ty == Type::Uint64 { v as u64 as f64 } else { v as f64 };
+            Const::doubles(dims, v.iter().map(wide).collect())
+        }
         Data::Float(v) if to.is_float() => {
             let rounded: Option<fn(f32) -> f32> = match to {
                 Type::Float16 => Some(|v| half::f16::from_f32(v).to_f32()),
@@ -86,56 +99,69 @@ pub(super) fn compare<T: PartialOrd>(op: &str) -> Option<fn(T, T) -> bool> {
     })
 }
 
-/// A function of two floats.
-pub(super) fn float(op: &str) -> Res<fn(f32, f32) -> f32> {
-    Ok(match op {
-        "Add" => |a, b| a + b,
-        "Sub" => |a, b| a - b,
-        "Mul" => |a, b| a * b,
-        "Div" => |a, b| a / b,
-        // As numpy: not a number if either is none.
-        "Min" => |a, b| if a < b || a.is_nan() { a } else { b },
-        "Max" => |a, b| if a > b || a.is_nan() { a } else { b },
-        "Pow" => f32::powf,
-        "Fmod" => |a, b| a % b,
-        "Mod" => |a, b| {
-            let r = a % b;
-            if r != 0.0 && (r < 0.0) != (b < 0.0) { r + b } else { r }
-        },
-        "PRelu" => |x, slope| if x >= 0.0 { x } else { slope * x },
-        _ => return bad("floats where integers belong"),
-    })
+macro_rules! functions {
+    ($name:ident, $float:ident) => {
+        /// Functions of floats.
+        pub(super) mod $name {
+            use super::super::super::fail::{Res, bad};
+            use crate::interp::function::erf;
+
+            /// A function of two floats.
+            pub(in super::super) fn float(op: &str) -> Res<fn($float, $float) -> $float> {
+                Ok(match op {
+                    "Add" => |a, b| a + b,
+                    "Sub" => |a, b| a - b,
+                    "Mul" => |a, b| a * b,
+                    "Div" => |a, b| a / b,
+                    // As numpy: not a number if either is none.
+                    "Min" => |a, b| if a < b || a.is_nan() { a } else { b },
+                    "Max" => |a, b| if a > b || a.is_nan() { a } else { b },
+                    "Pow" => $float::powf,
+                    "Fmod" => |a, b| a % b,
+                    "Mod" => |a, b| {
+                        let r = a % b;
+                        if r != 0.0 && (r < 0.0) != (b < 0.0) { r + b } else { r }
+                    },
+                    "PRelu" => |x, slope| if x >= 0.0 { x } else { slope * x },
+                    _ => return bad("floats where integers belong"),
+                })
+            }
+
+            /// A function of a float.
+            pub(in super::super) fn function(op: &str) -> Res<fn($float) -> $float> {
+                Ok(match op {
+                    "Neg" => |v| -v,
+                    "Abs" => $float::abs,
+                    "Floor" => $float::floor,
+                    "Ceil" => $float::ceil,
+                    "Round" => $float::round_ties_even,
+                    "Sqrt" => $float::sqrt,
+                    "Exp" => $float::exp,
+                    "Log" => $float::ln,
+                    "Reciprocal" => |v| 1.0 / v,
+                    "Relu" => |v| if v < 0.0 { 0.0 } else { v },
+                    "Sign" => |v| if v == 0.0 || v.is_nan() { v } else { v.signum() },
+                    "Sigmoid" => |v| 1.0 / (1.0 + (-v).exp()),
+                    "Tanh" => $float::tanh,
+                    "Sin" => $float::sin,
+                    "Cos" => $float::cos,
+                    "Tan" => $float::tan,
+                    "Asin" => $float::asin,
+                    "Acos" => $float::acos,
+                    "Atan" => $float::atan,
+                    "Sinh" => $float::sinh,
+                    "Cosh" => $float::cosh,
+                    // In f64, where their formulas lose nothing of an f32.
+                    "Asinh" => |v| f64::from(v).asinh() as $float,
+                    "Acosh" => |v| f64::from(v).acosh() as $float,
+                    "Atanh" => |v| f64::from(v).atanh() as $float,
+                    "Erf" => |v| erf(v.into()) as $float,
+                    _ => return bad("floats where integers belong"),
+                })
+            }
+        }
+    };
 }
 
-/// A function of a float.
-pub(super) fn function(op: &str) -> Res<fn(f32) -> f32> {
-    Ok(match op {
-        "Neg" => |v| -v,
-        "Abs" => f32::abs,
-        "Floor" => f32::floor,
-        "Ceil" => f32::ceil,
-        "Round" => f32::round_ties_even,
-        "Sqrt" => f32::sqrt,
-        "Exp" => f32::exp,
-        "Log" => f32::ln,
-        "Reciprocal" => |v| 1.0 / v,
-        "Relu" => |v| if v < 0.0 { 0.0 } else { v },
-        "Sign" => |v| if v == 0.0 || v.is_nan() { v } else { v.signum() },
-        "Sigmoid" => |v| 1.0 / (1.0 + (-v).exp()),
-        "Tanh" => f32::tanh,
-        "Sin" => f32::sin,
-        "Cos" => f32::cos,
-        "Tan" => f32::tan,
-        "Asin" => f32::asin,
-        "Acos" => f32::acos,
-        "Atan" => f32::atan,
-        "Sinh" => f32::sinh,
-        "Cosh" => f32::cosh,
-        // In f64, where their formulas lose nothing of an f32.
-        "Asinh" => |v| f64::from(v).asinh() as f32,
-        "Acosh" => |v| f64::from(v).acosh() as f32,
-        "Atanh" => |v| f64::from(v).atanh() as f32,
-        "Erf" => |v| erf(v.into()) as f32,
-        _ => return bad("floats where integers belong"),
-    })
-}
+functions!(single, f32);
+functions!(double, f64);

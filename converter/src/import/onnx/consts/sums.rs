@@ -59,6 +59,7 @@ pub(super) fn reduce(cx: &mut Ctx<'_, '_, '_>, x: &Const) -> Res<Const> {
     }
     let element = |i: usize| match &x.data {
         Data::Float(v) => f64::from(v[i]),
+        Data::Double(v) => v[i],
         Data::Int(v) => x.ty.wide(v[i]) as f64,
     };
     // The largest of a line keeps exponentials within bounds.
@@ -92,6 +93,7 @@ pub(super) fn reduce(cx: &mut Ctx<'_, '_, '_>, x: &Const) -> Res<Const> {
     let all = out.iter().zip(shift).map(last);
     Ok(match x.data {
         Data::Float(_) => Const::floats(dims, all.map(|v| v as f32).collect()),
+        Data::Double(_) => Const::doubles(dims, all.collect()),
         Data::Int(_) => Const::of_type(x.ty, dims, all.map(|v| x.ty.wrap(v as i128)).collect()),
     })
 }
@@ -109,6 +111,7 @@ pub(super) fn running(cx: &mut Ctx<'_, '_, '_>, args: &Args) -> Res<Const> {
         (0..extent).map(move |i| at(if reverse { extent - 1 - i } else { i }))
     });
     match &x.data {
+        Data::Double(_) => bad("floats of 64 bits where others belong"),
         Data::Float(v) => {
             let mut y = vec![0f32; n];
             for line in lines {
@@ -250,6 +253,7 @@ pub(super) fn einsum(cx: &mut Ctx<'_, '_, '_>, args: &Args) -> Res<Const> {
                 let at = start + offset(k, output.len()..letters.len(), s);
                 match &part.data {
                     Data::Float(v) => product *= f64::from(v[at]),
+                    Data::Double(v) => product *= v[at],
                     Data::Int(v) => whole = whole.and_then(|w| w.checked_mul(part.ty.wide(v[at]))),
                 }
             }

@@ -59,6 +59,7 @@ pub(super) fn pow(cx: &mut Ctx<'_, '_, '_>) -> Values {
     let values: Vec<f32> = match &exponent.data {
         Data::Int(v) => v.iter().map(|&v| v as f32).collect(),
         Data::Float(v) => v.to_vec(),
+        Data::Double(v) => v.iter().map(|&v| v as f32).collect(),
     };
     let e = values.first().copied().unwrap_or(f32::NAN);
     let x = cx.runtime(0)?;

@@ -151,7 +151,7 @@ fn bias(cx: &mut Ctx<'_, '_, '_>, o: usize) -> Res<Option<ValueId>> {
 pub(super) fn floats(c: &Const) -> Res<&[f32]> {
     match &c.data {
         Data::Float(v) => Ok(v),
-        Data::Int(_) => bad("integers where floats belong"),
+        Data::Int(_) | Data::Double(_) => bad("integers where floats belong"),
     }
 }
 

@@ -16,6 +16,10 @@ pub(super) fn batch_norm(cx: &mut Ctx<'_, '_, '_>) -> Values {
     if cx.flag("training_mode", false)? {
         return unsupported("training_mode 1", "export the model in inference mode");
     }
+    // Until there was that attribute, further outputs said the same.
+    if cx.opset() < 14 && cx.node.outputs.iter().skip(1).any(|o| !o.is_empty()) {
+        return unsupported("outputs of statistics, which mean training", "export the model in inference mode");
+    }
     if cx.opset() < 9 && !cx.flag("spatial", true)? {
         return unsupported("spatial 0", "normalise per channel");
     }

@@ -18,7 +18,7 @@ fn indices(cx: &mut Ctx<'_, '_, '_>) -> Res<(Const, Arc<Vec<i64>>)> {
                 cx.b.charge(v.len())?;
                 Ok((c, v))
             }
-            Data::Float(_) => bad("the indices are not integers"),
+            Data::Float(_) | Data::Double(_) => bad("the indices are not integers"),
         },
         None => bad("the indices are missing"),
     }

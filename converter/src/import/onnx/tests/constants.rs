@@ -19,6 +19,27 @@ fn constant(inits: &[Message], nodes: &[Message]) -> (Vec<usize>, Vec<f32>) {
     (g.shape(g.outputs[0]).to_vec(), g.data(g.outputs[0]).unwrap().to_vec())
 }
 
+/// Sizes that sources compute in f64: 100 x 0.29 is below 29 there, and 29 in f32.
+#[test]
+fn sizes_are_computed_as_the_source_does() {
+    let doubles = |name: &str, v: &[f64]| {
+        let raw: Vec<u8> = v.iter().flat_map(|v| v.to_le_bytes()).collect();
+        Message::default().int(1, v.len() as i64).int(2, 11).text(8, name).bytes(9, &raw)
+    };
+    let size = |steps: &[Message]| constant(&[int64s("n", &[1], &[100]), doubles("r", &[0.29]), doubles("e", &[1e-12])], steps).1;
+    let cast = |from: &str, to: &str, ty: i64| node("Cast", &[from], &[to], &[int("to", ty)]);
+    let product = node("Mul", &["d", "r"], &["p"], &[]);
+    assert_eq!(size(&[cast("n", "d", 11), product.clone(), node("Floor", &["p"], &["c"], &[])]), [28.0]);
+    assert_eq!(size(&[cast("n", "d", 11), product.clone(), cast("p", "c", 7)]), [28.0]);
+    let both = node("Concat", &["p", "r"], &["b"], &[int("axis", 0)]);
+    assert_eq!(size(&[cast("n", "d", 11), product, both, node("Floor", &["b"], &["c"], &[])]), [28.0, 0.0]);
+    let one = node("Add", &["d", "e"], &["s"], &[]);
+    assert_eq!(size(&[cast("n", "d", 11), one, node("Sub", &["s", "d"], &["c"], &[])]), [(100.0f64 + 1e-12 - 100.0) as f32]);
+    // An operator that computes in f32, and one that mixes what it made with the source's own.
+    let sum = node("ReduceSum", &["r"], &["q"], &[]);
+    assert_eq!(size(&[sum, node("Mul", &["q", "r"], &["c"], &[])]), [(f64::from(0.29f32) * 0.29) as f32]);
+}
+
 #[test]
 fn operators_over_constants() {
     let k = floats("k", &[2, 3], &[1.0, -2.0, 0.0, 0.5, 3.0, 3.0]);

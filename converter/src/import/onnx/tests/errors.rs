@@ -76,6 +76,41 @@ fn unknown_extents_need_a_shape() {
     assert!(matches!(onnx::import(&bytes, None, &given("x", &[1])), Err(Error::Request(_))));
 }
 
+/// What is behind an input of open extents is looked at as if it had some, and says so.
+#[test]
+fn open_extents_hide_nothing() {
+    let nodes = [
+        node("Conv", &["x", "w"], &["a"], &[]),
+        node("ArgMax", &["a"], &["b"], &[]),
+        node("Cast", &["b"], &["c"], &[int("to", 1)]),
+        node("MaxPool", &["a"], &["h", "indices"], &[ints("kernel_shape", &[1, 1])]),
+        node("Cast", &["indices"], &["i"], &[int("to", 1)]),
+    ];
+    let all = |channels: i64| {
+        let inits = [floats("w", &[4, 3, 1, 1], &[1.0; 12])];
+        let inputs = [value("x", &[1, channels, -2, -3]), value("idle", &[-1, -2])];
+        unsupported(import(&model(14, &inputs, &inits, &nodes, &["c", "h", "i"])))
+    };
+    let got = all(3);
+    let nodes: Vec<&str> = got.iter().map(|u| u.node.as_str()).collect();
+    assert_eq!(nodes, ["x", "ArgMax#1", "MaxPool#3"], "{got:?}");
+    assert!(!got[0].what.contains("with") && got[1..].iter().all(|u| u.what.ends_with("(with \"x\" as 1x3x224x224)")), "{got:?}");
+    // What the guess makes wrong is not said.
+    assert_eq!(all(5).first().map(|u| u.node.as_str()), Some("x"));
+}
+
+/// Before there was an attribute for it, the outputs said whether a batch norm trains.
+#[test]
+fn statistics_mean_training() {
+    let weights = [floats("g", &[2], &[1.0, 2.0])];
+    let norm = |opset, outputs: &[&str]| {
+        let n = node("BatchNormalization", &["x", "g", "g", "g", "g"], outputs, &[]);
+        import(&model(opset, &[], &weights, &[n], &["y"]))
+    };
+    assert!(norm(9, &["y"]).is_ok() && norm(9, &["y", "", ""]).is_ok());
+    assert!(unsupported(norm(9, &["y", "m", "v", "sm", "sv"]))[0].what.contains("training"));
+}
+
 #[test]
 fn broken_graphs_are_invalid() {
     let relu = |i: &str, o: &str| node("Relu", &[i], &[o], &[]);
