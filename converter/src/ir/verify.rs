@@ -23,6 +23,9 @@ pub(crate) fn broadcast(a: &[usize], b: &[usize]) -> Option<Vec<usize>> {
         .collect()
 }
 
+/// Largest stride and dilation of a window: products of them stay far from any overflow.
+const MOST_STEPS: usize = 1 << 24;
+
 /// Rows or columns that a window gives on `extent` pixels with `pad` more around them; `None` if it does not fit once.
 pub(crate) fn windowed(extent: usize, kernel: usize, stride: usize, dilation: usize, pad: (usize, usize)) -> Option<usize> {
     let span = kernel.checked_sub(1)?.checked_mul(dilation)?.checked_add(1)?;
@@ -375,10 +378,17 @@ impl<'a> Checker<'a> {
 
     fn window(&self, w: Window) -> Check {
         let positive = [w.kernel, w.stride, w.dilation].concat().iter().all(|&n| n > 0);
-        if positive { Ok(()) } else { Err(format!("window {w:?}")) }
+        if !positive {
+            return Err(format!("window {w:?}"));
+        }
+        match [w.stride, w.dilation].concat().into_iter().find(|&n| n > MOST_STEPS) {
+            Some(n) => Err(format!("a stride or dilation of {n}; at most {MOST_STEPS} is possible")),
+            None => Ok(()),
+        }
     }
 
     fn extent(&self, x: [usize; 4], w: &Window, i: usize) -> Check<usize> {
+        self.window(*w)?;
         let pad = [(w.pads.top, w.pads.bottom), (w.pads.left, w.pads.right)][i];
         windowed(x[1 + i], w.kernel[i], w.stride[i], w.dilation[i], pad).ok_or_else(|| format!("window {w:?} does not fit {x:?}"))
     }
@@ -471,6 +481,9 @@ mod tests {
         let Op::Conv { window, .. } = &mut g.nodes[0].op else { unreachable!() };
         *window = Window { kernel: [3, 3], stride: [0, 1], dilation: [1, 1], pads: Pads::default() };
         assert!(g.verify().is_err());
+        let Op::Conv { window, .. } = &mut g.nodes[0].op else { unreachable!() };
+        window.stride = [1, 1 << 31];
+        assert!(g.verify().is_err_and(|e| e.contains("a stride or dilation of 2147483648")));
     }
 
     #[test]
