@@ -152,10 +152,11 @@ fn outputs<'a>(proto: &'a Proto<'_>, options: &Options) -> Result<Vec<&'a str>> 
         return Ok(proto.outputs.iter().map(|o| o.name).collect());
     }
     let mut all: HashMap<&str, &str> = HashMap::new();
-    // A node's name will do for its first output, but the names of values come first.
-    for n in &proto.nodes {
-        if let Some(o) = n.outputs.first().filter(|_| !n.name.is_empty()) {
-            all.insert(n.name, o);
+    // A node's name, or what it is called without one, will do for its first output, but the names of values come first.
+    let labels: Vec<String> = (0..proto.nodes.len()).map(|i| order::label(proto, i)).collect();
+    for (n, label) in proto.nodes.iter().zip(&labels) {
+        if let Some(o) = n.outputs.first() {
+            all.insert(label, o);
         }
     }
     for v in proto.inputs.iter().map(|i| i.name).chain(proto.nodes.iter().flat_map(|n| n.outputs.iter().copied())) {

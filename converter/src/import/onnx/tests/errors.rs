@@ -55,6 +55,9 @@ fn cutting_the_outputs_leaves_out_what_is_not_needed() {
     let options = Options { outputs: vec!["a".into()], ..Options::default() };
     let g = onnx::import(&bytes, None, &options).unwrap();
     assert_eq!((g.nodes.len(), g.output_names.as_slice()), (1, ["a".to_string()].as_slice()));
+    // As an error calls a node without a name.
+    let options = Options { outputs: vec!["Relu#0".into()], ..Options::default() };
+    assert_eq!(onnx::import(&bytes, None, &options).unwrap().output_names, ["a"]);
     let options = Options { outputs: vec!["nowhere".into()], ..Options::default() };
     assert!(matches!(onnx::import(&bytes, None, &options), Err(Error::Request(m)) if m.contains("nowhere")));
 }
