@@ -387,11 +387,11 @@ fn prepare(graph: Graph, options: &ConvertOptions) -> Result<Prepared> {
     };
     let mut given = options.preprocessing.clone();
     let mut note = None;
-    if given.is_none() || options.levels_from_network {
-        if let Some((level, kind)) = preprocessing::wanted_levels(&graph) {
-            note = Some(format!("levels from 0 to {level}: what the network begins with, {kind}, takes those"));
-            given = Some(Preprocessing { level, ..given.unwrap_or_default() });
-        }
+    if (given.is_none() || options.levels_from_network)
+        && let Some((level, kind)) = preprocessing::wanted_levels(&graph)
+    {
+        note = Some(format!("levels from 0 to {level}: what the network begins with, {kind}, takes those"));
+        given = Some(Preprocessing { level, ..given.unwrap_or_default() });
     }
     let Some(given) = given else { return run(graph, None, None, None) };
     given.fits(&graph)?;

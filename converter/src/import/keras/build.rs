@@ -4,7 +4,7 @@ use super::config::{Arg, Body, Call, LayerDef, Model, TensorRef};
 use super::h5::File;
 use super::layers::{Constants, Emit, Operand, Operands, weight};
 use crate::error::{Error, Result, Unsupported, invalid, request};
-use crate::import::{Options, shape};
+use crate::import::{NODE, Options, shape};
 use crate::ir::{Graph, ValueId};
 use crate::plans::Wanted;
 use std::cmp::Reverse;
@@ -306,6 +306,8 @@ impl Walk<'_> {
         let mut emit = Emit { graph, path, layer: weights, kind, located: &layer.located, file: self.file, constants, budget };
         match (body.emit(&mut emit, operands), stand_in) {
             (Err(Error::Unsupported(more)), Some(v)) => {
+                // As much as a node, whose name it has.
+                self.budget = self.budget.checked_sub(NODE * more.len()).ok_or_else(|| invalid("the network asks for too much"))?;
                 self.faults.extend(more);
                 Ok(v)
             }

@@ -15,6 +15,8 @@ use std::sync::Arc;
 
 /// Bytes of the names of all layers, each with the models that it is in.
 const MAX_PATHS: usize = 8 << 20;
+/// Longest class name.
+const MAX_CLASS: usize = 256;
 /// Most axes of an input.
 const MAX_AXES: usize = 32;
 
@@ -152,6 +154,12 @@ fn model(config: &Value, class: &str, path: &str, reading: &Reading) -> Result<M
 fn layer(json: &Value, path: &str, reading: &Reading) -> Result<LayerDef> {
     let text = |key: &str| json.get(key).and_then(Value::as_str);
     let class = text("class_name").ok_or_else(|| invalid("a layer has no `class_name`"))?;
+    // Repeated in each node, and in what is said of it.
+    if let Some(long) =
+        ["class_name", "registered_name", "module"].into_iter().find(|key| text(key).is_some_and(|t| t.len() > MAX_CLASS))
+    {
+        return Err(invalid(format!("a layer has a `{long}` of more than {MAX_CLASS} bytes")));
+    }
     let config = json.get("config").ok_or_else(|| invalid(format!("a layer of class {class} has no `config`")))?;
     let name = text("name").or_else(|| config.get("name").and_then(Value::as_str));
     let name = name.map_or_else(|| super::weights::snake_case(class), str::to_string);

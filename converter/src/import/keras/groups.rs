@@ -28,6 +28,9 @@ type Links = BTreeMap<String, u64>;
 /// What is known of groups, by their addresses.
 pub(super) type Known = HashMap<u64, Rc<Links>>;
 
+/// Longest path, in names: a network within a network takes three.
+const MAX_FOLDERS: usize = 256;
+
 /// A link takes so many bytes besides its name.
 const BYTES_PER_LINK: usize = 128;
 
@@ -60,8 +63,15 @@ impl File {
         }
         let root = self.reader().superblock().root_object_header_address();
         let mut address = root.map_err(|e| invalid(format!("the HDF5 file has no root: {e}")))?;
-        for part in path.split('/').filter(|p| !p.is_empty()) {
-            match self.links(address, path)?.get(part) {
+        for (depth, part) in path.split('/').filter(|p| !p.is_empty()).enumerate() {
+            let links = self.links(address, path)?;
+            // The reader looks at each of them once more.
+            let paid = self.pay(1 + links.len() / 8);
+            paid.map_err(|why| invalid(format!("HDF5 path `{path}`: {why}")))?;
+            if depth == MAX_FOLDERS {
+                return Err(invalid(format!("an HDF5 path of more than {MAX_FOLDERS} folders: `{path}`")));
+            }
+            match links.get(part) {
                 Some(&next) => address = next,
                 None => return Ok(None),
             }

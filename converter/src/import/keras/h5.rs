@@ -142,6 +142,7 @@ impl File {
     pub fn groups(&self, path: &str) -> Result<Vec<String>> {
         let address = self.find(path)?.ok_or_else(|| missing(path))?;
         let links = self.links(address, path)?;
+        self.pay(links.len() * BYTES_PER_OBJECT).map_err(|why| invalid(format!("HDF5 group `{path}`: {why}")))?;
         Ok(links.iter().filter(|&(_, &address)| self.is_group(address)).map(|(name, _)| name.clone()).collect())
     }
 

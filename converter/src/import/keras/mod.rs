@@ -87,7 +87,12 @@ fn parse_json(bytes: &[u8], what: &str, file: usize) -> Result<Value> {
     if bytes.iter().map(cost).sum::<usize>() > file.saturating_mul(JSON_RATIO).saturating_add(MAX_JSON) {
         return Err(invalid(format!("`{what}` describes more than any network has")));
     }
-    serde_json::from_slice(&finite(bytes)).map_err(|e| invalid(format!("`{what}` is not JSON: {e}")))
+    serde_json::from_slice(&finite(bytes)).map_err(|e| match e.to_string() {
+        deep if deep.starts_with("recursion limit") => {
+            invalid(format!("`{what}` has networks within networks too deep to be read"))
+        }
+        why => invalid(format!("`{what}` is not JSON: {why}")),
+    })
 }
 
 /// Python writes `Infinity`, which is no JSON. In its place comes what is infinite in f32, of the same length.

@@ -3,6 +3,7 @@
 use crate::error::{Error, Result, Unsupported, invalid};
 use crate::import::NODE;
 use crate::import::keras::h5;
+use crate::import::shape::MAX_RANK;
 use crate::ir::{Graph, Op, ValueId};
 use serde_json::Value;
 use std::collections::HashMap;
@@ -104,15 +105,20 @@ impl Emit<'_> {
     pub fn node(&mut self, part: &str, op: Op, inputs: &[ValueId], shape: &[usize]) -> Result<ValueId> {
         self.check(shape)?;
         // A layer may be called as often as the description can say it.
-        let elements = NODE + self.path.len() / 4;
+        // The report keeps about as much of a batch norm as the graph does.
+        let reported = if let Op::BatchNorm { .. } = op { NODE } else { 0 };
+        let elements = NODE + reported + self.path.len() / 4;
         self.afford(elements)?;
         *self.budget -= elements;
         let name = if part.is_empty() { self.path.clone() } else { format!("{}/{part}", self.path) };
         Ok(self.graph.node(name, self.kind, op, inputs, shape))
     }
 
-    /// Refuses shapes that are empty or beyond any machine.
+    /// Refuses shapes that are empty, beyond any machine, or of more axes than any network has.
     pub fn check(&self, shape: &[usize]) -> Result<usize> {
+        if shape.len() > MAX_RANK {
+            return Err(self.invalid(format!("the result would have {} axes; at most {MAX_RANK} are possible", shape.len())));
+        }
         let n = shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d)).filter(|&n| n > 0 && n <= MAX_ELEMENTS);
         n.ok_or_else(|| self.invalid(format!("the result would have the shape {shape:?}")))
     }
