@@ -244,9 +244,6 @@ impl Walk<'_> {
             results.insert((t.layer, t.call), vec![*v]);
         }
         for &(l, c) in order {
-            if results.contains_key(&(l, c)) {
-                continue;
-            }
             let layer = &model.layers[l];
             self.calls += 1;
             if self.calls > MAX_CALLS {
@@ -254,7 +251,11 @@ impl Walk<'_> {
             }
             let name = if c == 0 { layer.name.clone() } else { format!("{}@{c}", layer.name) };
             let (path, weights) = (join(path, &name), join(weights, &layer.name));
+            // Even of what is given, whose operands have been looked at for the order.
             self.pay(&layer.calls[c], layer, &path)?;
+            if results.contains_key(&(l, c)) {
+                continue;
+            }
             let operands = operands(&layer.calls[c], &results, &layer.name)?;
             let made = match &layer.body {
                 Body::Input(_) => return Err(invalid(format!("input `{path}` is not among the inputs of model `{}`", model.name))),

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 /// Bytes of the names of all layers, each with the models that it is in.
 const MAX_PATHS: usize = 8 << 20;
-/// Longest class name.
+/// Longest name of a class or an argument.
 const MAX_CLASS: usize = 256;
 /// Most axes of an input.
 const MAX_AXES: usize = 32;
@@ -194,6 +194,9 @@ fn layer(json: &Value, path: &str, reading: &Reading) -> Result<LayerDef> {
             refuse_dtype(&cfg);
             let body = layers::parse(&cfg)?;
             faults = cfg.into_faults();
+            // Each says the path.
+            let left = reading.paths.get().checked_sub(faults.len() * path.len());
+            reading.paths.set(left.ok_or_else(|| invalid("the network asks for too much that is not supported"))?);
             Body::Layer(body)
         }
     };
@@ -210,7 +213,7 @@ fn refuse_dtype(cfg: &Cfg<'_>) {
     let name = config.get("name").or(Some(config)).and_then(Value::as_str).unwrap_or_default();
     let quantized = policy.get("class_name").and_then(Value::as_str).is_some_and(|c| c.starts_with("Quantized"));
     if quantized || name.starts_with("int") || name.starts_with("uint") {
-        cfg.refuse(format!("dtype = {policy}"), "save the network with dtype float32");
+        cfg.refuse(format!("dtype = {}", layers::short(policy)), "save the network with dtype float32");
     }
 }
 
@@ -388,6 +391,7 @@ fn call(node: &Value, index: &HashMap<String, usize>) -> Option<Call> {
             modern(arg, index, &mut call.args)?;
         }
         for (key, value) in object.get("kwargs").and_then(Value::as_object).into_iter().flatten() {
+            short_enough(key)?;
             let mut args = Vec::new();
             modern(value, index, &mut args)?;
             call.named.extend(args.into_iter().map(|a| (key.clone(), a)));
@@ -406,6 +410,7 @@ fn call(node: &Value, index: &HashMap<String, usize>) -> Option<Call> {
         // Every tensor repeats the keyword arguments.
         let keywords = parts.get(3).and_then(Value::as_object).filter(|_| i == 0);
         for (key, value) in keywords.into_iter().flatten() {
+            short_enough(key)?;
             let is_list = |v: &Value| v.as_array().is_some_and(|l| !l.is_empty() && l.iter().all(|v| tensor(v, index).is_some()));
             match tensor(value, index) {
                 Some(t) => call.named.push((key.clone(), Arg::Tensor(t))),
@@ -418,6 +423,11 @@ fn call(node: &Value, index: &HashMap<String, usize>) -> Option<Call> {
         }
     }
     Some(call)
+}
+
+/// The name of an argument, which each tensor of a list has.
+fn short_enough(key: &str) -> Option<()> {
+    (key.len() <= MAX_CLASS).then_some(())
 }
 
 /// An argument as Keras 3 writes it; lists that hold tensors are flattened.

@@ -430,7 +430,12 @@ enum Floats {
 impl Floats {
     /// Of a datatype message. HDF5 leaves open where in its bytes a float has which bits; the reader takes that for given by the size.
     fn of(message: &[u8]) -> Option<Floats> {
-        let (head, size, bits) = (message.get(..4)?, message.get(4..8)?, message.get(8..20)?);
+        let (head, size) = (message.get(..4)?, message.get(4..8)?);
+        // Keras has numpy write bf16 as two bytes of no kind; it writes nothing else so.
+        if head[0] & 0xf == 5 && size == [2, 0, 0, 0] {
+            return Some(Floats::Bf16);
+        }
+        let bits = message.get(8..20)?;
         // Class 1; the mantissa's first bit is implied; the order of bytes is one of the two.
         if head[0] & 0xf != 1 || head[1] & 0x70 != 0x20 {
             return None;
@@ -479,6 +484,9 @@ mod tests {
         let bf16 = [0x11, 0x20, 0x0f, 0, 2, 0, 0, 0, 0, 0, 16, 0, 7, 8, 0, 7, 127, 0, 0, 0];
         assert_eq!([f32, f16, bf16].map(|m| Floats::of(&m)), [Floats::F32, Floats::F16, Floats::Bf16].map(Some));
         assert_eq!(Floats::of(&f32[..19]), None);
+        // As numpy writes the bf16 of Keras 3, and three bytes of no kind.
+        assert_eq!(Floats::of(&[0x15, 0, 0, 0, 2, 0, 0, 0]), Some(Floats::Bf16));
+        assert_eq!(Floats::of(&[0x15, 0, 0, 0, 3, 0, 0, 0]), None);
         // The class, the order of a VAX, the sign's place, the size, each of the properties.
         for (at, other) in
             [(0, 0x10), (1, 0x61), (2, 30), (4, 8), (8, 1), (10, 31), (12, 22), (13, 7), (14, 1), (15, 22), (16, 100)]

@@ -9,6 +9,7 @@ use super::config::{Body, LayerDef, Model};
 use super::h5::File;
 use super::layers::Var;
 use crate::error::{Error, Result, invalid};
+use crate::import::MAX_NAME;
 use std::collections::HashMap;
 
 /// Where the variables are.
@@ -202,6 +203,9 @@ fn legacy(layer: &mut LayerDef, file: &File, root: &str, keras: u32) -> Result<(
     // Each may be compared with each.
     if names.len() > 4 * order.len() + 1024 {
         return Err(invalid(format!("layer `{outer}`: group `{group}` names {} weights of {}", names.len(), order.len())));
+    }
+    if let Some(long) = names.iter().find(|name| name.len() > MAX_NAME) {
+        return Err(invalid(format!("layer `{outer}`: a weight has a name of {} bytes; shorten it to {MAX_NAME}", long.len())));
     }
     let bases: Vec<&str> = names.iter().map(|n| base(n)).collect();
     let owners = Owners::new(&leaves, &names);

@@ -1,8 +1,10 @@
 //! The attributes of a layer.
 
 use crate::error::{Error, Result, Unsupported, invalid};
+use crate::import::shape::MAX_RANK;
 use serde_json::{Map, Value};
 use std::cell::RefCell;
+use std::fmt::Write as _;
 
 /// The configuration of one layer, and what it asks for in vain.
 pub(in super::super) struct Cfg<'a> {
@@ -99,7 +101,7 @@ impl<'a> Cfg<'a> {
         match self.text(key)? {
             None | Some("channels_last" | "tf" | "default") => {}
             Some(other) => self.refuse(
-                format!("{key} = \"{other}\""),
+                format!("{key} = {}", short(format_args!("{other:?}"))),
                 "build the network with data_format=\"channels_last\" and copy the weights",
             ),
         }
@@ -114,7 +116,10 @@ impl<'a> Cfg<'a> {
             "valid" => Ok(Padding::Valid),
             "causal" if causal => Ok(Padding::Causal),
             other => {
-                self.refuse(format!("{key} = \"{other}\""), "use \"same\" or \"valid\", or an explicit padding layer");
+                self.refuse(
+                    format!("{key} = {}", short(format_args!("{other:?}"))),
+                    "use \"same\" or \"valid\", or an explicit padding layer",
+                );
                 Ok(Padding::Valid)
             }
         }
@@ -134,17 +139,25 @@ pub(in super::super) enum Padding {
 
 /// A number or a (nested) list of numbers, possibly wrapped as a numpy array or a tensor: its extents and its elements.
 pub(in super::super) fn values(v: &Value) -> Option<(Vec<usize>, Vec<f64>)> {
+    nested(v, 0)
+}
+
+/// [`values`] of a list within so many others, each of which copies it.
+fn nested(v: &Value, depth: usize) -> Option<(Vec<usize>, Vec<f64>)> {
+    if depth > MAX_RANK {
+        return None;
+    }
     match v {
         Value::Number(n) => Some((Vec::new(), vec![n.as_f64()?])),
         Value::Object(o) => {
             let inner = o.get("config").and_then(Value::as_object).unwrap_or(o);
-            values(inner.get("value").filter(|v| !v.is_object())?)
+            nested(inner.get("value").filter(|v| !v.is_object())?, depth + 1)
         }
         Value::Array(list) => {
             let mut shape = None;
             let mut data = Vec::new();
             for item in list {
-                let (s, d) = values(item)?;
+                let (s, d) = nested(item, depth + 1)?;
                 if shape.get_or_insert_with(|| s.clone()) != &s {
                     return None;
                 }
@@ -172,9 +185,20 @@ fn positive(v: &Value) -> Option<usize> {
     v.as_u64().and_then(|n| usize::try_from(n).ok()).filter(|&n| n > 0)
 }
 
-/// A value as it goes into a message.
-pub(super) fn short(v: &Value) -> String {
-    let text = v.to_string();
+/// A value as it goes into a message: its first characters, however long it is.
+pub(in super::super) fn short(v: impl std::fmt::Display) -> String {
+    /// Takes no more than a line.
+    struct Line(String);
+    impl std::fmt::Write for Line {
+        fn write_str(&mut self, s: &str) -> std::fmt::Result {
+            self.0.extend(s.chars().take(400));
+            if self.0.len() > 400 { Err(std::fmt::Error) } else { Ok(()) }
+        }
+    }
+    let mut line = Line(String::new());
+    // What ends early is cut below.
+    let _ = write!(line, "{v}");
+    let text = line.0;
     match text.char_indices().nth(80) {
         None => text,
         Some((cut, _)) => format!("{}...", &text[..cut]),

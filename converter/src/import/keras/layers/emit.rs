@@ -107,18 +107,23 @@ impl Emit<'_> {
         // A layer may be called as often as the description can say it.
         // The report keeps about as much of a batch norm as the graph does.
         let reported = if let Op::BatchNorm { .. } = op { NODE } else { 0 };
-        let elements = NODE + reported + self.path.len() / 4;
+        // Joins are made of a step for each input.
+        let joined = inputs.len().saturating_sub(8) * NODE;
+        let elements = NODE + reported + joined + self.path.len() / 4;
         self.afford(elements)?;
         *self.budget -= elements;
         let name = if part.is_empty() { self.path.clone() } else { format!("{}/{part}", self.path) };
         Ok(self.graph.node(name, self.kind, op, inputs, shape))
     }
 
+    fn rank(&self, shape: &[usize]) -> Result<()> {
+        let axes = shape.len();
+        if axes > MAX_RANK { Err(self.invalid(format!("{axes} axes; at most {MAX_RANK} are possible"))) } else { Ok(()) }
+    }
+
     /// Refuses shapes that are empty, beyond any machine, or of more axes than any network has.
     pub fn check(&self, shape: &[usize]) -> Result<usize> {
-        if shape.len() > MAX_RANK {
-            return Err(self.invalid(format!("the result would have {} axes; at most {MAX_RANK} are possible", shape.len())));
-        }
+        self.rank(shape)?;
         let n = shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d)).filter(|&n| n > 0 && n <= MAX_ELEMENTS);
         n.ok_or_else(|| self.invalid(format!("the result would have the shape {shape:?}")))
     }
@@ -128,8 +133,10 @@ impl Emit<'_> {
     /// # Errors
     /// [`Error::Invalid`] if all calls together make more constants than a sensible network has.
     pub fn constant(&mut self, part: &str, shape: &[usize], data: Vec<f32>) -> Result<ValueId> {
-        self.afford(data.len())?;
-        *self.budget -= data.len();
+        self.rank(shape)?;
+        let elements = data.len() + NODE / 2 + self.path.len() / 4;
+        self.afford(elements)?;
+        *self.budget -= elements;
         Ok(self.graph.constant(format!("{}/{part}", self.path), shape, Arc::new(data)))
     }
 

@@ -12,6 +12,11 @@ use crate::ir::{Act, BinaryOp, Op, ReduceKind, ValueId};
 use serde_json::{Map, Value};
 use std::sync::Arc;
 
+/// Longest name of a function.
+const MAX_FUNCTION: usize = 256;
+/// Most operands of a function that are constants of the configuration.
+const MAX_FIXED: usize = 16;
+
 /// What a function computes.
 #[derive(Clone, Debug, PartialEq)]
 enum Function {
@@ -89,7 +94,7 @@ pub(super) fn operation(cfg: &Cfg<'_>) -> Result<Box<dyn Layer>> {
 
 /// `TFOpLambda`.
 pub(super) fn lambda(cfg: &Cfg<'_>) -> Result<Box<dyn Layer>> {
-    let shown = cfg.text("function")?.ok_or_else(|| cfg.bad("function"))?;
+    let shown = cfg.text("function")?.filter(|name| name.len() <= MAX_FUNCTION).ok_or_else(|| cfg.bad("function"))?;
     Ok(call(cfg, shown.rsplit('.').next().unwrap_or(shown), shown))
 }
 
@@ -97,10 +102,16 @@ pub(super) fn lambda(cfg: &Cfg<'_>) -> Result<Box<dyn Layer>> {
 pub(super) fn graph_op(cfg: &Cfg<'_>) -> Result<Box<dyn Layer>> {
     let node = cfg.get("node_def").ok_or_else(|| cfg.bad("node_def"))?;
     let parsed: Option<Value> = node.as_str().and_then(|text| parse_json(text.as_bytes(), "node_def", 0).ok());
-    let shown = parsed.as_ref().unwrap_or(node).get("op").and_then(Value::as_str).ok_or_else(|| cfg.bad("node_def"))?.to_string();
+    let shown = parsed.as_ref().unwrap_or(node).get("op").and_then(Value::as_str);
+    let shown = shown.filter(|op| op.len() <= MAX_FUNCTION).ok_or_else(|| cfg.bad("node_def"))?.to_string();
     let name = crate::import::keras::weights::snake_case(&shown);
     let Some(function) = function(&name, cfg.keras) else { return Ok(call(cfg, &name, &shown)) };
     let mut fixed = Vec::new();
+    let constants = cfg.get("constants").and_then(Value::as_object);
+    // Each moves the operands behind it.
+    if constants.is_some_and(|all| all.len() > MAX_FIXED) {
+        return Err(cfg.bad("constants"));
+    }
     for (key, value) in cfg.get("constants").and_then(Value::as_object).into_iter().flatten() {
         fixed.push((key.parse().map_err(|_| cfg.bad("constants"))?, Arc::new(value.clone())));
     }
@@ -261,7 +272,7 @@ impl Layer for Call {
 fn pad(e: &mut Emit<'_>, b: &Bound<'_>, x: ValueId, shape: &[usize]) -> Result<ValueId> {
     let mode = b.value(&["mode"], 2).and_then(Value::as_str).unwrap_or("constant");
     if !mode.eq_ignore_ascii_case("constant") {
-        return Err(e.unsupported(format!("padding mode {}", short(&mode.into())), "pad with a constant"));
+        return Err(e.unsupported(format!("padding mode {}", short(format_args!("{mode:?}"))), "pad with a constant"));
     }
     let value = b.number(e, &["constant_values"], 3)?.unwrap_or(0.0);
     let pads = b.value(&["paddings", "pad_width"], 1).and_then(Value::as_array).and_then(|list| {

@@ -1,7 +1,7 @@
 //! Layers with several inputs.
 
 use super::activation::axis_of;
-use super::{Cfg, Emit, Layer, Operands};
+use super::{Cfg, Emit, Layer, Operands, short};
 use crate::error::Result;
 use crate::ir::{Act, BinaryOp, Op, ValueId};
 
@@ -105,7 +105,10 @@ pub(super) fn old(cfg: &Cfg<'_>) -> Result<Box<dyn Layer>> {
         Some("ave") => merge(BinaryOp::Add, true),
         Some("concat") => Ok(Box::new(Concatenate(cfg.get("concat_axis").and_then(|v| v.as_i64()).unwrap_or(-1)))),
         other => {
-            cfg.refuse(format!("mode = {other:?}"), "use Add, Multiply, Maximum, Average or Concatenate");
+            cfg.refuse(
+                format!("mode = {}", short(format_args!("{other:?}"))),
+                "use Add, Multiply, Maximum, Average or Concatenate",
+            );
             merge(BinaryOp::Add, false)
         }
     }

@@ -17,7 +17,7 @@ mod norm;
 mod pool;
 mod shape;
 
-pub(super) use cfg::{Cfg, values, weight};
+pub(super) use cfg::{Cfg, short, values, weight};
 pub(super) use emit::{Constants, Emit, Operand, Operands};
 
 /// A variable of a layer.
@@ -61,6 +61,8 @@ pub(super) fn builtin(name: &str) -> Option<&str> {
     match name.split_once('>') {
         None => Some(name),
         Some(("keras" | "Keras", own)) => Some(own),
+        // As the last versions of Keras 2 register a layer of their InceptionResNetV2.
+        Some(("Custom", own @ "CustomScaleLayer")) => Some(own),
         Some(_) => None,
     }
 }
