@@ -8,6 +8,7 @@ use super::h5::Dataset;
 use super::layers::{self, Cfg, Layer};
 use crate::error::{Error, Result, Unsupported, invalid};
 use crate::import::MAX_NAME;
+use crate::import::shape::MAX_RANK;
 use serde_json::{Map, Value};
 use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
@@ -15,10 +16,8 @@ use std::sync::Arc;
 
 /// Bytes of the names of all layers, each with the models that it is in.
 const MAX_PATHS: usize = 8 << 20;
-/// Longest name of a class or an argument.
-const MAX_CLASS: usize = 256;
-/// Most axes of an input.
-const MAX_AXES: usize = 32;
+/// Longest name of a class, a function or an argument.
+pub(super) const MAX_CLASS: usize = 256;
 
 /// What is known while a description is read.
 struct Reading {
@@ -224,8 +223,8 @@ fn extents(map: &Map<String, Value>, name: &str) -> Result<Option<Vec<Option<usi
     let without_batch = find("shape").or_else(|| find("input_shape"));
     let one = |v: &Value| v.as_u64().and_then(|n| usize::try_from(n).ok());
     let axes = list.or(without_batch).map_or(0, Vec::len);
-    if axes > MAX_AXES {
-        return Err(invalid(format!("the input of `{name}` has {axes} axes; no layer takes more than {MAX_AXES}")));
+    if axes > MAX_RANK {
+        return Err(invalid(format!("the input of `{name}` has {axes} axes; no layer takes more than {MAX_RANK}")));
     }
     Ok(match (list, without_batch) {
         (Some(list), _) => Some(list.iter().map(one).collect()),

@@ -39,7 +39,7 @@ pub(super) const BYTES_PER_OBJECT: usize = 64;
 /// What the reader keeps of where a chunk lies.
 const BYTES_PER_CHUNK: u64 = 256;
 /// Weights have no more axes. What is kept of a chunk grows with them.
-const MAX_RANK: usize = 8;
+const MAX_WEIGHT_RANK: usize = 8;
 /// A tree may be this much longer than the file that it lies in, of which it reads each node once.
 const FREE_TREE_BYTES: usize = 1 << 20;
 
@@ -292,8 +292,8 @@ impl File {
         let shape: Option<Vec<usize>> = inner.shape().iter().map(|&d| usize::try_from(d).ok()).collect();
         let shape = shape.ok_or_else(too_large)?;
         let len = shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d)).ok_or_else(too_large)?;
-        if shape.len() > MAX_RANK {
-            return Err(invalid(format!("weight `{path}` has {} axes; no layer takes more than {MAX_RANK}", shape.len())));
+        if shape.len() > MAX_WEIGHT_RANK {
+            return Err(invalid(format!("weight `{path}` has {} axes; no layer takes more than {MAX_WEIGHT_RANK}", shape.len())));
         }
         if len.checked_mul(8).is_none_or(|bytes| bytes > MAX_BYTES) {
             return Err(too_large());

@@ -7,13 +7,12 @@ use super::merge::{Concatenate, pair};
 use super::shape::{Nothing, reshape_to, transpose};
 use super::{Cfg, Emit, Layer, Operand, Operands};
 use crate::error::Result;
+use crate::import::keras::config::MAX_CLASS;
 use crate::import::keras::parse_json;
 use crate::ir::{Act, BinaryOp, Op, ReduceKind, ValueId};
 use serde_json::{Map, Value};
 use std::sync::Arc;
 
-/// Longest name of a function.
-const MAX_FUNCTION: usize = 256;
 /// Most operands of a function that are constants of the configuration.
 const MAX_FIXED: usize = 16;
 
@@ -94,7 +93,7 @@ pub(super) fn operation(cfg: &Cfg<'_>) -> Result<Box<dyn Layer>> {
 
 /// `TFOpLambda`.
 pub(super) fn lambda(cfg: &Cfg<'_>) -> Result<Box<dyn Layer>> {
-    let shown = cfg.text("function")?.filter(|name| name.len() <= MAX_FUNCTION).ok_or_else(|| cfg.bad("function"))?;
+    let shown = cfg.text("function")?.filter(|name| name.len() <= MAX_CLASS).ok_or_else(|| cfg.bad("function"))?;
     Ok(call(cfg, shown.rsplit('.').next().unwrap_or(shown), shown))
 }
 
@@ -103,7 +102,7 @@ pub(super) fn graph_op(cfg: &Cfg<'_>) -> Result<Box<dyn Layer>> {
     let node = cfg.get("node_def").ok_or_else(|| cfg.bad("node_def"))?;
     let parsed: Option<Value> = node.as_str().and_then(|text| parse_json(text.as_bytes(), "node_def", 0).ok());
     let shown = parsed.as_ref().unwrap_or(node).get("op").and_then(Value::as_str);
-    let shown = shown.filter(|op| op.len() <= MAX_FUNCTION).ok_or_else(|| cfg.bad("node_def"))?.to_string();
+    let shown = shown.filter(|op| op.len() <= MAX_CLASS).ok_or_else(|| cfg.bad("node_def"))?.to_string();
     let name = crate::import::keras::weights::snake_case(&shown);
     let Some(function) = function(&name, cfg.keras) else { return Ok(call(cfg, &name, &shown)) };
     let mut fixed = Vec::new();
