@@ -105,6 +105,18 @@ pub fn winograd(points: usize, c: usize, n: usize, transformed: &[f32], panels: 
     }
 }
 
+/// Packs `[C][N]` for [`crate::ops::strassen`], `[2][N/16][C of the half][16]`, zeros in the padding.
+///
+/// # Panics
+/// If the channels have no [`halves`](sepal_format::strassen::halves), or the slices are not as long as the arguments say.
+pub fn strassen(c: usize, n: usize, weights: &[f32], panels: &mut [f32]) {
+    let ([k, _], half) = sepal_format::strassen::halves(c as u64, n as u64).expect("channels with halves");
+    let (low, high) = weights.split_at(k as usize * n);
+    let (first, second) = panels.split_at_mut((k * 2 * half) as usize);
+    conv([1, 1], k as usize, n, 1, low, first);
+    conv([1, 1], c - k as usize, n, 1, high, second);
+}
+
 /// Packs `[kh][kw][C]` to `[C/16][kh * kw][16]`, zeros in the padding.
 ///
 /// # Panics

@@ -17,6 +17,7 @@ pub mod resize;
 pub mod scale_shift;
 pub mod separable;
 pub mod softmax;
+pub mod strassen;
 pub mod unary;
 mod wide;
 pub mod winograd;

@@ -13,5 +13,6 @@ pub mod reduce;
 pub mod resize;
 pub mod scale_shift;
 pub mod softmax;
+pub mod strassen;
 pub mod unary;
 pub mod winograd;

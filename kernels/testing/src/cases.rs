@@ -14,6 +14,8 @@ pub enum Op {
     Conv(usize, Window),
     /// The same by tiles.
     Winograd(usize, Window, Tile),
+    /// A pointwise one by halves.
+    Strassen(usize),
     /// One filter for each channel.
     Depthwise(Window),
     /// [`Depthwise`](Op::Depthwise), then a 1x1 convolution to so many channels.
@@ -82,6 +84,10 @@ const fn winograd(size: usize, channels: usize, n: usize, kernel: [usize; 2], ti
     on(size, channels, Op::Winograd(n, window, tile))
 }
 
+const fn strassen(size: usize, channels: usize, n: usize) -> Case {
+    on(size, channels, Op::Strassen(n))
+}
+
 const fn pool(size: usize, channels: usize, kind: PoolKind, k: usize, s: usize, pad: usize) -> Case {
     on(size, channels, Op::Pool(kind, window(k, s, pad)))
 }
@@ -124,6 +130,12 @@ pub const CASES: &[Case] = &[
     winograd(8, 384, 384, [1, 3], [1, 4]),
     winograd(17, 192, 192, [1, 7], [1, 4]),
     winograd(17, 192, 192, [7, 1], [4, 1]),
+    strassen(37, 728, 728),
+    strassen(19, 728, 728),
+    strassen(10, 1536, 2048),
+    strassen(14, 512, 512),
+    strassen(28, 256, 256),
+    strassen(14, 384, 64),
     // Xception, MobileNet, EfficientNet.
     depthwise(147, 64, 3, 1),
     depthwise(147, 128, 3, 1),
@@ -183,6 +195,7 @@ impl Case {
         };
         match op {
             Op::Conv(n, w) | Op::Winograd(n, w, _) | Op::Separable(n, w) => over(w, n),
+            Op::Strassen(n) => over(Window::ONE, n),
             Op::Depthwise(w) | Op::Pool(_, w) => over(w, channels),
             Op::Reduce(_) => Shape::new(1, 1, 1, channels),
             _ => self.input(),
@@ -195,6 +208,7 @@ impl Case {
         let taps = |w: Window| w.kernel[0] * w.kernel[1] * c;
         match self.op {
             Op::Conv(n, w) | Op::Winograd(n, w, _) => 2 * out.pixels() * n * taps(w),
+            Op::Strassen(n) => 2 * out.pixels() * n * c,
             Op::Depthwise(w) => 2 * out.pixels() * taps(w),
             Op::Separable(n, w) => 2 * out.pixels() * (taps(w) + n * c),
             _ => self.input().pixels() * c,
@@ -219,6 +233,7 @@ impl Case {
             Op::Conv(n, Window::ONE) => ("pointwise".into(), Some(n)),
             Op::Conv(n, w) => (format!("dense.{}", window(w)), Some(n)),
             Op::Winograd(n, w, [h, w_]) => (format!("winograd.{}t{h}x{w_}", window(w)), Some(n)),
+            Op::Strassen(n) => ("strassen".into(), Some(n)),
             Op::Depthwise(w) => (format!("depthwise.{}", window(w)), None),
             Op::Separable(n, w) => (format!("separable.{}", window(w)), Some(n)),
             Op::Pool(kind, w) => (format!("pool.{kind:?}.{}", window(w)), None),

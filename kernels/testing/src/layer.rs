@@ -14,6 +14,7 @@ use sepal_kernels::ops::reduce::reduce_hw;
 use sepal_kernels::ops::scale_shift::scale_shift;
 use sepal_kernels::ops::separable::{separable, separable_scratch};
 use sepal_kernels::ops::softmax::softmax;
+use sepal_kernels::ops::strassen::{strassen, strassen_scratch};
 use sepal_kernels::ops::winograd::{points, winograd, winograd_scratch};
 use sepal_kernels::par::Parallel;
 use sepal_kernels::{Act, Isa, Shape, pack, reference};
@@ -52,6 +53,12 @@ impl Weights {
         Weights { logical, packed, ..direct }
     }
 
+    fn strassen(c: usize, n: usize) -> Weights {
+        let mut weights = Weights::new([1, 1], c, n);
+        pack::strassen(c, n, &weights.logical, &mut weights.packed);
+        weights
+    }
+
     fn conv(&self, window: Window) -> Conv<'_> {
         Conv { window, groups: 1, weights: Panels::F32(&self.packed), bias: &self.packed_bias, take: Take::Plain, act: ACT }
     }
@@ -86,6 +93,7 @@ impl Layer {
         let weights = match case.op {
             Op::Conv(n, w) => Weights::new(w.kernel, c, n),
             Op::Winograd(n, w, tile) => Weights::winograd(w, tile, c, n),
+            Op::Strassen(n) => Weights::strassen(c, n),
             Op::Separable(n, w) => {
                 second = Weights::new([1, 1], c, n);
                 Weights::new(w.kernel, 1, c)
@@ -111,6 +119,7 @@ impl Layer {
         let floats = match self.case.op {
             Op::Conv(_, w) => conv_scratch(w, false, input, output),
             Op::Winograd(_, w, tile) => winograd_scratch(w, tile, input, output),
+            Op::Strassen(_) => strassen_scratch(input, output),
             Op::Separable(_, w) => separable_scratch(w, input, output),
             _ => 0,
         };
@@ -132,6 +141,7 @@ impl Layer {
         match case.op {
             Op::Conv(_, w) => conv(isa, par, &weights.conv(w), x, None, y, scratch),
             Op::Winograd(_, w, tile) => winograd(isa, par, &weights.conv(w), tile, x, None, y, scratch),
+            Op::Strassen(_) => strassen(isa, par, &weights.conv(Window::ONE), x, None, y, scratch),
             Op::Depthwise(w) => depthwise(isa, par, &weights.depthwise(w), x, y),
             Op::Separable(_, w) => {
                 separable(isa, par, &weights.depthwise(w), &second.conv(Window::ONE), x, None, y, scratch);
@@ -156,6 +166,7 @@ impl Layer {
         match case.op {
             Op::Conv(_, w) => reference::conv::conv(w, 1, logical, bias, ACT, x, None, y),
             Op::Winograd(_, w, tile) => reference::winograd::winograd(w, tile, logical, bias, ACT, x, None, y),
+            Op::Strassen(_) => reference::strassen::strassen(logical, bias, ACT, x, None, y),
             Op::Depthwise(w) => reference::depthwise::depthwise(w, logical, bias, false, Act::None, x, y),
             Op::Separable(_, w) => {
                 let mut middle = Image::of(Shape { c: case.channels, ..case.output() }, 0);

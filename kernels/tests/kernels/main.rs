@@ -18,5 +18,6 @@ mod scale_shift;
 mod separable;
 mod simd;
 mod softmax;
+mod strassen;
 mod unary;
 mod winograd;

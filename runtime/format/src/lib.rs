@@ -9,6 +9,7 @@ pub mod op;
 pub mod preprocessing;
 pub mod record;
 pub mod rows;
+pub mod strassen;
 pub mod unary;
 mod validate;
 mod view;
