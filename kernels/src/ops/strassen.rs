@@ -73,12 +73,12 @@ impl Plan {
     }
 
     /// Floats of those panels.
-    fn panels(&self) -> [usize; 2] {
-        self.k.map(|k| self.group() * k * BLOCK)
+    fn panels(&self, k: usize) -> usize {
+        self.group() * k * BLOCK
     }
 
     fn scratch(&self) -> usize {
-        4 * self.pairs * self.row + 3 * self.part() + self.panels().iter().sum::<usize>()
+        4 * self.pairs * self.row + 3 * self.part() + self.panels(3 * self.k[0] + self.k[1])
     }
 }
 
@@ -210,7 +210,9 @@ impl Part<'_> {
         let (s1, s2, s3, s4) = (sum(1, k1, even), sum(2, k1, even), sum(3, k1, odd), sum(4, k2, even));
         let (u, rest) = terms.split_at_mut(plan.part());
         let (v, w) = rest.split_at_mut(plan.part());
-        let (t, t4) = panels.split_at_mut(plan.panels()[0]);
+        let (t1, rest) = panels.split_at_mut(plan.panels(k1));
+        let (t2, rest) = rest.split_at_mut(plan.panels(k1));
+        let (t3, t4) = rest.split_at_mut(plan.panels(k1));
         let residual = self.residual.map(|(r, pixel)| (&r[first * pixel..], pixel));
         for block in (0..plan.blocks).step_by(GROUP) {
             let count = GROUP.min(plan.blocks - block);
@@ -226,7 +228,12 @@ impl Part<'_> {
                 let x = &mut blocks_mut(to)[..pixels * count];
                 isa.run(Add { x, other: other.map(blocks), more, count });
             };
-            let (t, t4) = (&mut t[..wide * k1], &mut t4[..wide * k2]);
+            let (t1, t2) = (&mut t1[..wide * k1], &mut t2[..wide * k1]);
+            let (t3, t4) = (&mut t3[..wide * k1], &mut t4[..wide * k2]);
+            {
+                let to = [&mut *t1, &mut *t2, &mut *t3, &mut *t4].map(|t| blocks_mut(t));
+                isa.run(Differences { low: [b11, b12].map(blocks), high: [b21, b22].map(blocks), to, k: plan.k });
+            }
 
             self.product(a11, b11, None, between(u, wide));
             if residual.is_some() {
@@ -235,17 +242,10 @@ impl Part<'_> {
             }
             let term = if residual.is_some() { &*v } else { &*u };
             self.product(a12, b21, Some((term, wide)), self.last(&mut *out, 0, low, wide));
-            // T1, W
-            self.less(b12, Some(b11), t, [k1, k1]);
-            self.product(s1, t, None, between(w, wide));
-            // T2, U
-            self.less(b22, None, t, [k2, k1]);
-            self.product(s2, t, Some((u, wide)), between(v, wide));
+            self.product(s1, t1, None, between(w, wide));
+            self.product(s2, t2, Some((u, wide)), between(v, wide));
             u[..even * wide].copy_from_slice(&v[..even * wide]);
-            self.less_rows(b21, t, t4);
-            // T3, V
-            self.less(b22, Some(b12), t, [k2, k1]);
-            self.product(s3, t, Some((u, wide)), between(v, wide));
+            self.product(s3, t3, Some((u, wide)), between(v, wide));
             let (bias, act) = (blocks(&self.bias[high..]), self.act);
             if odd > 0 {
                 isa.run(Last {
@@ -301,17 +301,6 @@ impl Part<'_> {
             out_pixel: to.step,
         });
     }
-
-    /// `a - b`, panel by panel, to `to`, which stands for `b` where there is none; `a` has zeros after its rows, `k[0]` of `k[1]`.
-    fn less(&self, a: &[f32], b: Option<&[f32]>, to: &mut [f32], k: [usize; 2]) {
-        self.isa.run(Less { a: blocks(a), b: b.map(blocks), to: blocks_mut(to), k });
-    }
-
-    /// `a - b` of as many rows of each panel as `a` has.
-    fn less_rows(&self, a: &[f32], b: &[f32], to: &mut [f32]) {
-        let [k1, k2] = self.plan.k;
-        self.isa.run(LessRows { a: blocks(a), b: blocks(b), to: blocks_mut(to), k: [k2, k1] });
-    }
 }
 
 /// S1 to S4 of some pairs.
@@ -365,56 +354,46 @@ impl Kernel for Sums<'_> {
     }
 }
 
-/// See [`Part::less`].
-struct Less<'a> {
-    a: &'a [Block],
-    b: Option<&'a [Block]>,
-    to: &'a mut [Block],
+/// T1 to T4 of some panels.
+struct Differences<'a> {
+    /// B11 and B12, B21 and B22.
+    low: [&'a [Block]; 2],
+    high: [&'a [Block]; 2],
+    to: [&'a mut [Block]; 4],
+    /// Rows of a panel of either.
     k: [usize; 2],
 }
 
-impl Kernel for Less<'_> {
+impl Kernel for Differences<'_> {
     type Out = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let Less { a, b, to, k: [rows, k] } = self;
-        for (i, (a, to)) in a.chunks_exact(rows).zip(to.chunks_exact_mut(k)).enumerate() {
-            if let Some(b) = b {
-                let b = &b[i * k..][..k];
-                for ((a, b), to) in a.iter().zip(b).zip(&mut *to) {
-                    (0..S::PARTS).for_each(|j| s.store(s.sub(s.load(a, j), s.load(b, j)), to, j));
+        let Differences { low: [b11, b12], high: [b21, b22], to: [t1, t2, t3, t4], k: [k1, k2] } = self;
+        let zero = [0.0; BLOCK];
+        let ahead = b12.len();
+        for panel in 0..b11.len() / k1 {
+            let [b11, b12] = [b11, b12].map(|b| &b[panel * k1..][..k1]);
+            let [b21, b22] = [b21, b22].map(|b| &b[panel * k2..][..k2]);
+            let t1 = &mut t1[panel * k1..][..k1];
+            let t2 = &mut t2[panel * k1..][..k1];
+            let t3 = &mut t3[panel * k1..][..k1];
+            let t4 = &mut t4[panel * k2..][..k2];
+            for i in 0..k1 {
+                // No product reads B12, so that none brings that of the next panels.
+                s.prefetch(&b12[i], ahead);
+                for j in 0..S::PARTS {
+                    let (low, high) = (s.load(&b11[i], j), s.load(&b12[i], j));
+                    let below = s.load(b22.get(i).unwrap_or(&zero), j);
+                    let one = s.sub(high, low);
+                    let two = s.sub(below, one);
+                    s.store(one, &mut t1[i], j);
+                    s.store(two, &mut t2[i], j);
+                    s.store(s.sub(below, high), &mut t3[i], j);
+                    if let (Some(b21), Some(t4)) = (b21.get(i), t4.get_mut(i)) {
+                        s.store(s.sub(s.load(b21, j), two), t4, j);
+                    }
                 }
-                to[rows..].copy_from_slice(&b[rows..]);
-            } else {
-                for (a, to) in a.iter().zip(&mut *to) {
-                    (0..S::PARTS).for_each(|j| s.store(s.sub(s.load(a, j), s.load(to, j)), to, j));
-                }
-            }
-            for to in &mut to[rows..] {
-                (0..S::PARTS).for_each(|j| s.store(s.sub(s.splat(0.0), s.load(to, j)), to, j));
-            }
-        }
-    }
-}
-
-/// See [`Part::less_rows`].
-struct LessRows<'a> {
-    a: &'a [Block],
-    b: &'a [Block],
-    to: &'a mut [Block],
-    k: [usize; 2],
-}
-
-impl Kernel for LessRows<'_> {
-    type Out = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
-        let LessRows { a, b, to, k: [rows, k] } = self;
-        for ((a, b), to) in a.chunks_exact(rows).zip(b.chunks_exact(k)).zip(to.chunks_exact_mut(rows)) {
-            for ((a, b), to) in a.iter().zip(b).zip(to) {
-                (0..S::PARTS).for_each(|j| s.store(s.sub(s.load(a, j), s.load(b, j)), to, j));
             }
         }
     }
