@@ -106,7 +106,7 @@ pub struct PlanSummary {
     /// Bytes of weights that no plan before it has.
     pub weights_bytes: u64,
     /// How many convolutions are not summed directly.
-    pub winograd: usize,
+    pub fast: usize,
     /// The outcome of its self-check, unless it was left out.
     pub self_check: Option<SelfCheck>,
 }
@@ -127,7 +127,7 @@ pub struct Summary {
     /// What the passes did.
     pub report: Report,
     /// The convolutions that are not summed directly.
-    pub winograd: Vec<emit::Winograd>,
+    pub fast: Vec<emit::Fast>,
     /// The weights that were to be stored as halves.
     pub rounded: Vec<emit::Rounded>,
     /// What the self-check allows.
@@ -209,7 +209,7 @@ pub fn convert_graph(
 /// three times as large, by eight times. Xception, Inception V3 and ResNet50 are at 2e-7 to 6e-7.
 const MAGNIFIED: (f64, f64) = (1e-6, 0.3);
 
-/// Converts, and once more with less left to Winograd's algorithm if the output is far off: what counts in the end is the output, not
+/// Converts, and once more with less left to fast algorithms if the output is far off: what counts in the end is the output, not
 /// the step. The more exact file is kept. What was asked for and is not exact enough is refused by its name.
 fn convert_plans(
     plans: Vec<Planned>,
@@ -233,7 +233,7 @@ fn convert_plans(
             self_check.as_ref().map_or(0.0, |check| check.besides(report.pruned.as_ref()))
         };
         let before = match &first {
-            Ok(c) if c.summary.plans.iter().any(|plan| plan.winograd > 0) => off(c),
+            Ok(c) if c.summary.plans.iter().any(|plan| plan.fast > 0) => off(c),
             Err(Error::Verification(_)) => f64::INFINITY,
             _ => 0.0,
         };
@@ -326,7 +326,7 @@ fn add(
         total_parameters,
         parameters: provenance::parameters(&graph),
         report,
-        winograd: Vec::new(),
+        fast: Vec::new(),
         rounded: Vec::new(),
         self_check_limit: self_check_limit(options.emit.precision),
         self_check: None,
@@ -346,10 +346,10 @@ fn add(
             extra.push((section::PREPROCESSING, p.section()?));
         }
     }
-    let Added { winograd, rounded, weights_bytes } = file.add(&graph, &summary.report.origins, extra)?;
-    (summary.winograd, summary.rounded) = (winograd, rounded);
-    let winograd = summary.winograd.len();
-    summary.plans.push(PlanSummary { wanted: Wanted::default(), weights_bytes, winograd, self_check: None });
+    let Added { fast, rounded, weights_bytes } = file.add(&graph, &summary.report.origins, extra)?;
+    (summary.fast, summary.rounded) = (fast, rounded);
+    let fast = summary.fast.len();
+    summary.plans.push(PlanSummary { wanted: Wanted::default(), weights_bytes, fast, self_check: None });
     Ok((summary, source))
 }
 
@@ -569,7 +569,7 @@ mod tests {
             total_parameters: 1,
             parameters: 1,
             report: Report::default(),
-            winograd: Vec::new(),
+            fast: Vec::new(),
             rounded: Vec::new(),
             self_check_limit: 1e-4,
             self_check: None,

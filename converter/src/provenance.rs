@@ -2,7 +2,7 @@
 //! make two conversions of one source differ.
 
 use crate::convert::{ConvertOptions, Summary};
-use crate::emit::{Precision, Rounded, Winograd};
+use crate::emit::{Algorithm, Fast, Precision, Rounded};
 use crate::error::Result;
 use crate::ir::{Graph, Op};
 use crate::passes::{Fold, Report};
@@ -79,7 +79,7 @@ pub fn folds(report: &Report) -> String {
 
 /// The report of a conversion as JSON: folds, other changes, the convolutions that are not summed directly, and what rounding did to
 /// weights.
-pub fn report_json(report: &Report, winograd: &[Winograd], rounded: &[Rounded]) -> Value {
+pub fn report_json(report: &Report, fast: &[Fast], rounded: &[Rounded]) -> Value {
     let weights = |r: &Rounded| {
         json!({
             "name": r.name,
@@ -91,13 +91,18 @@ pub fn report_json(report: &Report, winograd: &[Winograd], rounded: &[Rounded]) 
             "zero": r.zero,
         })
     };
-    let convolution = |w: &Winograd| json!({ "name": w.name, "tile": w.tile, "error": w.error });
+    let winograd = |f: &Fast| match f.algorithm {
+        Algorithm::Winograd(tile) => Some(json!({ "name": f.name, "tile": tile, "error": f.error })),
+        Algorithm::Strassen => None,
+    };
+    let strassen = |f: &Fast| (f.algorithm == Algorithm::Strassen).then(|| json!({ "name": f.name, "error": f.error }));
     json!({
         "schema": 1,
         "batch_norms": batch_norms(report),
         "pruned": pruned(report),
         "notes": report.notes,
-        "winograd": winograd.iter().map(convolution).collect::<Vec<_>>(),
+        "winograd": fast.iter().filter_map(winograd).collect::<Vec<_>>(),
+        "strassen": fast.iter().filter_map(strassen).collect::<Vec<_>>(),
         "halves": rounded.iter().map(weights).collect::<Vec<_>>(),
     })
 }

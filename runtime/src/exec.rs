@@ -5,7 +5,7 @@ use crate::{features as has, panels, pipeline};
 use core::ops::Range;
 use sepal_format::op::OpRef;
 use sepal_format::record::*;
-use sepal_format::{FormatError, FormatErrorKind, ModelView, layout};
+use sepal_format::{FormatError, FormatErrorKind, ModelView, layout, strassen};
 use sepal_kernels::ops::activation::{activation, activation_in_place, prelu, prelu_in_place};
 use sepal_kernels::ops::binary::{BinaryOp, binary, binary_in_place};
 use sepal_kernels::ops::conv::{Conv, Take, Window, conv, conv_scratch};
@@ -19,6 +19,7 @@ use sepal_kernels::ops::resize::{Places, ResizeKind, resize};
 use sepal_kernels::ops::scale_shift::{scale_shift, scale_shift_in_place};
 use sepal_kernels::ops::separable::{separable, separable_scratch};
 use sepal_kernels::ops::softmax::softmax;
+use sepal_kernels::ops::strassen::{strassen, strassen_scratch};
 use sepal_kernels::ops::unary::{unary, unary_in_place};
 use sepal_kernels::ops::winograd::{winograd, winograd_scratch};
 use sepal_kernels::par::Parallel;
@@ -56,6 +57,7 @@ pub fn scratch(op: &OpRef, input: Shape, output: Shape) -> usize {
 fn operator_scratch(op: &OpRef, input: Shape, output: Shape) -> usize {
     match op {
         OpRef::Conv(p) if p.algorithm == 0 => conv_scratch(window(&p.window), op.takes_planes(), input, output),
+        OpRef::Conv(p) if p.algorithm == strassen::CODE => strassen_scratch(input, output),
         OpRef::Conv(p) => winograd_scratch(window(&p.window), tile(p.algorithm), input, output),
         OpRef::Separable(p) => separable_scratch(window(&p.depthwise.window), input, output),
         _ => 0,
@@ -182,6 +184,10 @@ pub(crate) fn apply(view: &ModelView, isa: Isa, par: &dyn Parallel, op: &OpRef, 
                 0 => {
                     has::CONV?;
                     conv(isa, par, &args, x, second, out, scratch);
+                }
+                strassen::CODE => {
+                    has::STRASSEN?;
+                    strassen(isa, par, &args, x, second, out, scratch);
                 }
                 code => {
                     has::WINOGRAD?;

@@ -2,7 +2,7 @@
 //! is refused when it is loaded, so that no step can find itself without its kernel.
 
 use crate::LoadError;
-use sepal_format::ModelView;
+use sepal_format::{ModelView, strassen};
 use sepal_format::act::{Act, ActRecord};
 use sepal_format::op::OpRef;
 use sepal_format::record::{Step, dtype};
@@ -30,6 +30,7 @@ macro_rules! features {
 features! {
     CONV "conv";
     WINOGRAD "winograd";
+    STRASSEN "strassen";
     DEPTHWISE "depthwise";
     SEPARABLE "separable";
     POOL "pool";
@@ -58,7 +59,14 @@ fn of_step(step: &Step) -> [&'static str; MOST] {
     let half = |weight_dtype| if weight_dtype == dtype::F16 { "f16" } else { "" };
     let Some(op) = step.op_ref() else { return [""; MOST] };
     let (name, exp, half) = match op {
-        OpRef::Conv(p) => (if p.algorithm == 0 { "conv" } else { "winograd" }, exp(&[p.act]), half(p.weight_dtype)),
+        OpRef::Conv(p) => {
+            let name = match p.algorithm {
+                0 => "conv",
+                strassen::CODE => "strassen",
+                _ => "winograd",
+            };
+            (name, exp(&[p.act]), half(p.weight_dtype))
+        }
         OpRef::Depthwise(p) => ("depthwise", exp(&[p.act]), half(p.weight_dtype)),
         OpRef::Separable(p) => ("separable", exp(&[p.act, p.depthwise.act]), half(p.weight_dtype)),
         OpRef::Pool(_) => ("pool", "", ""),

@@ -55,7 +55,7 @@ pub struct Args {
     /// Remove channels proved to be constant: their values lie at most E apart [default: 0]
     #[arg(long, value_name = "E", num_args = 0..=1, require_equals = true, default_missing_value = "0", value_parser = prune_dead)]
     prune_dead: Option<f64>,
-    /// How far Winograd convolutions may be off, as a share of the range; 0: none [default: 1e-5; f16: 5e-4]
+    /// How far Winograd convolutions may be off (Strassen's a third of that), as a share of the range; 0: none [default: 1e-5; f16: 5e-4]
     #[arg(long, value_name = "E", value_parser = max_error)]
     max_error: Option<f64>,
     /// Leave out the self-check, which runs the result and compares it with the source in f64
@@ -152,7 +152,7 @@ pub fn main(args: Args) -> Result<(), Failure> {
     line.say("writing");
     if let Some(path) = &args.report {
         let s = &converted.summary;
-        let json = report_json(&s.report, &s.winograd, &s.rounded);
+        let json = report_json(&s.report, &s.fast, &s.rounded);
         let text = match ending.as_deref() {
             Some("html") => report::page(
                 &format!("{}, converted", args.source.file_name().unwrap_or_default().to_string_lossy()),
@@ -173,7 +173,7 @@ pub fn main(args: Args) -> Result<(), Failure> {
     text += &plan_table(&converted)?;
     if args.explain {
         text += &format!("\n{}", passes::explain(&plain_names(&converted.summary.report)));
-        text += &winograd(&converted);
+        text += &fast(&converted);
         text += &halves::table(&converted.summary.rounded);
     }
     out::print(&text)
@@ -195,16 +195,16 @@ fn convolutions(n: usize) -> String {
 }
 
 /// The convolutions that are not summed directly.
-fn winograd(converted: &Converted) -> String {
-    let all = &converted.summary.winograd;
-    let mut table = Table::new(&[("convolution", Side::Left), ("tile", Side::Right), ("error", Side::Right)]);
+fn fast(converted: &Converted) -> String {
+    let all = &converted.summary.fast;
+    let mut table = Table::new(&[("convolution", Side::Left), ("algorithm", Side::Left), ("error", Side::Right)]);
     for w in all {
-        table.row([w.name.clone(), format!("{}x{}", w.tile[0], w.tile[1]), format!("{:.1e}", w.error)]);
+        table.row([w.name.clone(), w.algorithm.to_string(), format!("{:.1e}", w.error)]);
     }
     if all.is_empty() {
         String::new()
     } else {
-        format!("\n{} by Winograd's algorithm\n{}", convolutions(all.len()), table.render())
+        format!("\n{} by algorithms with fewer multiplications\n{}", convolutions(all.len()), table.render())
     }
 }
 
@@ -281,14 +281,14 @@ pub fn summary(converted: &Converted) -> Result<String, Failure> {
         ("file", format!("{}, of which weights {}", out::bytes(sizes.file), out::bytes(sizes.weights))),
         ("arena", format!("{} with one thread", out::bytes(sizes.arena))),
     ];
-    let worst = s.winograd.iter().map(|w| w.error).fold(0.0, f64::max);
-    if !s.winograd.is_empty() {
+    let worst = s.fast.iter().map(|w| w.error).fold(0.0, f64::max);
+    if !s.fast.is_empty() {
         let mut text =
-            format!("{}, off by at most {worst:.1e} of a step's range on a sample of pixels", convolutions(s.winograd.len()));
+            format!("{}, off by at most {worst:.1e} of a step's range on a sample of pixels", convolutions(s.fast.len()));
         if let Some(before) = s.magnified {
             text += &format!("; not more, since the network magnifies it ({before:.1e} at the output)");
         }
-        facts.push(("winograd", text));
+        facts.push(("fast", text));
     }
     if let Some(text) = halves::fact(&s.rounded) {
         facts.push(("halves", text));

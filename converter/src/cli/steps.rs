@@ -1,6 +1,6 @@
 //! What each step of a file does and costs, computed from its records.
 
-use sepal_format::ModelView;
+use sepal_format::{ModelView, strassen};
 use sepal_format::op::OpRef;
 use sepal_format::record::{
     ConvParams, DepthwiseParams, NONE, Pipeline, Range, SeparableParams, Step, Tensor, WindowRecord, dtype,
@@ -114,6 +114,9 @@ fn macs(op: &OpRef, x: [u32; 4], out: [u32; 4]) -> u64 {
 /// Those of a Winograd convolution, without its transforms.
 fn products(op: &OpRef, x: [u32; 4], out: [u32; 4]) -> Option<u64> {
     let OpRef::Conv(p) = op else { return None };
+    if p.algorithm == strassen::CODE {
+        return Some(macs(op, x, out) / 8 * 7);
+    }
     let points = sepal_format::winograd::points(p.window.kernel, p.algorithm)?;
     let [rows, columns] = sepal_format::winograd::tile(p.algorithm);
     Some(product(&[points[0], points[1], out[0], out[1].div_ceil(rows), out[2].div_ceil(columns), x[3], out[3]]))
@@ -162,6 +165,7 @@ fn variant(op: &OpRef, x: [u32; 4]) -> String {
     let depthwise = |p: &DepthwiseParams| window(&p.window);
     match op {
         OpRef::Conv(p) if p.window.kernel == [1, 1] && p.groups == 1 && x[1] == 1 && x[2] == 1 => "dense".into(),
+        OpRef::Conv(p) if p.algorithm == strassen::CODE => "strassen".into(),
         OpRef::Conv(p) if p.window.kernel == [1, 1] && p.groups == 1 => format!("pointwise.s{}", p.window.stride[0]),
         OpRef::Conv(p) if p.algorithm != 0 => {
             let [rows, columns] = sepal_format::winograd::tile(p.algorithm);

@@ -1,17 +1,20 @@
-//! Which algorithm a convolution runs by: the direct sum, or Winograd where that is faster and errs little enough.
+//! Which algorithm a convolution runs by: the direct sum, or Winograd's or Strassen's where that is faster and errs little enough.
 //!
 //! Speed is estimated from the multiplications, the floats that the transforms move and the bytes of weights, with rates that were
 //! measured (AVX2 and AVX-512, one core): what counts is which of two is faster, not by how much. The error is measured: on
 //! pseudo-random pixels and the step's own weights, against the sum in f64. If the transformed weights will be rounded to halves,
 //! that is a part of it.
 
+use super::Algorithm;
 use super::half::{self, Precision};
 use crate::data::random::Random;
 use crate::ir::{Pads, Window};
 use sepal_format::layout::BLOCK;
+use sepal_format::strassen::halves;
 use sepal_format::winograd::TILES;
 use sepal_kernels::ops::conv::{Conv, Take};
 use sepal_kernels::ops::panels::{Panels, widened};
+use sepal_kernels::ops::strassen::{strassen, strassen_scratch};
 use sepal_kernels::ops::winograd::{exists, points, winograd, winograd_scratch};
 use sepal_kernels::par::Serial;
 use sepal_kernels::{Act, Isa, Shape, View, ViewMut, pack};
@@ -27,10 +30,10 @@ pub(super) struct Task<'a> {
     pub(super) precision: Precision,
 }
 
-/// A Winograd algorithm.
+/// An algorithm other than the direct sum.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Choice {
-    pub(super) tile: [usize; 2],
+    pub(super) algorithm: Algorithm,
     /// Largest difference from the f64 sum, as a share of the largest result.
     pub(super) error: f64,
 }
@@ -39,6 +42,15 @@ pub(super) struct Choice {
 const RATE: f64 = 52.0;
 /// Nanoseconds for each float that is transformed.
 const TRANSFORM: f64 = 0.12;
+/// Nanoseconds that Strassen's algorithm takes for each weight, each float of the input and each float of the output, besides its
+/// multiplications.
+const HALVES: [f64; 3] = [0.13, 0.05, 0.4];
+/// Most pixels of an image that goes by halves: those of a band, for which sums of weights are made once. Larger images are better off
+/// in pipelines, with the depthwise convolution before them in the same step.
+const BAND: usize = 512;
+/// What Strassen's algorithm may err, as a share of what Winograd's may: it saves an eighth of the multiplications, too little for
+/// networks that magnify errors.
+const STRASSEN: f64 = 0.3;
 /// Bytes of weights a nanosecond, from memory.
 const WEIGHTS: f64 = 25.0;
 /// Rows and columns of the pixels that the error is measured on, and the output channels.
@@ -51,6 +63,12 @@ pub(super) fn choose(task: &Task, max_error: f64) -> Option<Choice> {
     }
     let window = super::lower::kernel_window(task.window);
     let kernel = task.window.kernel;
+    let direct = time(task, kernel, [1, 1]);
+    if kernel == [1, 1] {
+        let faster = by_halves(task).is_some_and(|t| t < 0.97 * direct);
+        let choice = faster.then(|| Choice { algorithm: Algorithm::Strassen, error: error(task, Algorithm::Strassen) });
+        return choice.filter(|choice| choice.error <= STRASSEN * max_error);
+    }
     let mut candidates: Vec<(f64, [usize; 2])> = TILES
         .iter()
         .map(|(k, tile)| (k.map(|n| n as usize), tile.map(|n| n as usize)))
@@ -58,9 +76,20 @@ pub(super) fn choose(task: &Task, max_error: f64) -> Option<Choice> {
         .map(|(_, tile)| (time(task, points(&window, tile), tile), tile))
         .collect();
     candidates.sort_by(|a, b| a.0.total_cmp(&b.0));
-    let direct = time(task, kernel, [1, 1]);
     let better = candidates.into_iter().filter(|(t, _)| *t < 0.9 * direct);
-    better.map(|(_, tile)| Choice { tile, error: error(task, tile) }).find(|choice| choice.error <= max_error)
+    let measured = |tile| Choice { algorithm: Algorithm::Winograd(tile), error: error(task, Algorithm::Winograd(tile)) };
+    better.map(|(_, tile)| measured(tile)).find(|choice| choice.error <= max_error)
+}
+
+/// Estimated nanoseconds of Strassen's algorithm; `None` where there is no such.
+fn by_halves(task: &Task) -> Option<f64> {
+    let (Shape { n, h, w, c }, output) = (task.input, task.output);
+    let plain = task.window.stride == [1, 1] && task.window.pads == Pads::default() && task.precision == Precision::F32;
+    if !plain || h * w > BAND || (n, h, w) != (output.n, output.h, output.w) || halves(c as u64, output.c as u64).is_none() {
+        return None;
+    }
+    let own = [c * output.c, h * w * c, h * w * output.c].into_iter().zip(HALVES).map(|(floats, ns)| (n * floats) as f64 * ns);
+    Some(0.875 * time(task, [1, 1], [1, 1]) + own.sum::<f64>())
 }
 
 /// Estimated nanoseconds, for a tile of 1x1 those of the direct sum.
@@ -76,10 +105,12 @@ fn time(task: &Task, points: [usize; 2], tile: [usize; 2]) -> f64 {
 }
 
 /// Largest error on a sample, as a share of its largest result.
-fn error(task: &Task, tile: [usize; 2]) -> f64 {
+fn error(task: &Task, algorithm: Algorithm) -> f64 {
     let [kh, kw] = task.window.kernel;
     let (c, all) = (task.input.c, task.output.c);
-    let n = all.min(BLOCK);
+    // Halves of output channels are whole blocks.
+    let wide = if algorithm == Algorithm::Strassen { 2 * BLOCK } else { BLOCK };
+    let n = all.min(wide);
     let (rows, columns) = (SAMPLE + kh - 1, SAMPLE + kw - 1);
     let padded = c.next_multiple_of(BLOCK);
     let mut pixels = Random::new(1).units(rows * columns * padded);
@@ -96,30 +127,42 @@ fn error(task: &Task, tile: [usize; 2]) -> f64 {
     let weights: Vec<f32> = task.weights.chunks(all).flat_map(|row| channels.iter().map(|&i| row[i])).collect();
 
     let window = super::lower::kernel_window(&Window { pads: Pads::default(), ..*task.window });
-    let points: usize = points(&window, tile).iter().product();
-    let mut transformed = vec![0.0; points * c * n];
-    pack::winograd_weights([kh, kw], tile, c, n, &weights, &mut transformed);
-    let mut panels = vec![0.0; points * c * BLOCK];
-    pack::winograd(points, c, n, &transformed, &mut panels);
     let (input, output) = (Shape::new(1, rows, columns, c), Shape::new(1, SAMPLE, SAMPLE, n));
-    let mut got = vec![0.0; SAMPLE * SAMPLE * BLOCK];
-    let mut scratch = vec![0.0; winograd_scratch(window, tile, input, output) + widened(panels.len() / points, n)];
-    let halves;
-    let stored = match task.precision {
-        Precision::F32 => Panels::F32(&panels),
-        Precision::F16 => {
-            halves = half::round("", &panels).1;
-            Panels::F16(&halves)
-        }
-    };
-    let args = Conv { window, groups: 1, weights: stored, bias: &[0.0; BLOCK], take: Take::Plain, act: Act::None };
+    let mut got = vec![0.0; SAMPLE * SAMPLE * wide];
     let view = View::new(&pixels, input, padded);
-    winograd(Isa::detect(), &Serial, &args, tile, view, None, ViewMut::new(&mut got, output, BLOCK), &mut scratch);
+    let out = ViewMut::new(&mut got, output, wide);
+    let bias = vec![0.0; wide];
+    let args = |weights| Conv { window, groups: 1, weights, bias: &bias, take: Take::Plain, act: Act::None };
+    match algorithm {
+        Algorithm::Strassen => {
+            let mut panels = vec![0.0; c * wide];
+            pack::strassen(c, n, &weights, &mut panels);
+            let mut scratch = vec![0.0; strassen_scratch(input, output)];
+            strassen(Isa::detect(), &Serial, &args(Panels::F32(&panels)), view, None, out, &mut scratch);
+        }
+        Algorithm::Winograd(tile) => {
+            let points: usize = points(&window, tile).iter().product();
+            let mut transformed = vec![0.0; points * c * n];
+            pack::winograd_weights([kh, kw], tile, c, n, &weights, &mut transformed);
+            let mut panels = vec![0.0; points * c * BLOCK];
+            pack::winograd(points, c, n, &transformed, &mut panels);
+            let mut scratch = vec![0.0; winograd_scratch(window, tile, input, output) + widened(panels.len() / points, n)];
+            let halves;
+            let stored = match task.precision {
+                Precision::F32 => Panels::F32(&panels),
+                Precision::F16 => {
+                    halves = half::round("", &panels).1;
+                    Panels::F16(&halves)
+                }
+            };
+            winograd(Isa::detect(), &Serial, &args(stored), tile, view, None, out, &mut scratch);
+        }
+    }
 
     let (mut largest, mut worst) = (0f64, 0f64);
-    for (i, pixel) in got.chunks(BLOCK).enumerate() {
+    for (i, pixel) in got.chunks(wide).enumerate() {
         let (y, x) = (i / SAMPLE, i % SAMPLE);
-        let mut sums = [0f64; BLOCK];
+        let mut sums = [0f64; 2 * BLOCK];
         for (tap, matrix) in weights.chunks(c * n).enumerate() {
             let at = ((y + tap / kw) * columns + x + tap % kw) * padded;
             for (&v, row) in pixels[at..at + c].iter().zip(matrix.chunks(n)) {
@@ -168,14 +211,32 @@ mod tests {
     fn fast_and_exact_enough() {
         let weights = Random::new(5).units(9 * 64 * 64);
         let fast = task([3, 3], 56, 64, &weights).unwrap();
-        assert_eq!(fast.tile, [4, 4]);
+        assert_eq!(fast.algorithm, Algorithm::Winograd([4, 4]));
         assert!(fast.error > 1e-8 && fast.error < 1e-5, "{fast:?}");
         let careful = choice([3, 3], [1, 1], 56, 64, &weights, fast.error / 2.0).unwrap();
-        assert_eq!(careful.tile, [2, 2]);
+        assert_eq!(careful.algorithm, Algorithm::Winograd([2, 2]));
         assert_eq!(choice([3, 3], [1, 1], 56, 64, &weights, 0.0), None);
         let weights = Random::new(5).units(7 * 128 * 128);
-        assert_eq!(task([1, 7], 17, 128, &weights).unwrap().tile, [1, 4]);
-        assert_eq!(task([7, 1], 17, 128, &weights).unwrap().tile, [4, 1]);
+        assert_eq!(task([1, 7], 17, 128, &weights).unwrap().algorithm, Algorithm::Winograd([1, 4]));
+        assert_eq!(task([7, 1], 17, 128, &weights).unwrap().algorithm, Algorithm::Winograd([4, 1]));
+    }
+
+    #[test]
+    fn halves_where_they_are_large_enough() {
+        let weights = Random::new(5).units(512 * 512);
+        let choose = |size, budget| choice([1, 1], [1, 1], size, 512, &weights, budget);
+        let fast = choose(14, 1e-5).unwrap();
+        assert_eq!(fast.algorithm, Algorithm::Strassen);
+        assert!(fast.error > 1e-8 && fast.error < 3e-6, "{fast:?}");
+        // It may err less than Winograd's may.
+        assert_eq!(choose(14, 3.0 * fast.error), None);
+        assert_eq!(choose(14, 0.0), None);
+        assert_eq!(choose(1, 1.0), None);
+        assert_eq!(choose(23, 1.0), None, "more than a band");
+        assert_eq!(choice([1, 1], [2, 2], 14, 512, &weights, 1.0), None);
+        assert_eq!(stored(Precision::F16, [1, 1], [1, 1], 14, 512, &weights, 1.0), None);
+        assert_eq!(choice([1, 1], [1, 1], 28, 64, &weights[..64 * 64], 1.0), None);
+        assert_eq!(choice([1, 1], [1, 1], 14, 400, &weights[..400 * 400], 1.0), None, "an odd number of blocks");
     }
 
     #[test]
@@ -200,6 +261,6 @@ mod tests {
         assert_eq!(task([3, 3], 56, 64, &vec![0.0; 9 * 64 * 64]), None);
         let mut huge = weights;
         huge[7] = 3e38;
-        assert_eq!(task([3, 3], 56, 64, &huge).map(|c| c.tile), None);
+        assert_eq!(task([3, 3], 56, 64, &huge).map(|c| c.algorithm), None);
     }
 }

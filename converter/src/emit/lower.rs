@@ -4,7 +4,7 @@ use super::half::{self, Precision};
 use super::takes::{Take, Taken};
 use super::tensors::{Buffer, LStep, LTensor, Lowered, Place};
 use super::weights::Weights;
-use super::{Options, Winograd, algorithm, small, unsupported};
+use super::{Algorithm, Fast, Options, algorithm, small, unsupported};
 use crate::error::{Error, Result, invalid};
 use crate::ir::{Act, BinaryOp, Graph, Node, Op, Places, PoolKind, ReduceKind, ResizeKind, ValueId, Window};
 use sepal_format::layout::{BLOCK, padded, pixel_stride};
@@ -415,6 +415,7 @@ impl<'g> Lower<'g> {
         let macs = bn * oh * ow * n * shape[0] * shape[1];
         if residual.is_none()
             && let Some(j) = self.pointwise_after(i)
+            && !self.by_strassen(j)?
         {
             return self.separable(i, j, params, x, macs);
         }
@@ -442,6 +443,18 @@ impl<'g> Lower<'g> {
         let ready = |r: &ValueId| self.map.contains_key(r) || self.graph.data(*r).is_some();
         let residual_ready = !residual || next.inputs.last().is_some_and(ready);
         (pointwise && residual_ready && next.inputs[0] == v && next.inputs[1..].iter().all(|&r| r != v)).then_some(*j)
+    }
+
+    /// Whether a pointwise convolution is better off by Strassen's algorithm, which takes whole tensors, than behind a depthwise one.
+    fn by_strassen(&self, j: usize) -> Result<bool> {
+        let node = &self.graph.nodes[j];
+        let weights = self.weights_of(node, 1)?;
+        let [input, output] = [node.inputs[0], node.output].map(|v| {
+            let [n, h, w, c] = nhwc(self.graph.shape(v));
+            Shape { n, h, w, c }
+        });
+        let task = algorithm::Task { window: &ONE, input, output, weights: &weights, precision: self.options.precision };
+        Ok(algorithm::choose(&task, self.options.max_error).is_some())
     }
 
     fn separable(&mut self, i: usize, j: usize, depthwise: DepthwiseParams, x: usize, dw_macs: usize) -> Result<()> {
@@ -502,11 +515,22 @@ impl<'g> Lower<'g> {
         let mut code = 0;
         let panels = match choice {
             None => pack_conv(window.kernel, k, n, groups, w)?,
-            Some(algorithm::Choice { tile, error }) => {
+            Some(algorithm::Choice { algorithm, error }) => {
                 x = self.pad_pixels(x, name)?;
-                code = sepal_format::winograd::code([small(tile[0])?, small(tile[1])?]);
-                self.out.winograd.push(Winograd { name: name.into(), tile, error });
-                pack_winograd(window, tile, k, n, w)?
+                self.out.fast.push(Fast { name: name.into(), algorithm, error });
+                match algorithm {
+                    Algorithm::Winograd(tile) => {
+                        code = sepal_format::winograd::code([small(tile[0])?, small(tile[1])?]);
+                        pack_winograd(window, tile, k, n, w)?
+                    }
+                    Algorithm::Strassen => {
+                        code = sepal_format::strassen::CODE;
+                        let len = pack::conv_len([1, 1], k, n, 1).ok_or_else(|| invalid("weights too large"))?;
+                        let mut panels = vec![0.0; len];
+                        pack::strassen(k, n, w, &mut panels);
+                        panels
+                    }
+                }
             }
         };
         let (weights, weight_dtype) = self.panels(name, &panels);

@@ -36,18 +36,36 @@ pub struct Emitted {
     /// The packed weights.
     pub weights: Vec<u8>,
     /// The convolutions that are not summed directly.
-    pub winograd: Vec<Winograd>,
+    pub fast: Vec<Fast>,
     /// The weights that were to be stored as halves.
     pub rounded: Vec<Rounded>,
 }
 
-/// A convolution that runs by Winograd's algorithm.
+/// An algorithm with fewer multiplications than the direct sum.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Algorithm {
+    /// Winograd's, with so many outputs of a tile, down and across.
+    Winograd([usize; 2]),
+    /// Strassen's, one level deep.
+    Strassen,
+}
+
+impl std::fmt::Display for Algorithm {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        match self {
+            Algorithm::Winograd([rows, columns]) => write!(f, "winograd {rows}x{columns}"),
+            Algorithm::Strassen => f.write_str("strassen"),
+        }
+    }
+}
+
+/// A convolution that is not summed directly.
 #[derive(Clone, Debug)]
-pub struct Winograd {
+pub struct Fast {
     /// Of its step.
     pub name: String,
-    /// Outputs of a tile, down and across.
-    pub tile: [usize; 2],
+    /// What it runs by.
+    pub algorithm: Algorithm,
     /// Largest error measured on a sample, as a share of its largest result.
     pub error: f64,
 }
@@ -90,9 +108,9 @@ pub const MAX_ERROR: f64 = 1e-5;
 /// [`crate::Error::Unsupported`] for what the runtime has no step for, [`crate::Error::Invalid`] for sizes that no file can hold.
 pub fn emit(graph: &Graph, options: Options, extra: Vec<(u32, Vec<u8>)>) -> Result<Emitted> {
     let mut file = Emitter::new(options);
-    let Added { winograd, rounded, .. } = file.add(graph, &Origins::default(), extra)?;
+    let Added { fast, rounded, .. } = file.add(graph, &Origins::default(), extra)?;
     let (structure, weights) = file.finish()?;
-    Ok(Emitted { structure, weights, winograd, rounded })
+    Ok(Emitted { structure, weights, fast, rounded })
 }
 
 /// A file under construction: one plan after the other, over the same weights.
@@ -107,7 +125,7 @@ pub struct Emitter {
 #[derive(Clone, Debug)]
 pub struct Added {
     /// The convolutions that are not summed directly.
-    pub winograd: Vec<Winograd>,
+    pub fast: Vec<Fast>,
     /// The weights that were to be stored as halves.
     pub rounded: Vec<Rounded>,
     /// Bytes of weights that no plan before has.
@@ -135,7 +153,7 @@ impl Emitter {
         self.plans.push(model);
         self.weights = lowered.weights;
         let weights_bytes = self.weights.len() as u64 - before;
-        Ok(Added { winograd: lowered.winograd, rounded: lowered.rounded, weights_bytes })
+        Ok(Added { fast: lowered.fast, rounded: lowered.rounded, weights_bytes })
     }
 
     /// The two halves of the file.

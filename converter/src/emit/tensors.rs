@@ -112,7 +112,7 @@ pub(super) struct Lowered {
     /// Tensor of each graph output.
     pub(super) outputs: Vec<usize>,
     pub(super) scratch_bytes: u64,
-    pub(super) winograd: Vec<super::Winograd>,
+    pub(super) fast: Vec<super::Fast>,
     pub(super) rounded: Vec<super::Rounded>,
     /// In the order of their steps.
     pub(super) pipelines: Vec<Pipeline>,

@@ -169,5 +169,5 @@ pub fn check_with(name: &str, options: emit::Options, tolerance: f64, build: imp
             assert!((f64::from(g) - w).abs() <= tolerance * range, "{name}: output {i}[{k}] is {g}, not {w}\n{optimised}");
         }
     }
-    emitted.winograd.len()
+    emitted.fast.len()
 }

@@ -72,13 +72,13 @@ impl Plan {
         self.pairs * self.group() * BLOCK
     }
 
-    /// Floats of those panels.
+    /// Floats of those panels, and some more: sums that lie whole pages apart would be stored to one set of the cache.
     fn panels(&self, k: usize) -> usize {
-        self.group() * k * BLOCK
+        (self.group() * k + GROUP) * BLOCK
     }
 
     fn scratch(&self) -> usize {
-        4 * self.pairs * self.row + 3 * self.part() + self.panels(3 * self.k[0] + self.k[1])
+        4 * self.pairs * self.row + 3 * self.part() + 3 * self.panels(self.k[0]) + self.panels(self.k[1])
     }
 }
 

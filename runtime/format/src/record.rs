@@ -295,7 +295,8 @@ pub struct ConvParams {
     pub act: ActRecord,
     /// Element type of the weights: [`dtype::F32`] or [`dtype::F16`].
     pub weight_dtype: u32,
-    /// 0 for the direct sum, or a code of [`winograd`](crate::winograd); then `weights` are `[points][N/16][C][16]`.
+    /// 0 for the direct sum; or a code of [`winograd`](crate::winograd), then `weights` are `[points][N/16][C][16]`; or that of
+    /// [`strassen`](crate::strassen), which says what they are then.
     pub algorithm: u32,
     /// One of [`take`]; with the direct sum only.
     pub take: u32,

@@ -8,7 +8,7 @@
 use crate::limits::PIPELINE_STEPS;
 use crate::op::OpRef;
 use crate::record::*;
-use crate::winograd;
+use crate::{strassen, winograd};
 
 /// The input rows under output rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,9 +62,10 @@ pub fn window<'a>(op: &OpRef<'a>) -> Option<&'a WindowRecord> {
     }
 }
 
-/// Output rows that an operator makes together: those of a Winograd tile, otherwise 1.
+/// Output rows that an operator makes together: those of a Winograd tile, two that have whole pairs of pixels between them, otherwise 1.
 pub fn tile_rows(op: &OpRef) -> i64 {
     match op {
+        OpRef::Conv(p) if p.algorithm == strassen::CODE => 2,
         OpRef::Conv(p) if p.algorithm != 0 => i64::from(winograd::tile(p.algorithm)[0]),
         _ => 1,
     }

@@ -7,13 +7,16 @@
 use crate::layout::{BLOCK, lanes};
 use crate::op::OpRef;
 use crate::record::*;
-use crate::winograd;
+use crate::{strassen, winograd};
 
 /// What it takes to read and to write an element that no cache has.
 const FAR: u64 = 100;
 
 /// Floats from pixel to pixel at which no pixel brings the next one along.
 const APART: u32 = 256;
+
+/// Fewer pixels than a band of Strassen's algorithm has.
+const BAND: u64 = 256;
 
 /// What it takes to call a step.
 const CALL: u64 = 1000;
@@ -92,7 +95,11 @@ fn work(op: &OpRef, x: &Tensor, y: &Tensor) -> u64 {
                     let sums = pixels.saturating_mul(n).saturating_mul(taps.max(1));
                     // Each group takes its turn for some rows at a time, however little there is to add up.
                     let turns = rows.saturating_mul(p.groups.into()).saturating_mul(TURN);
-                    [bordered(&p.window, x, y), gated, turns].into_iter().fold(sums, u64::saturating_add)
+                    // Sums of panels are made for each band of pixels, by each step at least once.
+                    let bands = product(&[y.dims[0], (product(&y.dims[1..3]) / BAND).saturating_add(1).try_into().unwrap_or(u32::MAX)]);
+                    let panels =
+                        if p.algorithm == strassen::CODE { bands.saturating_mul(n).saturating_mul(taps).saturating_mul(4) } else { 0 };
+                    [bordered(&p.window, x, y), gated, turns, panels].into_iter().fold(sums, u64::saturating_add)
                 }
             }
         }

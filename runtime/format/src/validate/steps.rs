@@ -7,7 +7,7 @@ use crate::error::{FormatError, FormatErrorKind};
 use crate::layout::{ALIGN, padded};
 use crate::op::{Op, OpRef};
 use crate::record::*;
-use crate::winograd;
+use crate::{strassen, winograd};
 
 pub(super) fn check(file: &File) -> Result<()> {
     for (i, step) in file.steps.iter().enumerate() {
@@ -214,7 +214,11 @@ impl Check<'_> {
         must(p.take <= take::PLANES && p.reserved == 0 && (p.take == take::PLAIN || p.algorithm == 0))?;
         must(p.take != take::GATED || groups == 1)?;
         let mut taps = u64::from(p.window.kernel[0]).checked_mul(p.window.kernel[1].into())?;
-        if p.algorithm != 0 {
+        if p.algorithm == strassen::CODE {
+            must(groups == 1 && p.window.kernel == [1, 1] && p.window.stride == [1, 1] && p.window.pad == [0, 0])?;
+            must(x.padded() && p.weight_dtype == dtype::F32 && x.dims() == [y.n, y.h, y.w, x.c])?;
+            strassen::halves(x.c, y.c)?;
+        } else if p.algorithm != 0 {
             let [rows, columns] = winograd::points(p.window.kernel, p.algorithm)?;
             must(groups == 1 && p.window.stride == [1, 1] && p.window.dilation == [1, 1] && x.padded())?;
             taps = u64::from(rows) * u64::from(columns);
