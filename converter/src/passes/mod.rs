@@ -6,6 +6,7 @@ mod canonicalise;
 mod check_finite;
 mod edit;
 mod explain;
+mod facts;
 mod fold_batch_norm;
 mod fold_constants;
 mod fuse_activations;
