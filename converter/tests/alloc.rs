@@ -143,3 +143,28 @@ fn what_was_found_stays_within_its_bounds() {
     }
     assert_eq!(files, 17);
 }
+
+/// Files that readers of the code made to take gigabytes or minutes where networks are planned. All of them may be converted.
+#[test]
+fn what_was_found_is_planned_within_its_bounds() {
+    let _turn = TURN.lock();
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/passes_found");
+    let mut files = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let bytes = std::fs::read(&path).unwrap();
+        // As `sepal check` does.
+        let emit = sepal_converter::emit::Options { max_error: 0.0, ..Default::default() };
+        let options = ConvertOptions { no_verify: true, emit, ..ConvertOptions::default() };
+        let (before, start) = (sepal_heap::restart_peak(), std::time::Instant::now());
+        let converted = convert_bytes("found", &bytes, &options, &mut ());
+        let (used, seconds) = (sepal_heap::peak().saturating_sub(before), start.elapsed().as_secs_f64());
+        println!("{}: {used} bytes of the heap, {seconds:.1} s", path.display());
+        assert!(converted.is_ok(), "{}: {:?}", path.display(), converted.err());
+        // At most 70 MB and two seconds; without what keeps them in bounds gigabytes or more than ten seconds.
+        assert!(used < 128 << 20, "{}: {used} bytes", path.display());
+        assert!(seconds < 10.0, "{}: {seconds} s", path.display());
+        files += 1;
+    }
+    assert_eq!(files, 5);
+}

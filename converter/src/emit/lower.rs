@@ -1,6 +1,7 @@
 //! Nodes to steps.
 
 use super::half::{self, Precision};
+use super::packed::Packed;
 use super::takes::{Take, Taken};
 use super::tensors::{Buffer, LStep, LTensor, Lowered, Place};
 use super::weights::Weights;
@@ -13,6 +14,7 @@ use sepal_format::record::{take as record_take, *};
 use sepal_kernels::ops::winograd::points;
 use sepal_kernels::{Shape, pack};
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 /// Lowers a graph; its weights go to others that are there already. With it comes the tensor of each value that is computed or read
 /// as a whole.
@@ -70,6 +72,7 @@ pub(super) struct Lower<'g> {
     pub(super) consumers: HashMap<ValueId, Vec<usize>>,
     /// Values that are not computed, since the convolution that reads them takes another.
     pub(super) taken: HashMap<ValueId, Taken>,
+    pub(super) packed: Packed,
     conflict: Option<ValueId>,
     skip: HashSet<usize>,
 }
@@ -84,6 +87,7 @@ impl<'g> Lower<'g> {
             map: HashMap::new(),
             consumers: graph.consumers(),
             taken: HashMap::new(),
+            packed: Packed::default(),
             conflict: None,
             skip: HashSet::new(),
         }
@@ -256,7 +260,7 @@ impl<'g> Lower<'g> {
                 let b = if *bias { Some(self.weights_of(node, 2)?) } else { None };
                 let [k, n] = [g.shape(node.inputs[1])[0], g.shape(node.inputs[1])[1]];
                 let to = self.target(out)?;
-                self.conv_step(name, &ONE, 1, *act, [k, n], &w, b.as_deref().map(Vec::as_slice), Taken::plain(x), None, to)
+                self.conv_step(name, &ONE, 1, *act, [k, n], &w, b, Taken::plain(x), None, to)
             }
             Op::ScaleShift { act } => {
                 let x = self.padded_source(node.inputs[0], name)?;
@@ -351,7 +355,7 @@ impl<'g> Lower<'g> {
     }
 
     /// Data of a constant input.
-    pub(super) fn weights_of(&self, node: &Node, i: usize) -> Result<std::sync::Arc<Vec<f32>>> {
+    pub(super) fn weights_of(&self, node: &Node, i: usize) -> Result<Arc<Vec<f32>>> {
         let v = *node.inputs.get(i).ok_or_else(|| invalid(format!("{}: input {i} is missing", node.name)))?;
         self.graph
             .data(v)
@@ -360,11 +364,13 @@ impl<'g> Lower<'g> {
     }
 
     /// Packs per-channel values.
-    fn channels(&mut self, groups: usize, values: &[f32]) -> Result<Range> {
-        let per = padded(values.len() / groups).ok_or_else(|| invalid("too many channels"))?;
-        let mut all = vec![0.0; per * groups];
-        pack::channels(groups, values, &mut all);
-        Ok(self.out.weights.add(&all))
+    fn channels(&mut self, groups: usize, values: &Arc<Vec<f32>>) -> Result<Range> {
+        self.packed(values, ("channels", [groups, 0, 0, 0, 0, 0]), || {
+            let per = padded(values.len() / groups).ok_or_else(|| invalid("too many channels"))?;
+            let mut all = vec![0.0; per * groups];
+            pack::channels(groups, values, &mut all);
+            Ok(all)
+        })
     }
 
     fn conv(&mut self, i: usize) -> Result<()> {
@@ -391,17 +397,20 @@ impl<'g> Lower<'g> {
             }
             let r = residual.map(|v| self.padded_source(v, name)).transpose()?;
             let to = self.target(out)?;
-            return self.conv_step(name, &window, groups, act, [c / groups, n], &w, b.as_deref().map(Vec::as_slice), taken, r, to);
+            return self.conv_step(name, &window, groups, act, [c / groups, n], &w, b, taken, r, to);
         }
 
         let mut x = self.padded_source(node.inputs[0], name)?;
         if n != c {
             x = self.repeat_channels(x, n / c, name)?;
         }
-        let mut panels = vec![0.0; padded(n).ok_or_else(|| invalid("too many channels"))? * shape[0] * shape[1]];
-        pack::depthwise([shape[0], shape[1]], n, &w, &mut panels);
-        let weights = self.out.weights.add(&panels);
-        let bias = self.channels(1, b.as_deref().map_or(&vec![0.0; n], |b| b))?;
+        let weights = self.packed(&w, ("depthwise", [shape[0], shape[1], n, 0, 0, 0]), || {
+            let mut panels = vec![0.0; padded(n).ok_or_else(|| invalid("too many channels"))? * shape[0] * shape[1]];
+            pack::depthwise([shape[0], shape[1]], n, &w, &mut panels);
+            Ok(panels)
+        })?;
+        let bias = b.unwrap_or_else(|| self.packed.zeros(n));
+        let bias = self.channels(1, &bias)?;
         let params = DepthwiseParams {
             weights,
             bias,
@@ -446,15 +455,14 @@ impl<'g> Lower<'g> {
     }
 
     /// Whether a pointwise convolution is better off by Strassen's algorithm, which takes whole tensors, than behind a depthwise one.
-    fn by_strassen(&self, j: usize) -> Result<bool> {
+    fn by_strassen(&mut self, j: usize) -> Result<bool> {
         let node = &self.graph.nodes[j];
         let weights = self.weights_of(node, 1)?;
         let [input, output] = [node.inputs[0], node.output].map(|v| {
             let [n, h, w, c] = nhwc(self.graph.shape(v));
             Shape { n, h, w, c }
         });
-        let task = algorithm::Task { window: &ONE, input, output, weights: &weights, precision: self.options.precision };
-        Ok(algorithm::choose(&task, self.options.max_error).is_some())
+        Ok(self.choose(&weights, &ONE, input, output).is_some())
     }
 
     fn separable(&mut self, i: usize, j: usize, depthwise: DepthwiseParams, x: usize, dw_macs: usize) -> Result<()> {
@@ -465,9 +473,10 @@ impl<'g> Lower<'g> {
         let shape = self.graph.shape(node.inputs[1]);
         let (k, n) = (shape[2], shape[3]);
         let name = format!("{} + {}", first.name, node.name);
-        let panels = pack_conv([1, 1], k, n, 1, &w)?;
-        let (weights, weight_dtype) = self.panels(&name, &panels);
-        let bias = self.channels(1, b.as_deref().map_or(&vec![0.0; n], |b| b))?;
+        let form = ("conv", [1, 1, k, n, 1, 0]);
+        let (weights, weight_dtype) = self.packed_panels(&name, &w, form, || pack_conv([1, 1], k, n, 1, &w))?;
+        let bias = b.unwrap_or_else(|| self.packed.zeros(n));
+        let bias = self.channels(1, &bias)?;
         let mut inputs = vec![x];
         if residual {
             let v = node.inputs[node.inputs.len() - 1];
@@ -482,7 +491,7 @@ impl<'g> Lower<'g> {
     }
 
     /// Stores the panels of a step in the type that is asked for, where it has the range.
-    fn panels(&mut self, name: &str, panels: &[f32]) -> (Range, u32) {
+    pub(super) fn panels(&mut self, name: &str, panels: &[f32]) -> (Range, u32) {
         if self.options.precision == Precision::F32 {
             return (self.out.weights.add(panels), dtype::F32);
         }
@@ -501,40 +510,33 @@ impl<'g> Lower<'g> {
         groups: usize,
         act: Act,
         [k, n]: [usize; 2],
-        w: &[f32],
-        b: Option<&[f32]>,
+        w: &Arc<Vec<f32>>,
+        b: Option<Arc<Vec<f32>>>,
         taken: Taken,
         residual: Option<usize>,
         to: usize,
     ) -> Result<()> {
         let Taken { mut x, take } = taken;
         let (input, output) = (self.out.tensors[x].shape(), self.out.tensors[to].shape());
-        let task = algorithm::Task { window, input, output, weights: w, precision: self.options.precision };
         let plain = matches!(take, Take::Plain);
-        let choice = if groups == 1 && plain { algorithm::choose(&task, self.options.max_error) } else { None };
+        let choice = if groups == 1 && plain { self.choose(w, window, input, output) } else { None };
         let mut code = 0;
-        let panels = match choice {
-            None => pack_conv(window.kernel, k, n, groups, w)?,
-            Some(algorithm::Choice { algorithm, error }) => {
-                x = self.pad_pixels(x, name)?;
-                self.out.fast.push(Fast { name: name.into(), algorithm, error });
-                match algorithm {
-                    Algorithm::Winograd(tile) => {
-                        code = sepal_format::winograd::code([small(tile[0])?, small(tile[1])?]);
-                        pack_winograd(window, tile, k, n, w)?
-                    }
-                    Algorithm::Strassen => {
-                        code = sepal_format::strassen::CODE;
-                        let len = pack::conv_len([1, 1], k, n, 1).ok_or_else(|| invalid("weights too large"))?;
-                        let mut panels = vec![0.0; len];
-                        pack::strassen(k, n, w, &mut panels);
-                        panels
-                    }
-                }
-            }
-        };
-        let (weights, weight_dtype) = self.panels(name, &panels);
-        let bias = self.channels(groups, b.unwrap_or(&vec![0.0; n]))?;
+        if let Some(algorithm::Choice { algorithm, error }) = choice {
+            x = self.pad_pixels(x, name)?;
+            code = match algorithm {
+                Algorithm::Winograd([rows, columns]) => sepal_format::winograd::code([small(rows)?, small(columns)?]),
+                Algorithm::Strassen => sepal_format::strassen::CODE,
+            };
+            self.out.fast.push(Fast { name: name.into(), algorithm, error });
+        }
+        let form = ("conv", [window.kernel[0], window.kernel[1], k, n, groups, code as usize]);
+        let (weights, weight_dtype) = self.packed_panels(name, w, form, || match choice.map(|c| c.algorithm) {
+            None => pack_conv(window.kernel, k, n, groups, w),
+            Some(Algorithm::Winograd(tile)) => pack_winograd(window, tile, k, n, w),
+            Some(Algorithm::Strassen) => pack_strassen(k, n, w),
+        })?;
+        let bias = b.unwrap_or_else(|| self.packed.zeros(n));
+        let bias = self.channels(groups, &bias)?;
         let params = ConvParams {
             weights,
             bias,
@@ -639,7 +641,8 @@ impl<'g> Lower<'g> {
         let per_channel = shape.iter().rev().skip(1).all(|&d| d == 1);
         let from = self.padded_source(x, name)?;
         if per_channel {
-            let slope: Vec<f32> = if data.len() == 1 { vec![data[0]; c] } else { data.to_vec() };
+            let form = ("slopes", [c, 0, 0, 0, 0, 0]);
+            let slope = if data.len() == 1 { self.packed.made(&data, form, || vec![data[0]; c]) } else { data };
             let slope = self.channels(1, &slope)?;
             let to = self.target(node.output)?;
             self.step(name, &PreluParams { slope }, vec![from], to, 0);
@@ -760,6 +763,13 @@ fn pack_conv(kernel: [usize; 2], k: usize, n: usize, groups: usize, w: &[f32]) -
     let len = pack::conv_len(kernel, k, n, groups).ok_or_else(|| invalid("weights too large"))?;
     let mut panels = vec![0.0; len];
     pack::conv(kernel, k, n, groups, w, &mut panels);
+    Ok(panels)
+}
+
+/// The panels of the halves of a pointwise convolution by Strassen's algorithm.
+fn pack_strassen(k: usize, n: usize, w: &[f32]) -> Result<Vec<f32>> {
+    let mut panels = vec![0.0; pack::conv_len([1, 1], k, n, 1).ok_or_else(|| invalid("weights too large"))?];
+    pack::strassen(k, n, w, &mut panels);
     Ok(panels)
 }
 

@@ -326,22 +326,25 @@ impl Lower<'_> {
             to
         };
         let (o, k) = (per_group * groups, c / groups);
-        let mut turned = vec![0.0; w.len()];
-        for ky in 0..kh {
-            for kx in 0..kw {
-                for i in 0..k {
-                    for out in 0..o {
-                        let channel = (out / per_group) * k + i;
-                        let from = (((kh - 1 - ky) * kw + kw - 1 - kx) * per_group + out % per_group) * c + channel;
-                        turned[((ky * kw + kx) * k + i) * o + out] = w[from];
+        let turned = self.packed.made(&w, ("turned", [kh, kw, per_group, c, groups, 0]), || {
+            let mut turned = vec![0.0; w.len()];
+            for ky in 0..kh {
+                for kx in 0..kw {
+                    for i in 0..k {
+                        for out in 0..o {
+                            let channel = (out / per_group) * k + i;
+                            let from = (((kh - 1 - ky) * kw + kw - 1 - kx) * per_group + out % per_group) * c + channel;
+                            turned[((ky * kw + kx) * k + i) * o + out] = w[from];
+                        }
                     }
                 }
             }
-        }
+            turned
+        });
         let plain =
             Window { kernel: [kh, kw], stride: [1, 1], dilation: window.dilation, pads: Pads { top, left, bottom: 0, right: 0 } };
         debug_assert_eq!(kernel_window(&plain).pad, [top, left]);
         let to = self.target(node.output)?;
-        self.conv_step(name, &plain, groups, act, [k, o], &turned, b.as_deref().map(Vec::as_slice), Taken::plain(x), None, to)
+        self.conv_step(name, &plain, groups, act, [k, o], &turned, b, Taken::plain(x), None, to)
     }
 }

@@ -19,6 +19,7 @@ mod interface;
 mod lower;
 mod lower_copy;
 mod memory;
+mod packed;
 mod pipelines;
 mod takes;
 mod tensors;

@@ -10,9 +10,10 @@ use super::{Options, Streaming};
 use sepal::plan::{scratch, scratch_by_rows};
 use sepal_format::limits::{PIPELINE_ROWS, PIPELINE_STEPS};
 use sepal_format::op::OpRef;
-use sepal_format::record::{Pipeline, Step, Tensor, dtype};
+use sepal_format::record::{self, Pipeline, Step, Tensor, dtype};
 use sepal_format::rows::{RowMap, held, source, window};
 use sepal_kernels::Shape;
+use std::ops::Range;
 
 /// Rows of the last step's output that are tried.
 const BANDS: [u32; 12] = [1, 2, 3, 4, 6, 8, 10, 12, 16, 24, 32, 64];
@@ -54,10 +55,11 @@ pub(super) fn plan(lowered: &mut Lowered, options: Options) {
     let private = private(lowered);
     let before: Vec<Place> = lowered.tensors.iter().map(|t| t.place).collect();
     let mut best: Option<(f64, Vec<Pipeline>)> = None;
-    for between in BETWEEN {
-        let plan = Plan { private: &private, lowered, steps: &steps, tensors: &tensors, options, between };
-        let chosen = plan.choose();
-        let gain: f64 = chosen.iter().filter_map(|p| plan.gain(&steps[p.range()], p.band)).map(|g| g.time).sum();
+    let plan = Plan::new(lowered, &steps, &tensors, &private, options);
+    let choices = plan.choose();
+    let gain = |chosen: &Vec<Pipeline>| chosen.iter().filter_map(|p| plan.gain(p.range(), p.band)).map(|g| g.time).sum::<f64>();
+    let gains = choices.each_ref().map(gain);
+    for (chosen, gain) in choices.into_iter().zip(gains) {
         apply(lowered, &steps, &tensors, &chosen);
         let arena = super::memory::plan(lowered).bytes + lowered.scratch_bytes;
         let score = gain - ARENA * arena as f64;
@@ -147,12 +149,18 @@ fn private(lowered: &Lowered) -> Vec<Option<usize>> {
     last
 }
 
-/// Weights of a step that are stored as halves.
-fn halves(step: &Step) -> u64 {
+/// Of a step: bytes of its weights, the terms of its sums, and how many weights are halves.
+fn weights(step: &Step, tensors: &[Tensor]) -> (u64, u64, u64) {
+    let channels = shapes(step, tensors).0.c as u64;
+    let halves = |range: &record::Range, dtype| if dtype == dtype::F16 { range.len / 2 } else { 0 };
     match step.op_ref() {
-        Some(OpRef::Conv(p)) if p.weight_dtype == dtype::F16 => p.weights.len / 2,
-        Some(OpRef::Separable(p)) if p.weight_dtype == dtype::F16 => p.weights.len / 2,
-        _ => 0,
+        Some(OpRef::Conv(p)) => {
+            let terms = channels * u64::from(p.window.kernel[0]) * u64::from(p.window.kernel[1]);
+            (p.weights.len, terms, halves(&p.weights, p.weight_dtype))
+        }
+        Some(OpRef::Separable(p)) => (p.weights.len + p.depthwise.weights.len, channels, halves(&p.weights, p.weight_dtype)),
+        Some(OpRef::Depthwise(p)) => (p.weights.len, 1, 0),
+        _ => (0, 1, 0),
     }
 }
 
@@ -160,11 +168,13 @@ struct Plan<'a> {
     lowered: &'a Lowered,
     steps: &'a [Step],
     tensors: &'a [Tensor],
+    /// The same without an end, so that [`held`] says what steps would keep of them.
+    endless: Vec<Tensor>,
     /// See [`private`].
     private: &'a [Option<usize>],
     options: Options,
-    /// Nanoseconds that a byte between two steps is worth.
-    between: f64,
+    /// Of each step: bytes of its weights, the terms of its sums, and how many weights are halves.
+    weights: Vec<(u64, u64, u64)>,
 }
 
 /// What a pipeline saves.
@@ -176,42 +186,64 @@ struct Gain {
     bytes: f64,
 }
 
-impl Plan<'_> {
-    /// The pipelines that gain most in all.
-    fn choose(&self) -> Vec<Pipeline> {
+/// The rows that each step of a pipeline keeps: [`held`] for every band at once, up to the tensor's height.
+struct Rows {
+    first: [i64; PIPELINE_STEPS],
+    second: [i64; PIPELINE_STEPS],
+}
+
+impl Rows {
+    /// Of step `k` for a band. They grow evenly with it.
+    fn at(&self, k: usize, band: u32) -> Option<i64> {
+        (self.second[k] - self.first[k]).checked_mul(i64::from(band) - 1)?.checked_add(self.first[k])
+    }
+}
+
+impl<'a> Plan<'a> {
+    fn new(lowered: &'a Lowered, steps: &'a [Step], tensors: &'a [Tensor], private: &'a [Option<usize>], options: Options) -> Self {
+        let weights = steps.iter().map(|s| weights(s, tensors)).collect();
+        let endless = tensors.iter().map(|t| Tensor { dims: [t.dims[0], u32::MAX, t.dims[2], t.dims[3]], ..*t }).collect();
+        Plan { lowered, steps, tensors, endless, private, options, weights }
+    }
+
+    /// The pipelines that gain most in all, for each worth of a byte between steps.
+    fn choose(&self) -> [Vec<Pipeline>; BETWEEN.len()] {
         if self.options.streaming == Streaming::Never {
-            return Vec::new();
+            return Default::default();
         }
         // For the steps before each: the gain and the last pipeline.
-        let mut best: Vec<(f64, Option<Pipeline>)> = vec![(0.0, None)];
+        let mut best = vec![[(0.0, None); BETWEEN.len()]];
         for end in 1..=self.steps.len() {
-            let mut here = (best[end - 1].0, None);
+            let mut here = best[end - 1].map(|(gain, _)| (gain, None));
             for first in (end.saturating_sub(PIPELINE_STEPS)..end.saturating_sub(1)).rev() {
                 if !self.by_rows(end - 1) || !self.by_rows(first) {
                     break;
                 }
-                if let Some((gain, band)) = self.pipeline(first, end).filter(|(gain, _)| *gain > 0.0) {
-                    let all = best[first].0 + gain;
-                    if all > here.0 {
-                        here = (all, Some(Pipeline { first: first as u32, steps: (end - first) as u32, band, reserved: 0 }));
+                for (k, found) in self.pipeline(first, end).into_iter().enumerate() {
+                    let Some((gain, band)) = found.filter(|(gain, _)| *gain > 0.0) else { continue };
+                    let all = best[first][k].0 + gain;
+                    if all > here[k].0 {
+                        here[k] = (all, Some(Pipeline { first: first as u32, steps: (end - first) as u32, band, reserved: 0 }));
                     }
                 }
             }
             best.push(here);
         }
-        let mut chosen = Vec::new();
-        let mut end = self.steps.len();
-        while end > 0 {
-            match best[end].1 {
-                Some(p) => {
-                    end = p.first as usize;
-                    chosen.push(p);
+        std::array::from_fn(|k| {
+            let mut chosen = Vec::new();
+            let mut end = self.steps.len();
+            while end > 0 {
+                match best[end][k].1 {
+                    Some(p) => {
+                        end = p.first as usize;
+                        chosen.push(p);
+                    }
+                    None => end -= 1,
                 }
-                None => end -= 1,
             }
-        }
-        chosen.reverse();
-        chosen
+            chosen.reverse();
+            chosen
+        })
     }
 
     /// Whether a step can be part of a pipeline, as far as this does not depend on the others.
@@ -230,8 +262,19 @@ impl Plan<'_> {
         })
     }
 
-    /// The gain of a pipeline of steps `first..end` with the best band, in nanoseconds; `None` if it cannot be.
-    fn pipeline(&self, first: usize, end: usize) -> Option<(f64, u32)> {
+    /// The gain of a pipeline of steps `first..end` with the best band, in nanoseconds, for each worth of a byte between them; `None`
+    /// if it cannot be.
+    fn pipeline(&self, first: usize, end: usize) -> [Option<(f64, u32)>; BETWEEN.len()] {
+        self.gains(first, end).map_or([None; BETWEEN.len()], |gains| {
+            BETWEEN.map(|between| {
+                let worth = gains.iter().map(|(gain, band)| (gain.time + between * gain.bytes, *band));
+                worth.max_by(|a, b| a.0.total_cmp(&b.0))
+            })
+        })
+    }
+
+    /// What a pipeline of steps `first..end` saves by its band; `None` if it cannot be.
+    fn gains(&self, first: usize, end: usize) -> Option<Vec<(Gain, u32)>> {
         let steps = &self.steps[first..end];
         let last = steps.last()?;
         let root = self.lowered.root_of(last.output as usize)?;
@@ -257,24 +300,36 @@ impl Plan<'_> {
         if self.options.streaming == Streaming::Always {
             let rows = held(steps, self.tensors, 1)?;
             let few = rows.iter().all(|&rows| rows <= i64::from(PIPELINE_ROWS));
-            return few.then_some((steps.len() as f64, 1));
+            return few.then(|| vec![(Gain { time: steps.len() as f64, bytes: 0.0 }, 1)]);
         }
-        let gains = BANDS.iter().filter(|&&band| band < height).filter_map(|&band| {
-            let gain = self.gain(steps, band)?;
-            Some((gain.time + self.between * gain.bytes, band))
-        });
-        gains.max_by(|a, b| a.0.total_cmp(&b.0))
+        let rows = self.rows(steps)?;
+        let bands = BANDS.iter().filter(|&&band| band < height);
+        Some(bands.filter_map(|&band| Some((self.gain_of(first..end, band, &rows)?, band))).collect())
+    }
+
+    /// `None` if the steps are no pipeline.
+    fn rows(&self, steps: &[Step]) -> Option<Rows> {
+        Some(Rows { first: held(steps, &self.endless, 1)?, second: held(steps, &self.endless, 2)? })
     }
 
     /// What a pipeline saves; `None` if it cannot be.
-    fn gain(&self, steps: &[Step], band: u32) -> Option<Gain> {
-        let rows = held(steps, self.tensors, band)?;
+    fn gain(&self, range: Range<usize>, band: u32) -> Option<Gain> {
+        let rows = self.rows(&self.steps[range.clone()])?;
+        self.gain_of(range, band, &rows)
+    }
+
+    fn gain_of(&self, range: Range<usize>, band: u32, kept: &Rows) -> Option<Gain> {
+        let (steps, all) = (&self.steps[range.clone()], &self.weights[range]);
+        let mut rows = [0; PIPELINE_STEPS];
+        for (k, step) in steps.iter().enumerate() {
+            rows[k] = kept.at(k, band)?.min(i64::from(self.tensors[step.output as usize].dims[1]));
+        }
         let last = &self.tensors[steps.last()?.output as usize];
         let bands = u64::from(last.dims[0]) * u64::from(last.dims[1].div_ceil(band));
         let mut kept = 0;
         let mut whole = 0;
         let mut weights = 0;
-        for (step, &rows) in steps.iter().zip(&rows) {
+        for ((step, &rows), own) in steps.iter().zip(&rows).zip(all) {
             let t = &self.tensors[step.output as usize];
             if rows > i64::from(PIPELINE_ROWS) {
                 return None;
@@ -283,7 +338,7 @@ impl Plan<'_> {
                 kept += rows as u64 * row(t) as u64 * 4;
                 whole += bytes(t);
             }
-            weights += self.weights(step).0;
+            weights += own.0;
         }
         let in_use = kept + weights;
         let mut time = -CALL * (bands * steps.len() as u64) as f64;
@@ -298,23 +353,12 @@ impl Plan<'_> {
                 let again = (rows as u64).saturating_sub(fresh);
                 time -= 2.0 * (again * row(t) as u64 * 4 * bands) as f64 / rate(in_use);
             }
-            let (bytes, terms) = self.weights(step);
+            let (bytes, terms, halves) = all[k];
             let pixels = shape(t).pixels() as u64;
             let blocks = pixels.div_ceil((A_BLOCK / terms.max(1)).clamp(24, 512));
             time -= (bytes * bands.saturating_sub(blocks)) as f64 / rate(in_use);
-            time -= WIDEN * (halves(step) * (bands - 1)) as f64;
+            time -= WIDEN * (halves * (bands - 1)) as f64;
         }
         Some(Gain { time, bytes: whole as f64 - kept as f64 })
-    }
-
-    /// Bytes of a step's weights, and the terms of its sums.
-    fn weights(&self, step: &Step) -> (u64, u64) {
-        let channels = shapes(step, self.tensors).0.c as u64;
-        match step.op_ref() {
-            Some(OpRef::Conv(p)) => (p.weights.len, channels * u64::from(p.window.kernel[0]) * u64::from(p.window.kernel[1])),
-            Some(OpRef::Separable(p)) => (p.weights.len + p.depthwise.weights.len, channels),
-            Some(OpRef::Depthwise(p)) => (p.weights.len, 1),
-            _ => (0, 1),
-        }
     }
 }

@@ -1,18 +1,31 @@
 //! Refuses weights that are not numbers: nothing behind them could be right, and no later pass has to think of them.
 use super::Report;
+use super::facts::Facts;
 use crate::error::{Result, invalid};
 use crate::ir::{BinaryOp, Graph, Node, Op};
 
+/// What a constant has.
+#[derive(Clone, Copy)]
+struct Has {
+    nan: bool,
+    infinite: bool,
+}
+
 pub(super) fn run(g: Graph, _: &mut Report) -> Result<Graph> {
+    let mut facts = Facts::default();
     for n in &g.nodes {
         // A bound may be infinite: it bounds nothing; nor is a comparison wrong with infinity, or a choice.
         use BinaryOp::{AtLeast, Equal, Greater, Max, Min, Where};
         let mut bound = matches!(n.op, Op::Binary { op: Min | Max | AtLeast | Greater | Equal | Where, .. });
         for &v in &n.inputs {
             let Some(data) = g.data(v) else { continue };
-            bound |= data.iter().any(|x| x.is_infinite()) && is_mask(&g, n);
+            let find = |d: &[f32]| Has { nan: d.iter().any(|x| x.is_nan()), infinite: d.iter().any(|x| x.is_infinite()) };
+            let has = facts.of(data, find);
+            bound |= has.infinite && is_mask(&g, n);
             let bad = |x: &&f32| if bound { x.is_nan() } else { !x.is_finite() };
-            if let Some(first) = data.iter().position(|x| bad(&x)) {
+            if (has.nan || has.infinite && !bound)
+                && let Some(first) = data.iter().position(|x| bad(&x))
+            {
                 let count = data.iter().filter(bad).count();
                 return Err(invalid(format!(
                     "node '{}' ({}): {count} of {} weights in tensor '{}' are not finite, the first at {first} is {}; \

@@ -1,5 +1,7 @@
 //! What most passes share: one walk over the nodes in order, with counts of uses that stay true while nodes merge.
+use super::facts::Facts;
 use crate::ir::{Graph, Node, Op, ValueId};
+use std::cell::RefCell;
 use std::sync::Arc;
 
 /// A graph under change. Nodes are only ever removed or altered in place, so the order stays an execution order as long as a
@@ -10,6 +12,7 @@ pub(super) struct Edit {
     producer: Vec<Option<usize>>,
     alias: Vec<ValueId>,
     dead: Vec<bool>,
+    scalars: RefCell<Facts<Option<f32>>>,
 }
 
 impl Edit {
@@ -23,7 +26,7 @@ impl Edit {
         }
         graph.outputs.iter().for_each(|v| uses[v.0] += 1);
         let (alias, dead) = ((0..n).map(ValueId).collect(), vec![false; graph.nodes.len()]);
-        Edit { graph, uses, producer, alias, dead }
+        Edit { graph, uses, producer, alias, dead, scalars: RefCell::default() }
     }
 
     /// Number of nodes, dead ones included.
@@ -84,9 +87,11 @@ impl Edit {
 
     /// The number that a constant repeats everywhere.
     pub(super) fn scalar(&self, v: ValueId) -> Option<f32> {
-        let data = self.graph.data(v)?;
-        let first = *data.first()?;
-        data.iter().all(|d| d.to_bits() == first.to_bits()).then_some(first)
+        let find = |data: &[f32]| {
+            let first = *data.first()?;
+            data.iter().all(|d| d.to_bits() == first.to_bits()).then_some(first)
+        };
+        self.scalars.borrow_mut().of(self.graph.data(v)?, find)
     }
 
     /// Adds a constant.

@@ -14,17 +14,23 @@ use super::Report;
 use super::edit::Edit;
 use crate::error::{Result, invalid};
 use crate::ir::{Act, Graph, Node, Op, Pads, PoolKind, ReduceKind, ValueId};
-use affine::Affine;
+use affine::{Affine, Affines, Values};
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 use target::Target;
 
 pub(super) mod affine;
 mod target;
 
+/// Most weights that are read for the shifts before the nodes that share them.
+const MOST_READ: usize = 1 << 28;
+/// Most channels, before and behind, of nodes that share weights and get biases of their own.
+const MOST_BIASES: usize = 1 << 21;
+
 pub(super) fn run(g: Graph, report: &mut Report) -> Result<Graph> {
     let mut e = Edit::new(g);
     let open = chains(&mut e)?;
-    let mut f = Folder { readers: readers(&mut e), e, targets: BTreeMap::new() };
+    let mut f = Folder { readers: readers(&mut e), e, targets: BTreeMap::new(), alone: HashMap::new() };
     for (i, affine) in open {
         f.settle(i, affine, report)?;
     }
@@ -38,22 +44,22 @@ pub(super) fn run(g: Graph, report: &mut Report) -> Result<Graph> {
 /// Every affine node, consecutive ones merged into the first.
 fn chains(e: &mut Edit) -> Result<BTreeMap<usize, Affine>> {
     let mut open: BTreeMap<usize, Affine> = BTreeMap::new();
+    let mut affines = Affines::new(&e.graph);
     for i in 0..e.len() {
         let Some(n) = e.visit(i) else { continue };
-        let Some((x, affine)) = Affine::of(&e.graph, &n)? else { continue };
+        let Some((x, affine)) = affines.of(&e.graph, &n)? else { continue };
         if x != n.inputs[0] {
             // The variable operand comes first from here on.
             e.rewrite(i, n.op.clone(), vec![x, n.inputs[0]]);
         }
-        let before = e.producer(x).filter(|p| open.contains_key(p) && e.uses(x) == 1);
-        match before {
-            Some(p) => {
-                if let Some(a) = open.get_mut(&p) {
-                    a.then(affine);
-                }
-                e.absorb(p, i);
-            }
-            None => {
+        let before = e.producer(x).filter(|_| e.uses(x) == 1).and_then(|p| Some((p, open.get_mut(&p)?)));
+        let joined = match before {
+            Some((p, first)) => affines.join(first, affine).map(|()| p),
+            None => Err(affine),
+        };
+        match joined {
+            Ok(p) => e.absorb(p, i),
+            Err(affine) => {
                 open.insert(i, affine);
             }
         }
@@ -76,6 +82,8 @@ struct Folder {
     e: Edit,
     readers: HashMap<ValueId, Vec<usize>>,
     targets: BTreeMap<usize, Target>,
+    /// Constants of those that stand alone.
+    alone: HashMap<*const Values, (Arc<Values>, [ValueId; 2])>,
 }
 
 /// Why something does not fold, in words.
@@ -109,17 +117,28 @@ impl Folder {
             }
             (Err(back), Err(on)) => {
                 affine.report(report, Err(format!("{back}; {on}")));
-                let name = affine.name();
-                let [scale, shift] = affine.rounded();
-                if scale.iter().chain(&shift).any(|x| !x.is_finite()) {
-                    return Err(invalid(format!("node '{name}' ({}): its scale or shift is beyond the range of f32", n.kind)));
-                }
-                let scale = self.e.constant(format!("{name}/scale"), &[scale.len()], scale);
-                let shift = self.e.constant(format!("{name}/shift"), &[shift.len()], shift);
+                let [scale, shift] = self.constants(&n, &affine)?;
                 self.e.rewrite(i, Op::ScaleShift { act: Act::None }, vec![n.inputs[0], scale, shift]);
             }
         }
         Ok(())
+    }
+
+    /// The scale and the shift of one that stands alone, rounded.
+    fn constants(&mut self, n: &Node, affine: &Affine) -> Result<[ValueId; 2]> {
+        let values = affine.values();
+        if let Some((_, known)) = self.alone.get(&Arc::as_ptr(values)) {
+            return Ok(*known);
+        }
+        let name = affine.name();
+        let [scale, shift] = affine.rounded();
+        if scale.iter().chain(&shift).any(|x| !x.is_finite()) {
+            return Err(invalid(format!("node '{name}' ({}): its scale or shift is beyond the range of f32", n.kind)));
+        }
+        let scale = self.e.constant(format!("{name}/scale"), &[scale.len()], scale);
+        let shift = self.e.constant(format!("{name}/shift"), &[shift.len()], shift);
+        self.alone.insert(Arc::as_ptr(values), (values.clone(), [scale, shift]));
+        Ok([scale, shift])
     }
 
     fn target(&mut self, i: usize) -> &mut Target {
@@ -129,7 +148,7 @@ impl Folder {
 
     /// The node before that takes the affine into its weights.
     fn backward(&self, n: &Node, affine: &Affine) -> Refusal<usize> {
-        let x = self.before_linear(n.inputs[0], affine.scale.len());
+        let x = self.before_linear(n.inputs[0], affine.values().scale.len());
         let Some((p, producer)) = self.e.producing(x) else {
             let what = if self.e.graph.data(x).is_some() { "a constant" } else { "an input of the network" };
             return Err(format!("it reads {what}"));
@@ -187,7 +206,7 @@ impl Folder {
             let readers = self.readers.get(&y).map_or(&[][..], |r| r);
             let [next] = readers else { return Err(format!("its result has {} readers", readers.len())) };
             let node = &self.e.graph.nodes[*next];
-            let apart = self.e.shape(node.output).last().is_some_and(|k| k % affine.scale.len() == 0);
+            let apart = self.e.shape(node.output).last().is_some_and(|k| k % affine.values().scale.len() == 0);
             if node.op != Op::Reshape || !apart {
                 break next;
             }
@@ -195,7 +214,7 @@ impl Folder {
         };
         let node = &self.e.graph.nodes[*next];
         let what = title(node);
-        let centred = affine.shift.iter().all(|&t| t == 0.0);
+        let centred = affine.values().centred;
         match &node.op {
             Op::Conv { pre_relu: true, .. } | Op::Act(_) | Op::PRelu => return Err(format!("the activation {what} follows")),
             Op::Conv { .. } | Op::Dense { .. } | Op::ConvTranspose { .. } if node.inputs[0] != y => {
@@ -212,10 +231,14 @@ impl Folder {
         Ok(*next)
     }
 
-    /// Refuses weights that another node reads too; a shift alone leaves them as they are.
+    /// Refuses weights that another node reads too; a shift alone leaves them as they are, unless so many nodes read them that their
+    /// biases become large, or take long.
     fn own_weights(&self, i: usize, affine: &Affine) -> Refusal<()> {
         let node = &self.e.graph.nodes[i];
-        if affine.scale.iter().all(|&s| s == 1.0) || self.e.uses(node.inputs[1]) == 1 {
+        let (uses, weights) = (self.e.uses(node.inputs[1]), self.e.shape(node.inputs[1]).iter().product::<usize>());
+        let channels: usize = [node.inputs[0], node.output].iter().filter_map(|&v| self.e.shape(v).last()).sum();
+        let few = uses.saturating_mul(weights) <= MOST_READ && uses.saturating_mul(channels) <= MOST_BIASES;
+        if (affine.values().unit && few) || uses == 1 {
             return Ok(());
         }
         let all = self.readers.get(&node.inputs[1]).map_or(&[][..], |r| r);

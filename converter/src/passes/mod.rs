@@ -6,6 +6,7 @@ mod canonicalise;
 mod check_finite;
 mod edit;
 mod explain;
+mod facts;
 mod fold_batch_norm;
 mod fold_constants;
 mod fuse_activations;
@@ -74,7 +75,8 @@ pub struct Fold {
     pub scale: ScaleRange,
     /// Weights and biases of the node it went into that became denormal by that, and were made zero.
     pub denormal: usize,
-    /// Channels of the node it went into that are constant, as pruning counts them: up to [`Options::prune_dead`], else [`DEAD`].
+    /// Channels of the node it went into that are constant, as pruning counts them: up to [`Options::prune_dead`], else [`DEAD`];
+    /// 0 where there is too much to look at.
     pub dead: usize,
     /// How far the first tensor of the file behind it is from the source in f64, as a share of its range, if that was measured.
     pub drift: Option<f64>,

@@ -13,7 +13,7 @@
 //!
 //! Each tensor keeps at least one channel.
 use super::{DEAD, InputRange, Options, Report};
-use crate::error::Result;
+use crate::error::{Result, request};
 use crate::ir::{Graph, Node, Op, Pads, ValueId};
 use range::{Interval, intervals, of_input};
 use std::collections::HashMap;
@@ -47,9 +47,18 @@ pub struct Pruned {
     pub kept: Vec<(String, usize)>,
 }
 
+/// Most channels of all tensors that are looked at; 16 bytes each.
+const MOST_CHANNELS: usize = 1 << 23;
+/// Most weights, counted once for each node that reads them, beyond what there is of them.
+const MOST_READ: usize = 1 << 29;
+
 pub(super) fn run(g: Graph, options: &Options, report: &mut Report) -> Result<Graph> {
     if options.prune_dead.is_none() && report.targets.is_empty() {
         return Ok(g);
+    }
+    if !affordable(&g) {
+        let what = "the network has too many channels, or weights that are used too often, to tell which channels are constant";
+        return if options.prune_dead.is_some() { Err(request(what)) } else { Ok(g) };
     }
     let threshold = options.prune_dead.unwrap_or(DEAD);
     let known = intervals(&g, &options.inputs);
@@ -86,6 +95,16 @@ pub(super) fn run(g: Graph, options: &Options, report: &mut Report) -> Result<Gr
     }
     report.pruned = Some(pruned);
     Ok(g)
+}
+
+/// Whether what is to be known of all channels fits into memory, and can be found in a second or two: a small file may have thousands
+/// of wide tensors, and weights that thousands of nodes read.
+fn affordable(g: &Graph) -> bool {
+    let channels: usize = g.values.iter().map(|v| v.shape.last().copied().unwrap_or(1)).sum();
+    let len = |v: ValueId| g.data(v).map_or(0, |d| d.len());
+    let own: usize = (0..g.values.len()).map(|v| len(ValueId(v))).sum();
+    let read: usize = g.nodes.iter().flat_map(|n| &n.inputs).map(|&v| len(v)).sum();
+    channels <= MOST_CHANNELS && read <= MOST_READ + 2 * own
 }
 
 /// Which channels of a tensor are constant.

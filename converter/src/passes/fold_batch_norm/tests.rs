@@ -329,3 +329,35 @@ proptest! {
         prop_assert!(report.folds.iter().all(|f| !f.reason.is_empty()));
     }
 }
+
+/// Batch norms of these epsilons over the same constants, with activations between that keep them apart.
+fn over_the_same_constants(channels: usize, epsilons: &[f32]) -> Graph {
+    let mut g = Graph::default();
+    let mut x = g.input("x", &[1, channels]);
+    let constants = ["gamma", "beta", "mean", "variance"].map(|name| g.constant(name, &[channels], Arc::new(vec![0.5; channels])));
+    for (i, &epsilon) in epsilons.iter().enumerate() {
+        let inputs = [&[x], &constants[..]].concat();
+        let op = Op::BatchNorm { axis: 1, epsilon };
+        x = g.node(format!("bn{i}"), "BatchNormalization", op, &inputs, &[1, channels]);
+        x = g.node(format!("tanh{i}"), "Tanh", Op::Act(Act::Tanh), &[x], &[1, channels]);
+    }
+    finish(g, &[x])
+}
+
+#[test]
+fn batch_norms_of_the_same_constants_share_what_they_become() {
+    let before = over_the_same_constants(3, &[0.5, 0.5, 0.25, 0.5]);
+    let after = run(before.clone(), &mut Report::default()).unwrap();
+    after.verify().unwrap();
+    assert!(same_function(&before, &after) < 1e-6);
+    let scales: Vec<ValueId> = after.nodes.iter().filter(|n| n.inputs.len() == 3).map(|n| n.inputs[1]).collect();
+    assert!(matches!(scales[..], [a, b, c, d] if a == b && a != c && a == d), "{after}");
+}
+
+#[test]
+fn few_constants_do_not_become_many() {
+    let many: Vec<f32> = (1..=16).map(|i| i as f32).collect();
+    let e = run(over_the_same_constants(1 << 20, &many), &mut Report::default()).unwrap_err().to_string();
+    assert!(e.contains("too few constants"), "{e}");
+    assert!(run(over_the_same_constants(1 << 20, &many[..4]), &mut Report::default()).is_ok());
+}

@@ -16,6 +16,22 @@ pub(super) enum Held {
     Shuffled { at: ValueId, order: Arc<Vec<usize>>, from: Vec<usize>, perm: Vec<usize> },
 }
 
+/// Longest name, in bytes, that goes on in those of what is made of a value.
+const MOST_BYTES: usize = 512;
+/// How often that may go on: to undo a shuffle takes three steps.
+const MOST_STEPS: usize = 3;
+
+/// The name of what is made of a value. A source may alternate reshapes and transposes for ever, and names that grew with each
+/// would grow with the square of their number.
+fn derived(name: &str, suffix: &str) -> String {
+    let (mut own, mut steps) = (name, 0);
+    while let Some(before) = ["/transpose", "/reshape"].iter().find_map(|s| own.strip_suffix(s)) {
+        (own, steps) = (before, steps + 1);
+    }
+    let kept = if steps < MOST_STEPS { name } else { own };
+    format!("{}{suffix}", &kept[..kept.floor_char_boundary(MOST_BYTES)])
+}
+
 pub(super) fn identity(rank: usize) -> Vec<usize> {
     (0..rank).collect()
 }
@@ -76,7 +92,7 @@ impl New {
             }
             None => {
                 let op = Op::Transpose { perm: key.1.clone() };
-                self.graph.node(format!("{name}/transpose"), "Transpose", op, &[at], &shape)
+                self.graph.node(derived(&name, "/transpose"), "Transpose", op, &[at], &shape)
             }
         };
         self.transposed.insert(key, v);
@@ -98,7 +114,7 @@ impl New {
         let v = match self.graph.data(at).cloned() {
             Some(data) => self.graph.constant(name, shape, data),
             None => {
-                let v = self.graph.node(format!("{name}/reshape"), "Reshape", Op::Reshape, &[at], shape);
+                let v = self.graph.node(derived(&name, "/reshape"), "Reshape", Op::Reshape, &[at], shape);
                 self.reshape_of.insert(v, at);
                 v
             }

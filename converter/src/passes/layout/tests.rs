@@ -33,6 +33,20 @@ fn optimise(before: &Graph) -> Graph {
 }
 
 #[test]
+fn names_do_not_grow_with_what_is_made_of_what_was_made() {
+    let mut g = Graph::default();
+    let name = "x".repeat(5000);
+    let mut x = g.input(name.as_str(), &[1, 2, 3]);
+    for _ in 0..100 {
+        x = transpose(&mut g, x, &[0, 2, 1]);
+        x = g.node("r", "Reshape", Op::Reshape, &[x], &[1, 2, 3]);
+    }
+    let after = optimise(&finish(g, &[x]));
+    assert!(after.nodes.len() >= 100, "{after}");
+    assert!(after.nodes.iter().all(|n| n.name.len() < 600), "{after}");
+}
+
+#[test]
 fn an_nchw_network_keeps_one_transpose_at_its_input() {
     let (mut g, mut r) = (Graph::default(), Numbers(1));
     let x = g.input("x", &[2, 3, 4, 5]);

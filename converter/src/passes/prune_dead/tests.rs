@@ -262,6 +262,28 @@ fn the_fold_report_counts_the_same_channels() {
     }
 }
 
+#[test]
+fn what_takes_too_long_to_know_is_refused_or_not_counted() {
+    let mut wide = Graph::default();
+    let mut x = wide.input("x", &[1, 1 << 20]);
+    for _ in 0..9 {
+        x = act(&mut wide, Act::Tanh, x);
+    }
+    let mut often = Graph::default();
+    let mut y = often.input("x", &[1, 1024]);
+    let w = often.constant("w", &[1024, 1024], Arc::new(vec![0.0; 1 << 20]));
+    for _ in 0..600 {
+        y = often.node("dense", "Dense", Op::Dense { bias: false, act: Act::None }, &[y, w], &[1, 1024]);
+    }
+    for g in [finish(wide, &[x]), finish(often, &[y])] {
+        let asked = Options { prune_dead: Some(0.0), ..Options::default() };
+        let e = run(g.clone(), &asked, &mut Report::default()).unwrap_err().to_string();
+        assert!(e.contains("too many channels"), "{e}");
+        let mut report = Report { targets: vec![(ValueId(0), Vec::new())], ..Report::default() };
+        assert!(run(g, &Options::default(), &mut report).is_ok());
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(150))]
     #[test]
