@@ -133,6 +133,22 @@ fn a_network_that_magnifies_errors_gets_more_exact_convolutions() {
 }
 
 #[test]
+fn pointwise_convolutions_by_halves() {
+    // An odd number of pixels, channels that end in the middle of a block, two images.
+    let count = common::check_with("halves", emit::Options::default(), 1e-5, |net| {
+        let x = net.g.input("x", &[2, 17, 19, 344]);
+        let y = net.conv(x, 344, [3, 3], [1, 1], [1, 1], [1; 4], 344);
+        let y = net.conv(y, 500, [1, 1], [1, 1], [1, 1], [0; 4], 1);
+        let y = net.act(y, Act::Silu);
+        let z = net.conv(y, 500, [1, 1], [1, 1], [1, 1], [0; 4], 1);
+        let shape = net.g.shape(y).to_vec();
+        let sum = net.binary(BinaryOp::Add, y, z, &shape);
+        vec![net.act(sum, Act::RELU)]
+    });
+    assert_eq!(count, 2);
+}
+
+#[test]
 fn winograd_convolutions() {
     for (kernel, pads) in
         [([3, 3], [1, 1, 1, 1]), ([1, 7], [0, 3, 0, 3]), ([7, 1], [3, 0, 3, 0]), ([1, 3], [0, 1, 0, 1]), ([3, 3], [0; 4])]

@@ -2,10 +2,10 @@
 //! is refused when it is loaded, so that no step can find itself without its kernel.
 
 use crate::LoadError;
-use sepal_format::{ModelView, strassen};
 use sepal_format::act::{Act, ActRecord};
 use sepal_format::op::OpRef;
 use sepal_format::record::{Step, dtype};
+use sepal_format::{ModelView, strassen};
 
 /// Most features that one step needs.
 const MOST: usize = 3;

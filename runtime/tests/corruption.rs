@@ -238,6 +238,8 @@ fn what_is_refused_and_why() {
     assert_eq!(refusal(|b| conv(b, 2, &|p| p.take = take::PLANES)), Some(K::Step));
     assert_eq!(refusal(|b| conv(b, 2, &|p| p.groups = 2)), Some(K::Step));
     assert_eq!(refusal(|b| conv(b, 4, &|p| p.algorithm = sepal_format::winograd::code([2, 2]))), Some(K::Step));
+    assert_eq!(refusal(|b| conv(b, 4, &|p| p.algorithm = sepal_format::strassen::CODE)), Some(K::Step));
+    assert_eq!(refusal(|b| conv(b, 2, &|p| p.algorithm = sepal_format::strassen::CODE)), Some(K::Step));
     assert_eq!(refusal(|b| b.steps.last_mut().unwrap().inputs[1] = b.steps[0].output), Some(K::Step));
     assert_eq!(refusal(|b| b.steps.last_mut().unwrap().inputs[3] = 0), Some(K::Step));
     let gaps = |b: &mut common::Builder| {

@@ -1,10 +1,10 @@
 //! What each step of a file does and costs, computed from its records.
 
-use sepal_format::{ModelView, strassen};
 use sepal_format::op::OpRef;
 use sepal_format::record::{
     ConvParams, DepthwiseParams, NONE, Pipeline, Range, SeparableParams, Step, Tensor, WindowRecord, dtype,
 };
+use sepal_format::{ModelView, strassen};
 
 /// A step, for tables.
 #[derive(Clone, Debug)]

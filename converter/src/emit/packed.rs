@@ -1,7 +1,7 @@
 //! Constants that are packed already: a small file may have one that thousands of steps read.
 
-use super::algorithm::{self, Choice, Task};
 use super::Rounded;
+use super::algorithm::{self, Choice, Task};
 use super::lower::Lower;
 use crate::error::Result;
 use crate::ir::Window;

@@ -92,15 +92,7 @@ pub fn strassen_scratch(input: Shape, output: Shape) -> usize {
 ///
 /// # Panics
 /// If the channels have no [`halves`], which a verified file rules out.
-pub fn strassen(
-    isa: Isa,
-    par: &dyn Parallel,
-    args: &Conv,
-    input: View,
-    residual: Option<View>,
-    out: ViewMut,
-    scratch: &mut [f32],
-) {
+pub fn strassen(isa: Isa, par: &dyn Parallel, args: &Conv, input: View, residual: Option<View>, out: ViewMut, scratch: &mut [f32]) {
     let Panels::F32(weights) = args.weights else { panic!("strassen: weights are f32") };
     let (shape, pixel) = (out.shape, out.pixel);
     let plan = Plan::new(input.shape, shape);

@@ -96,9 +96,13 @@ fn work(op: &OpRef, x: &Tensor, y: &Tensor) -> u64 {
                     // Each group takes its turn for some rows at a time, however little there is to add up.
                     let turns = rows.saturating_mul(p.groups.into()).saturating_mul(TURN);
                     // Sums of panels are made for each band of pixels, by each step at least once.
-                    let bands = product(&[y.dims[0], (product(&y.dims[1..3]) / BAND).saturating_add(1).try_into().unwrap_or(u32::MAX)]);
-                    let panels =
-                        if p.algorithm == strassen::CODE { bands.saturating_mul(n).saturating_mul(taps).saturating_mul(4) } else { 0 };
+                    let bands =
+                        product(&[y.dims[0], (product(&y.dims[1..3]) / BAND).saturating_add(1).try_into().unwrap_or(u32::MAX)]);
+                    let panels = if p.algorithm == strassen::CODE {
+                        bands.saturating_mul(n).saturating_mul(taps).saturating_mul(4)
+                    } else {
+                        0
+                    };
                     [bordered(&p.window, x, y), gated, turns, panels].into_iter().fold(sums, u64::saturating_add)
                 }
             }
