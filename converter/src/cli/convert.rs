@@ -55,7 +55,7 @@ pub struct Args {
     /// Remove channels proved to be constant: their values lie at most E apart [default: 0]
     #[arg(long, value_name = "E", num_args = 0..=1, require_equals = true, default_missing_value = "0", value_parser = prune_dead)]
     prune_dead: Option<f64>,
-    /// How far Winograd convolutions may be off (Strassen's a third of that), as a share of the range; 0: none [default: 1e-5; f16: 5e-4]
+    /// How far fast convolutions may be off, as a share of the range; 0: none [default: 1e-5; f16: 5e-4]
     #[arg(long, value_name = "E", value_parser = max_error)]
     max_error: Option<f64>,
     /// Leave out the self-check, which runs the result and compares it with the source in f64
