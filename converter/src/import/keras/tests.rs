@@ -98,6 +98,55 @@ fn operands_that_are_constants() {
     }
 }
 
+/// Keras gives weights out in order, whatever their names.
+#[test]
+fn renamed_layers() {
+    for file in ["renamed.k2.h5", "renamed.k2.keras", "renamed.k3.h5", "renamed.k3.keras"] {
+        golden(file, &[]);
+    }
+}
+
+/// Keras goes by the order of lists where the names say something else: what it does not write is refused.
+#[test]
+fn weights_in_unknown_order_are_refused() {
+    let refused = |said: &str, graph: Result<Graph, Error>| match graph {
+        Err(Error::Invalid(text)) => assert!(text.contains(said), "{text}"),
+        other => panic!("{said}: {other:?}"),
+    };
+    refused("`layer_names`", import(&data("odd_order.k3.h5"), &Options::default()));
+    refused("`_FillValue`", import(&data("odd_fill.k3.h5"), &Options::default()));
+    let mut bytes = std::fs::read(data("plain_old.k2.h5")).expect("the file");
+    let at = bytes.windows(8).position(|w| w == b"/gamma:0").expect("a name");
+    bytes[at..at + 8].copy_from_slice(b"/delta:0");
+    refused("unknown order", super::import_h5(&bytes, &Options::default()));
+    bytes.splice(0..0, [0; 512]);
+    refused("user block", crate::import::import_bytes(&bytes, None, &Options::default()));
+    // Keras numbers layers as they run, and takes two of one number for one.
+    let relu = |name: &str, from: &str, activation: &str| {
+        format!(
+            r#"{{"class_name": "Activation", "name": "{name}", "shared_object_id": 7,
+                "config": {{"name": "{name}", "trainable": true, "activation": "{activation}"}},
+                "inbound_nodes": [[["{from}", 0, 0, {{}}]]]}}"#
+        )
+    };
+    let network = |layers: [String; 2]| {
+        let json = format!(
+            r#"{{"class_name": "Functional", "config": {{"name": "f", "input_layers": [["x", 0, 0]], "output_layers": [["b", 0, 0]],
+                "layers": [{{"class_name": "InputLayer", "name": "x", "config": {{"name": "x", "batch_shape": [1, 4]}}}}, {}]}}}}"#,
+            layers.join(",")
+        );
+        super::config::parse(&serde_json::from_str(&json).expect("JSON"), 2)
+    };
+    let said = network([relu("a", "x", "relu"), relu("a", "a", "tanh")]).err().expect("two layers").to_string();
+    assert!(said.contains("shared_object_id"), "{said}");
+    let [a, b] = [("a", "x", 1), ("b", "a", 2)].map(|(n, from, id)| relu(n, from, "relu").replace(": 7", &format!(": {id}")));
+    let empty = super::h5::File::open(std::fs::read(data("nested.k2.h5")).expect("the file"), 1 << 20).expect("sound HDF5");
+    let locate = |mut model: super::config::Model| super::weights::locate(&mut model, &super::weights::Store::Archive(&empty), 2);
+    assert!(network([a.clone(), b.clone()]).and_then(locate).is_ok());
+    let said = network([b, a]).and_then(locate).unwrap_err().to_string();
+    assert!(said.contains("`b` is listed before"), "{said}");
+}
+
 /// A Sequential as a list without an InputLayer, weight names in several attributes, texts as bytes.
 #[test]
 fn files_in_the_words_of_the_first_versions() {
