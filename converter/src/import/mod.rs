@@ -44,9 +44,6 @@ pub struct Options {
 /// [`Error::Io`], [`Error::Invalid`], [`Error::Request`] for options that do not fit, or [`Error::Unsupported`] with everything that
 /// is not supported.
 pub fn import(path: &Path, options: &Options) -> Result<Graph> {
-    if path.join("saved_model.pb").is_file() {
-        return Err(invalid("a folder of TensorFlow, which is not read; load it with Keras and save it as a .keras file"));
-    }
     let bytes = crate::file::read_whole(path).map_err(|source| Error::Io { path: path.into(), source })?;
     import_bytes(&bytes, path.parent(), options)
 }
