@@ -25,7 +25,14 @@ pub fn open_regular(path: &Path) -> Result<File> {
 fn regular(path: &Path) -> Result<()> {
     let kind = path.metadata()?;
     if kind.is_dir() {
-        return Err(Error::new(ErrorKind::IsADirectory, "is a folder, not a file"));
+        // As TensorFlow calls what it saves.
+        let saved = path.join("saved_model.pb").is_file();
+        let what = if saved {
+            "is a folder of TensorFlow; load it with Keras and save it as a .keras file"
+        } else {
+            "is a folder, not a file"
+        };
+        return Err(Error::new(ErrorKind::IsADirectory, what));
     }
     if !kind.is_file() {
         return Err(Error::new(ErrorKind::InvalidInput, "is not a regular file; copy what it gives to one"));

@@ -68,6 +68,17 @@ pub fn import_bytes(bytes: &[u8], folder: Option<&Path>, options: &Options) -> R
         HDF5 => keras::import_h5(bytes, options)?,
         KERAS => keras::import_keras(bytes, options)?,
         TFLITE => tflite::import(bytes, options)?,
+        // Programs may put bytes of their own before HDF5, then as many as a power of two.
+        _ if (9..20).any(|n| bytes.get(1 << n..).is_some_and(|rest| rest.starts_with(HDF5_START))) => {
+            return Err(invalid(
+                "an HDF5 file behind a user block; take that away with `h5unjam`, or load the network and save it again",
+            ));
+        }
+        _ if bytes.starts_with(b"{") => {
+            return Err(invalid(
+                "a text in JSON, which has no weights in it; save the whole network with `model.save(\"name.keras\")`",
+            ));
+        }
         _ => onnx::import(bytes, folder, options)?,
     };
     let (io, most) = (graph.inputs.len() + graph.outputs.len(), sepal_format::limits::IO);
@@ -98,13 +109,14 @@ fn distinct(names: &[String]) -> Vec<String> {
     own.collect()
 }
 
+const HDF5_START: &[u8] = b"\x89HDF\r\n\x1a\n";
 const HDF5: &str = "keras-h5";
 const KERAS: &str = "keras";
 const TFLITE: &str = "tflite";
 
 /// Which importer takes these bytes: `keras-h5`, `keras`, `tflite` or `onnx`.
 pub fn format_name(bytes: &[u8]) -> &'static str {
-    if bytes.starts_with(b"\x89HDF\r\n\x1a\n") {
+    if bytes.starts_with(HDF5_START) {
         HDF5
     } else if bytes.starts_with(b"PK\x03\x04") {
         KERAS

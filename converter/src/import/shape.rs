@@ -10,7 +10,7 @@ pub(super) const MAX_RANK: usize = 16;
 pub(super) const MAX_ELEMENTS: usize = 1 << 31;
 
 /// The largest stride, kernel or padding that is taken seriously.
-const MAX_STEP: i64 = 1 << 24;
+pub(super) const MAX_STEP: i64 = 1 << 24;
 
 /// Number of elements; `None` when it is beyond [`MAX_ELEMENTS`]. That bounds the product of any of the extents, also of a
 /// tensor that is empty.

@@ -28,6 +28,11 @@ pub(super) struct Members {
 /// [`crate::Error::Invalid`] if the zip is corrupt, a member is missing or inflates beyond all measure.
 pub(super) fn read(bytes: &[u8]) -> Result<Members> {
     let mut zip = ZipArchive::new(Cursor::new(bytes)).map_err(|e| invalid(format!("not a sound zip: {e}")))?;
+    if zip.by_name("model.weights.json").is_ok() {
+        return Err(invalid(
+            "the .keras zip holds weights in several files; save it with `model.save(...)`, without `max_shard_size`",
+        ));
+    }
     let mut budget = (bytes.len() as u64).saturating_mul(MAX_RATIO).saturating_add(FREE_BYTES).min(MAX_BYTES);
     let mut member = |name: &str| -> Result<Vec<u8>> {
         let file = zip.by_name(name).map_err(|e| invalid(format!("`{name}` in the .keras zip: {e}")))?;

@@ -2,10 +2,10 @@
 
 use super::config::{Arg, Body, Call, LayerDef, Model, TensorRef};
 use super::h5::File;
-use super::layers::{Constants, Emit, Operand, Operands, weight};
+use super::layers::{Constants, Emit, Integers, Made, Operand, Operands, weight};
 use crate::error::{Error, Result, Unsupported, invalid, request};
 use crate::import::{NODE, Options, shape};
-use crate::ir::{Graph, ValueId};
+use crate::ir::Graph;
 use crate::plans::Wanted;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, HashSet};
@@ -151,14 +151,14 @@ fn attempt(model: &Model, demanded: &Demanded, file: &File, options: &Options, f
             continue;
         }
         let shape = input_shape(layer, shapes.get(&layer.name).copied(), options.open)?;
-        given.push(graph.input(layer.name.clone(), &shape));
+        given.push(Made { value: graph.input(layer.name.clone(), &shape), integer: layer.integer });
         bound.push(*t);
     }
     let mut walk =
         Walk { file, graph: &mut graph, faults, shared: HashMap::new(), calls: 0, budget: MAX_CONSTANTS, trainable: 0, total: 0 };
     let outputs = walk.model(model, &order, &bound, &given, &demanded.refs, "", "")?;
     let (trainable, total) = (walk.trainable, walk.total);
-    graph.outputs = outputs;
+    graph.outputs = outputs.into_iter().map(|made| made.value).collect();
     graph.output_names = demanded.names.clone();
     graph.trainable_parameters = trainable;
     graph.total_parameters = total;
@@ -211,6 +211,9 @@ fn show(shape: &Option<Vec<Option<usize>>>) -> String {
     }
 }
 
+/// The results of calls.
+type Results = HashMap<(usize, usize), Vec<Made>>;
+
 /// The state of building a graph.
 struct Walk<'a> {
     file: &'a File,
@@ -234,14 +237,20 @@ impl Walk<'_> {
         model: &Model,
         order: &[(usize, usize)],
         inputs: &[TensorRef],
-        given: &[ValueId],
+        given: &[Made],
         outputs: &[TensorRef],
         path: &str,
         weights: &str,
-    ) -> Result<Vec<ValueId>> {
-        let mut results: HashMap<(usize, usize), Vec<ValueId>> = HashMap::new();
-        for (t, v) in inputs.iter().zip(given) {
-            results.insert((t.layer, t.call), vec![*v]);
+    ) -> Result<Vec<Made>> {
+        let mut results = Results::new();
+        for (t, made) in inputs.iter().zip(given) {
+            let input = &model.layers[t.layer];
+            if input.integer && !made.integer {
+                let what = "takes integers, and is given floats, which would be cut".into();
+                let remedy = format!("make the input `{}` one of floats", input.name);
+                self.faults.push(Unsupported { node: join(path, &input.name), kind: input.class.clone(), what, remedy });
+            }
+            results.insert((t.layer, t.call), vec![*made]);
         }
         for &(l, c) in order {
             let layer = &model.layers[l];
@@ -261,7 +270,9 @@ impl Walk<'_> {
                 Body::Input(_) => return Err(invalid(format!("input `{path}` is not among the inputs of model `{}`", model.name))),
                 Body::Layer(_) => vec![self.layer(layer, path, &weights, &operands)?],
                 Body::Model(inner) => {
-                    let given = operands.tensors();
+                    let given = operands.keyed(&inner.keys).map_or_else(|| operands.made(), Ok).map_err(|other| {
+                        invalid(format!("model `{path}` is called with {other}; call it with its inputs and nothing else"))
+                    })?;
                     if given.len() != inner.inputs.len() {
                         let (want, got) = (inner.inputs.len(), given.len());
                         return Err(invalid(format!("model `{path}` takes {want} inputs, is called with {got}")));
@@ -287,12 +298,12 @@ impl Walk<'_> {
         Ok(())
     }
 
-    fn layer(&mut self, layer: &LayerDef, path: String, weights: &str, operands: &Operands) -> Result<ValueId> {
+    fn layer(&mut self, layer: &LayerDef, path: String, weights: &str, operands: &Operands) -> Result<Made> {
         let Body::Layer(body) = &layer.body else { return Err(invalid(format!("`{path}` is not a layer"))) };
         // Past a fault, a value of any shape stands for the result, so that the calls after it are looked at, too.
-        let stand_in = operands.tensors().first().copied();
+        let stand_in = operands.any();
         if let Some(v) = stand_in.filter(|_| !layer.faults.is_empty()) {
-            return Ok(v);
+            return Ok(v.float());
         }
         let constants = self.shared.entry(std::ptr::from_ref(layer)).or_insert_with(|| {
             for var in body.vars() {
@@ -305,25 +316,30 @@ impl Walk<'_> {
         let kind = layer.class.as_str();
         let (graph, budget) = (&mut *self.graph, &mut self.budget);
         let mut emit = Emit { graph, path, layer: weights, kind, located: &layer.located, file: self.file, constants, budget };
-        match (body.emit(&mut emit, operands), stand_in) {
+        let integers = if operands.any_integer() { body.integers(operands) } else { Integers::Floats };
+        let made = match integers {
+            Integers::Computed => Err(emit.unsupported("computes with integers", "cast the input to float32 first")),
+            _ => body.emit(&mut emit, operands),
+        };
+        match (made, stand_in) {
             (Err(Error::Unsupported(more)), Some(v)) => {
                 // As much as a node, whose name it has.
                 self.budget = self.budget.checked_sub(NODE * more.len()).ok_or_else(|| invalid("the network asks for too much"))?;
                 self.faults.extend(more);
-                Ok(v)
+                Ok(v.float())
             }
-            (Err(Error::Invalid(_)), Some(v)) if !self.faults.is_empty() => Ok(v),
-            (result, _) => result,
+            (Err(Error::Invalid(_)), Some(v)) if !self.faults.is_empty() => Ok(v.float()),
+            (made, _) => Ok(Made { value: made?, integer: integers == Integers::Kept }),
         }
     }
 }
 
-fn result(results: &HashMap<(usize, usize), Vec<ValueId>>, t: TensorRef, name: &str) -> Result<ValueId> {
+fn result(results: &Results, t: TensorRef, name: &str) -> Result<Made> {
     let found = results.get(&(t.layer, t.call)).and_then(|all| all.get(t.tensor));
     found.copied().ok_or_else(|| invalid(format!("layer `{name}` has no result {} of call {}", t.tensor, t.call)))
 }
 
-fn operands(call: &Call, results: &HashMap<(usize, usize), Vec<ValueId>>, name: &str) -> Result<Operands> {
+fn operands(call: &Call, results: &Results, name: &str) -> Result<Operands> {
     let one = |arg: &Arg| match arg {
         Arg::Tensor(t) => result(results, *t, name).map(Operand::Tensor),
         Arg::Value(v) => Ok(Operand::Value(v.clone())),

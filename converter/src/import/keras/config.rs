@@ -10,7 +10,7 @@ use crate::error::{Error, Result, Unsupported, invalid};
 use crate::import::MAX_NAME;
 use crate::import::shape::MAX_RANK;
 use serde_json::{Map, Value};
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -20,11 +20,13 @@ const MAX_PATHS: usize = 8 << 20;
 pub(super) const MAX_CLASS: usize = 256;
 
 /// What is known while a description is read.
-struct Reading {
+struct Reading<'a> {
     /// The major version that wrote it.
     keras: u32,
     /// Bytes that the paths of further layers may have.
     paths: Cell<usize>,
+    /// The layers that say that they may be there once more, by their numbers.
+    shared: RefCell<HashMap<u64, &'a Value>>,
 }
 
 /// A network, or a network used as a layer of another one.
@@ -35,6 +37,8 @@ pub(super) struct Model {
     pub layers: Vec<LayerDef>,
     /// What it is called with.
     pub inputs: Vec<TensorRef>,
+    /// What each of that is called where the network is called with a dictionary.
+    pub keys: Vec<String>,
     /// What it gives.
     pub outputs: Vec<TensorRef>,
 }
@@ -47,6 +51,8 @@ pub(super) struct LayerDef {
     pub class: String,
     /// Whether training changes its variables.
     pub trainable: bool,
+    /// Whether it is an input whose elements are no floats.
+    pub integer: bool,
     /// What it is.
     pub body: Body,
     /// Its calls, in Keras's order.
@@ -119,23 +125,62 @@ impl Call {
 pub(super) fn parse(json: &Value, keras: u32) -> Result<Model> {
     let class = json.get("class_name").and_then(Value::as_str).unwrap_or_default();
     let config = json.get("config").ok_or_else(|| invalid("the network's description has no `config`"))?;
-    if !is_model(class, config) {
+    let full = full_class(json, class);
+    if !is_model(&full, config) {
+        let (what, remedy) = if has_layers(config) {
+            OWN_MODEL
+        } else {
+            (
+                "a subclassed model has no description of its layers",
+                "build the network with the functional or the Sequential API and save it again",
+            )
+        };
         return Err(Error::Unsupported(vec![Unsupported {
             node: config.get("name").and_then(Value::as_str).unwrap_or("model").into(),
-            kind: class.into(),
-            what: "a subclassed model has no description of its layers".into(),
-            remedy: "build the network with the functional or the Sequential API and save it again".into(),
+            kind: layers::short(full),
+            what: what.into(),
+            remedy: remedy.into(),
         }]));
     }
-    model(config, class, "", &Reading { keras, paths: Cell::new(MAX_PATHS) })
+    let reading = Reading { keras, paths: Cell::new(MAX_PATHS), shared: RefCell::default() };
+    model(config, class, "", &reading)
 }
 
-/// Whether a serialized object is a network rather than a single layer.
-fn is_model(class: &str, config: &Value) -> bool {
-    class == "Sequential" || config.get("layers").is_some_and(Value::is_array)
+/// What is said of a network whose class is not one of Keras' own.
+const OWN_MODEL: (&str, &str) = (
+    "a model class that is not one of Keras' own may compute anything",
+    "save keras.Model(model.inputs, model.outputs), if that computes the same",
+);
+
+/// The class of a serialized object, with its package or module before it if it is not one of Keras' own.
+fn full_class(json: &Value, class: &str) -> String {
+    let text = |key: &str| json.get(key).and_then(Value::as_str);
+    let module = text("module").unwrap_or_default();
+    // Keras 3 keeps the package of a registered class apart from its name.
+    let own = ["keras", "tf_keras", "tensorflow"].iter().any(|m| module.split('.').next() == Some(m));
+    match text("registered_name").filter(|_| !own) {
+        Some(registered) if registered.contains('>') => registered.to_owned(),
+        Some(registered) => format!("custom>{registered}"),
+        None if !own && !module.is_empty() => format!("{module}>{class}"),
+        None => class.to_owned(),
+    }
 }
 
-fn model(config: &Value, class: &str, path: &str, reading: &Reading) -> Result<Model> {
+/// Whether a serialized object is a network rather than a single layer. A class that somebody derived from these may do something else
+/// with its layers.
+fn is_model(full_class: &str, config: &Value) -> bool {
+    match layers::builtin(full_class) {
+        Some("Sequential") => true,
+        Some("Functional" | "Model") => has_layers(config),
+        _ => false,
+    }
+}
+
+fn has_layers(config: &Value) -> bool {
+    config.get("layers").is_some_and(Value::is_array)
+}
+
+fn model<'a>(config: &'a Value, class: &str, path: &str, reading: &Reading<'a>) -> Result<Model> {
     let name = config.get("name").and_then(Value::as_str).unwrap_or("model").to_string();
     let list = config.as_array().or_else(|| config.get("layers").and_then(Value::as_array));
     let list = list.ok_or_else(|| invalid(format!("model `{name}` has no list of layers")))?;
@@ -150,7 +195,7 @@ fn model(config: &Value, class: &str, path: &str, reading: &Reading) -> Result<M
     }
 }
 
-fn layer(json: &Value, path: &str, reading: &Reading) -> Result<LayerDef> {
+fn layer<'a>(json: &'a Value, path: &str, reading: &Reading<'a>) -> Result<LayerDef> {
     let text = |key: &str| json.get(key).and_then(Value::as_str);
     let class = text("class_name").ok_or_else(|| invalid("a layer has no `class_name`"))?;
     // Repeated in each node, and in what is said of it.
@@ -172,26 +217,29 @@ fn layer(json: &Value, path: &str, reading: &Reading) -> Result<LayerDef> {
     let left = reading.paths.get().checked_sub(path.len());
     reading.paths.set(left.ok_or_else(|| invalid(format!("the names of all layers are too long; shorten that of `{path}`")))?);
     let mut faults = Vec::new();
-    let body = if is_model(class, config) {
+    let full = full_class(json, class);
+    let mut integer = false;
+    let body = if is_model(&full, config) {
         Body::Model(model(config, class, &path, reading)?)
     } else {
         let empty = Map::new();
         let map = config.as_object().unwrap_or(&empty);
         if class == "InputLayer" {
+            integer = !["float", "bfloat", "mixed"].iter().any(|float| dtype(map.get("dtype")).starts_with(float));
             Body::Input(extents(map, &path)?)
         } else {
             let module = text("module").unwrap_or_default();
-            // Keras 3 keeps the package of a registered class apart from its name.
-            let own = ["keras", "tf_keras", "tensorflow"].iter().any(|m| module.split('.').next() == Some(m));
-            let class = match text("registered_name").filter(|_| !own) {
-                Some(registered) if registered.contains('>') => registered.to_owned(),
-                Some(registered) => format!("custom>{registered}"),
-                None if !own && !module.is_empty() => format!("{module}>{class}"),
-                None => class.to_owned(),
-            };
-            let cfg = Cfg::new(&path, &class, module, reading.keras, map);
+            let cfg = Cfg::new(&path, &full, module, reading.keras, map);
             refuse_dtype(&cfg);
-            let body = layers::parse(&cfg)?;
+            if cfg.get("lora_rank").is_some() {
+                cfg.refuse("lora_rank", "merge the low-rank update into the kernel before saving");
+            }
+            let body = if has_layers(config) && layers::builtin(&full).is_none() {
+                cfg.refuse(OWN_MODEL.0, OWN_MODEL.1);
+                layers::nothing()
+            } else {
+                layers::parse(&cfg)?
+            };
             faults = cfg.into_faults();
             // Each says the path.
             let left = reading.paths.get().checked_sub(faults.len() * path.len());
@@ -202,14 +250,42 @@ fn layer(json: &Value, path: &str, reading: &Reading) -> Result<LayerDef> {
     let trainable = config.get("trainable").and_then(Value::as_bool).unwrap_or(true);
     let weight = if let Body::Layer(_) = body { layers::weight(config) } else { 0 };
     let shared = json.get("shared_object_id").and_then(Value::as_u64);
-    Ok(LayerDef { name, class: class.into(), trainable, body, calls: Vec::new(), faults, weight, shared, located: Vec::new() })
+    if let Some(id) = shared {
+        let first = *reading.shared.borrow_mut().entry(id).or_insert(json);
+        if !["class_name", "config"].iter().all(|key| alike(first.get(key), json.get(key))) {
+            return Err(invalid(format!(
+                "layer `{path}` is another layer once more by its `shared_object_id`, and has another configuration; save the network again"
+            )));
+        }
+    }
+    let class = class.into();
+    Ok(LayerDef { name, class, trainable, integer, body, calls: Vec::new(), faults, weight, shared, located: Vec::new() })
+}
+
+/// Whether two descriptions are of the same thing: only the second time says that it has been there before.
+fn alike(a: Option<&Value>, b: Option<&Value>) -> bool {
+    match (a, b) {
+        (Some(Value::Object(a)), Some(Value::Object(b))) => {
+            a.keys().chain(b.keys()).filter(|key| *key != "shared_object_id").all(|key| alike(a.get(key), b.get(key)))
+        }
+        (Some(Value::Array(a)), Some(Value::Array(b))) => {
+            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| alike(Some(a), Some(b)))
+        }
+        (a, b) => a == b,
+    }
+}
+
+/// The name of a type or of a policy of types; float32 if there is none.
+fn dtype(policy: Option<&Value>) -> &str {
+    let Some(policy) = policy.filter(|p| !p.is_null()) else { return "float32" };
+    let config = policy.get("config").unwrap_or(policy);
+    config.get("name").or(Some(config)).and_then(Value::as_str).unwrap_or_default()
 }
 
 /// Layers compute in f32; those of mixed precision keep their variables in f32.
 fn refuse_dtype(cfg: &Cfg<'_>) {
     let Some(policy) = cfg.get("dtype") else { return };
-    let config = policy.get("config").unwrap_or(policy);
-    let name = config.get("name").or(Some(config)).and_then(Value::as_str).unwrap_or_default();
+    let name = dtype(Some(policy));
     let quantized = policy.get("class_name").and_then(Value::as_str).is_some_and(|c| c.starts_with("Quantized"));
     if quantized || name.starts_with("int") || name.starts_with("uint") {
         cfg.refuse(format!("dtype = {}", layers::short(policy)), "save the network with dtype float32");
@@ -252,6 +328,7 @@ fn sequential(config: &Value, name: String, mut layers: Vec<LayerDef>) -> Result
                 name: format!("{}_input", layers[0].name),
                 class: "InputLayer".into(),
                 trainable: false,
+                integer: false,
                 body: Body::Input(shape),
                 calls: Vec::new(),
                 faults: Vec::new(),
@@ -271,7 +348,8 @@ fn sequential(config: &Value, name: String, mut layers: Vec<LayerDef>) -> Result
     }
     let first = TensorRef { layer: 0, call: 0, tensor: 0 };
     let last = TensorRef { layer: layers.len() - 1, ..first };
-    Ok(Model { name, layers, inputs: vec![first], outputs: vec![last] })
+    let keys = vec![layers[0].name.clone()];
+    Ok(Model { name, layers, inputs: vec![first], keys, outputs: vec![last] })
 }
 
 /// The extents of a network's first input.
@@ -298,13 +376,31 @@ fn functional(config: &Value, list: &[Value], name: String, path: &str, mut laye
                 .push(call(node, &index).ok_or_else(|| invalid(format!("layer `{}` has a call that makes no sense", layer.name)))?);
         }
         // Keras 3 runs a network with the caller's `training`, whatever the calls say.
-        let training = |(n, a): &(String, Arg)| n == "training" && matches!(a, Arg::Value(v) if **v == Value::Bool(true));
+        let training = |(n, a): &(String, Arg)| {
+            n == "training" && !matches!(a, Arg::Value(v) if v.is_null() || layers::flag(v) == Some(false))
+        };
         if keras < 3 && layer.calls.iter().any(|c| c.named.iter().any(training)) {
             layer.faults.push(Unsupported {
                 node: if path.is_empty() { layer.name.clone() } else { format!("{path}/{}", layer.name) },
                 kind: layer.class.clone(),
-                what: "is called with training=True".into(),
+                what: "is called with `training` set".into(),
                 remedy: "call it without `training` and save the network again".into(),
+            });
+        }
+        // Keras's own adds to a tensor what the last convolution of a block gives; of any other one nobody knows what it does.
+        let branch = |a: Option<&Arg>| {
+            matches!(a, Some(Arg::Tensor(t)) if {
+                let name = list[t.layer].get("name").and_then(Value::as_str).unwrap_or_default();
+                name.starts_with("block") && name.ends_with("_conv")
+            })
+        };
+        if layer.class == layers::SCALED_ADD && keras < 3 && !layer.calls.iter().all(|c| c.args.len() == 2 && branch(c.args.get(1)))
+        {
+            layer.faults.push(Unsupported {
+                node: if path.is_empty() { layer.name.clone() } else { format!("{path}/{}", layer.name) },
+                kind: layer.class.clone(),
+                what: "is not that of Keras's InceptionResNetV2".into(),
+                remedy: "replace it by Rescaling and Add".into(),
             });
         }
         // An input is a result without a call.
@@ -318,7 +414,11 @@ fn functional(config: &Value, list: &[Value], name: String, path: &str, mut laye
         if refs.is_empty() { Err(invalid(format!("model `{name}` has no `{key}`"))) } else { Ok(refs) }
     };
     let (inputs, outputs) = (ends("input_layers")?, ends("output_layers")?);
-    let mut model = Model { name, layers, inputs, outputs };
+    let keys = match config.get("input_layers").and_then(Value::as_object).filter(|map| map.len() == inputs.len()) {
+        Some(map) => map.keys().cloned().collect(),
+        None => inputs.iter().map(|t| layers[t.layer].name.clone()).collect(),
+    };
+    let mut model = Model { name, layers, inputs, keys, outputs };
     renumber(&mut model, keras)?;
     Ok(model)
 }
@@ -385,9 +485,27 @@ fn collect(v: &Value, index: &HashMap<String, usize>, into: &mut Vec<TensorRef>)
 
 fn call(node: &Value, index: &HashMap<String, usize>) -> Option<Call> {
     let mut call = Call::default();
+    let is_tensor = |v: &Value| v.get("class_name").and_then(Value::as_str) == Some("__keras_tensor__");
     if let Some(object) = node.as_object() {
-        for arg in object.get("args")?.as_array()? {
-            modern(arg, index, &mut call.args)?;
+        // Networks may be called with dictionaries: in Keras 2 such a one is all there is.
+        let Some(args) = object.get("args") else {
+            for (key, value) in object {
+                short_enough(key)?;
+                call.named.push((key.clone(), Arg::Tensor(tensor(value, index)?)));
+            }
+            return Some(call);
+        };
+        for arg in args.as_array()? {
+            match arg.as_object().filter(|map| map.values().any(is_tensor)) {
+                Some(map) => {
+                    for (key, value) in map {
+                        short_enough(key)?;
+                        let history = value.get("config")?.get("keras_history")?;
+                        call.named.push((key.clone(), Arg::Tensor(tensor(history, index)?)));
+                    }
+                }
+                None => modern(arg, index, &mut call.args)?,
+            }
         }
         for (key, value) in object.get("kwargs").and_then(Value::as_object).into_iter().flatten() {
             short_enough(key)?;

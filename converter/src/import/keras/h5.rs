@@ -327,6 +327,10 @@ impl File {
                 HdfMessage::AttributeInfo(i) if !Cursor::is_undefined_offset(i.fractal_heap_address, offset_size) => {
                     return Err("has attributes in dense storage, which Keras does not use".into());
                 }
+                // The reader takes it for what fills a dataset that was not written; HDF5 does not.
+                HdfMessage::Attribute(a) if a.name == "_FillValue" => {
+                    return Err("has an attribute `_FillValue`, which Keras does not write; remove it".into());
+                }
                 HdfMessage::Attribute(a) => a.name.len() + a.raw_data.len() + parts(&a.datatype).saturating_mul(BYTES_PER_OBJECT),
                 HdfMessage::FillValue(f) => f.value.as_ref().map_or(0, Vec::len),
                 HdfMessage::DataLayout(l) => match &l.layout {

@@ -90,6 +90,68 @@ fn layers_shared_across_models() {
     golden("across.k3.h5", &[]);
 }
 
+/// Constants among the operands, numbers as flags, calls with dictionaries; and what Keras goes by when layers are renamed.
+#[test]
+fn operands_that_are_constants() {
+    for file in ["constants.k2.keras", "constants.k2.h5", "constants.k3.keras", "constants.k3.h5"] {
+        golden(file, &[]);
+    }
+}
+
+/// Keras gives weights out in order, whatever their names.
+#[test]
+fn renamed_layers() {
+    for file in ["renamed.k2.h5", "renamed.k2.keras", "renamed.k3.h5", "renamed.k3.keras"] {
+        golden(file, &[]);
+    }
+}
+
+/// Keras goes by the order of lists where the names say something else: what it does not write is refused.
+#[test]
+fn weights_in_unknown_order_are_refused() {
+    let refused = |said: &str, graph: Result<Graph, Error>| match graph {
+        Err(Error::Invalid(text)) => assert!(text.contains(said), "{text}"),
+        other => panic!("{said}: {other:?}"),
+    };
+    refused("`layer_names`", import(&data("odd_order.k3.h5"), &Options::default()));
+    refused("`_FillValue`", import(&data("odd_fill.k3.h5"), &Options::default()));
+    let mut bytes = std::fs::read(data("plain_old.k2.h5")).expect("the file");
+    let at = bytes.windows(8).position(|w| w == b"/gamma:0").expect("a name");
+    bytes[at..at + 8].copy_from_slice(b"/delta:0");
+    refused("unknown order", super::import_h5(&bytes, &Options::default()));
+    bytes.splice(0..0, [0; 512]);
+    refused("user block", crate::import::import_bytes(&bytes, None, &Options::default()));
+    // Partly frozen, so that the order may be another one; or layers have been renamed.
+    let mut bytes = std::fs::read(data("partly.k3.h5")).expect("the file");
+    let at = bytes.windows(8).position(|w| w == b"c/kernel").expect("a name");
+    bytes[at] = b'b';
+    refused("may have been renamed", super::import_h5(&bytes, &Options::default()));
+    // Keras numbers layers as they run, and takes two of one number for one.
+    let relu = |name: &str, from: &str, activation: &str| {
+        format!(
+            r#"{{"class_name": "Activation", "name": "{name}", "shared_object_id": 7,
+                "config": {{"name": "{name}", "trainable": true, "activation": "{activation}"}},
+                "inbound_nodes": [[["{from}", 0, 0, {{}}]]]}}"#
+        )
+    };
+    let network = |layers: [String; 2]| {
+        let json = format!(
+            r#"{{"class_name": "Functional", "config": {{"name": "f", "input_layers": [["x", 0, 0]], "output_layers": [["b", 0, 0]],
+                "layers": [{{"class_name": "InputLayer", "name": "x", "config": {{"name": "x", "batch_shape": [1, 4]}}}}, {}]}}}}"#,
+            layers.join(",")
+        );
+        super::config::parse(&serde_json::from_str(&json).expect("JSON"), 2)
+    };
+    let said = network([relu("a", "x", "relu"), relu("a", "a", "tanh")]).err().expect("two layers").to_string();
+    assert!(said.contains("shared_object_id"), "{said}");
+    let [a, b] = [("a", "x", 1), ("b", "a", 2)].map(|(n, from, id)| relu(n, from, "relu").replace(": 7", &format!(": {id}")));
+    let empty = super::h5::File::open(std::fs::read(data("nested.k2.h5")).expect("the file"), 1 << 20).expect("sound HDF5");
+    let locate = |mut model: super::config::Model| super::weights::locate(&mut model, &super::weights::Store::Archive(&empty), 2);
+    assert!(network([a.clone(), b.clone()]).and_then(locate).is_ok());
+    let said = network([b, a]).and_then(locate).unwrap_err().to_string();
+    assert!(said.contains("`b` is listed before"), "{said}");
+}
+
 /// A Sequential as a list without an InputLayer, weight names in several attributes, texts as bytes.
 #[test]
 fn files_in_the_words_of_the_first_versions() {
@@ -271,6 +333,201 @@ fn registered_classes_are_not_keras_own() {
             matches!(faults(&with(custom)), Error::Unsupported(all) if all.len() == 1 && all[0].kind.contains('>')),
             "{custom}"
         );
+    }
+}
+
+/// What a network of Keras 3 or 2, without weights, is refused for, or its graph.
+fn built(json: &str, keras: u32) -> Result<Graph, Error> {
+    let model = super::config::parse(&serde_json::from_str(json).expect("JSON"), keras)?;
+    let demanded = super::build::demanded(&model, &[])?;
+    let empty = super::h5::File::open(std::fs::read(data("nested.k2.h5")).expect("the file"), 1 << 20).expect("sound HDF5");
+    super::build::build(&model, &demanded, &empty, &Options::default(), super::build::faults(&model, &demanded))
+}
+
+/// A network of Keras 3 of the layers, each with what it is called with.
+fn network(dtype: &str, layers: &[(&str, &str, &str)]) -> String {
+    let tensor = |name: &str| format!(r#"{{"class_name": "__keras_tensor__", "config": {{"keras_history": ["{name}", 0, 0]}}}}"#);
+    let mut all = format!(
+        r#"{{"class_name": "InputLayer", "name": "x", "config": {{"name": "x", "batch_shape": [1, 3, 4], "dtype": "{dtype}"}}}}"#
+    );
+    let mut before = "x".to_owned();
+    for (i, (class, config, call)) in layers.iter().enumerate() {
+        let name = format!("l{i}");
+        let call = call.replace('$', &tensor(&before));
+        all += &format!(
+            r#", {{"class_name": {class}, "name": "{name}", "config": {{"name": "{name}"{config}}}, "inbound_nodes": [{call}]}}"#
+        );
+        before = name;
+    }
+    format!(
+        r#"{{"class_name": "Functional", "config": {{"name": "f", "layers": [{all}],
+            "input_layers": [["x", 0, 0]], "output_layers": [["{before}", 0, 0]]}}}}"#
+    )
+}
+
+const CALL: &str = r#"{"args": [$], "kwargs": {}}"#;
+const TWICE: &str = r#"{"args": [[$, $]], "kwargs": {}}"#;
+const LAYER: &str = r#", "trainable": true"#;
+
+/// What is given and not read would be another network.
+#[test]
+fn what_is_not_read_is_refused() {
+    let op = |class: &'static str| {
+        if class == "Max" { r#""Max", "module": "keras.src.ops.numpy""# } else { r#""Softmax", "module": "keras.src.ops.nn""# }
+    };
+    for (class, config, call, said) in [
+        (op("Max"), r#", "axis": -1, "keepdims": false, "initial": 5.0"#, CALL, "`initial`"),
+        (op("Max"), r#", "axis": -1"#, r#"{"args": [$], "kwargs": {"where": true}}"#, "`where`"),
+        (op("Max"), r#", "axis": -1"#, r#"{"args": [$, null, false, 7], "kwargs": {}}"#, "argument 4"),
+        (op("Max"), "", r#"{"args": [$, $], "kwargs": {}}"#, "`axis` is computed"),
+        (op("Softmax"), r#", "axis": null"#, CALL, "several axes"),
+        (r#""ReLU""#, LAYER, r#"{"args": [$], "kwargs": {"mask": $}}"#, "`mask`"),
+        (r#""ReLU""#, LAYER, r#"{"args": [5.0], "kwargs": {"x": $}}"#, "`x`"),
+        (r#""Flatten""#, LAYER, r#"{"args": [[$, 5.0]], "kwargs": {}}"#, "constant 5"),
+        (r#""Add""#, LAYER, r#"{"args": [[$, [[1, 2, 3, 4]]]], "kwargs": {}}"#, "a constant of the shape [1, 4]"),
+        (r#""Dense""#, r#", "trainable": true, "units": 2, "lora_rank": 2"#, CALL, "lora_rank"),
+        (r#""Conv1D""#, r#", "trainable": true, "filters": 2, "kernel_size": 1, "lora_rank": 2"#, CALL, "lora_rank"),
+    ] {
+        match built(&network("float32", &[(class, config, call)]), 3) {
+            Err(Error::Unsupported(all)) => {
+                assert!(
+                    all.len() == 1 && all[0].node == "l0" && all[0].what.contains(said) && !all[0].remedy.is_empty(),
+                    "{said}: {all:?}"
+                );
+            }
+            other => panic!("{said}: {other:?}"),
+        }
+    }
+    let quiet = r#"{"args": [$], "kwargs": {"mask": null, "training": false}}"#;
+    assert!(built(&network("float32", &[(r#""ReLU""#, LAYER, quiet)]), 3).is_ok());
+    assert!(built(&network("float32", &[(op("Max"), r#", "axis": -1, "keepdims": 1, "initial": null"#, CALL)]), 3).is_ok());
+}
+
+/// Integers wrap and are cut; floats are not.
+#[test]
+fn integers_are_not_computed_with() {
+    let rescaling = (r#""Rescaling""#, r#", "trainable": true, "scale": 0.5"#, CALL);
+    let add = (r#""Add""#, LAYER, TWICE);
+    let flatten = (r#""Flatten""#, LAYER, CALL);
+    let divide = (r#""Divide", "module": "keras.src.ops.numpy""#, "", r#"{"args": [$, 255], "kwargs": {}}"#);
+    let multiply = |by: &'static str| (r#""Multiply", "module": "keras.src.ops.numpy""#, "", by);
+    let by_float = multiply(r#"{"args": [$, 2.0], "kwargs": {}}"#);
+    let by_integer = multiply(r#"{"args": [$, 2], "kwargs": {}}"#);
+    let cast = (r#""Cast", "module": "keras.src.ops.core""#, r#", "dtype": "float32""#, CALL);
+    for (layers, right) in [
+        (&[rescaling, add][..], true),
+        (&[flatten, rescaling, add], true),
+        (&[cast, add], true),
+        (&[divide, add], true),
+        (&[by_float, add], true),
+        (&[flatten], true),
+        (&[add, rescaling], false),
+        (&[flatten, add], false),
+        (&[by_integer], false),
+        (&[(r#""GlobalAveragePooling1D""#, LAYER, CALL)], false),
+    ] {
+        match built(&network("uint8", layers), 3) {
+            Ok(_) => assert!(right, "{layers:?}"),
+            Err(Error::Unsupported(all)) => assert!(!right && all[0].remedy.contains("float32"), "{layers:?}: {all:?}"),
+            other => panic!("{layers:?}: {other:?}"),
+        }
+        assert!(built(&network("float32", layers), 3).is_ok(), "{layers:?}");
+    }
+}
+
+/// A function of Keras 2 that is a node of TensorFlow, with its attributes.
+#[test]
+fn attributes_of_nodes_are_read() {
+    let with = |op: &str, attr: &str, constants: &str| {
+        let json = format!(
+            r#"{{"class_name": "Functional", "config": {{"name": "f", "input_layers": [["x", 0, 0]], "output_layers": [["y", 0, 0]],
+                "layers": [
+                    {{"class_name": "InputLayer", "name": "x", "config": {{"name": "x", "batch_input_shape": [1, 1, 3]}}}},
+                    {{"class_name": "TensorFlowOpLayer", "name": "y", "inbound_nodes": [[["x", 0, 0, {{}}]]], "config": {{"name": "y",
+                        "node_def": {{"op": "{op}", "attr": {{"T": {{"type": "DT_FLOAT"}} {attr}}}}},
+                        "constants": {{{constants}}}}}}}]}}}}"#
+        );
+        built(&json, 2).map(|g| (g.nodes[0].op.clone(), g.shape(g.outputs[0]).to_vec())).map_err(|e| format!("{e:?}"))
+    };
+    let act = |alpha| Op::Act(crate::ir::Act::Leaky(alpha));
+    assert_eq!(with("LeakyRelu", r#", "alpha": {"f": 0.7}"#, ""), Ok((act(0.7), vec![1, 1, 3])));
+    assert_eq!(with("LeakyRelu", "", ""), Ok((act(0.2), vec![1, 1, 3])));
+    let one = r#""1": {"class_name": "__numpy__", "config": {"value": [1], "dtype": "int32"}}"#;
+    assert_eq!(with("Mean", r#", "keep_dims": {"b": true}, "Tidx": {"type": "DT_INT32"}"#, one).expect("a mean").1, [1, 1, 3]);
+    assert_eq!(with("Mean", r#", "keep_dims": {"b": false}"#, one).expect("a mean").1, [1, 3]);
+    assert_eq!(with("Squeeze", r#", "squeeze_dims": {"list": {"i": ["1"]}}"#, "").expect("a squeeze").1, [1, 3]);
+    assert!(with("Mean", r#", "other": {"b": true}"#, one).unwrap_err().contains("Unsupported"));
+    assert!(with("Relu", r#", "T": {"type": "DT_INT32"}"#, "").unwrap_err().contains("Unsupported"));
+}
+
+/// `training=1` trains as `training=True` does.
+#[test]
+fn calls_that_train_are_refused() {
+    for (training, refused) in [("true", true), ("1", true), ("false", false), ("0", false), ("null", false)] {
+        let json = format!(
+            r#"{{"class_name": "Functional", "config": {{"name": "f", "input_layers": [["x", 0, 0]], "output_layers": [["y", 0, 0]],
+                "layers": [
+                    {{"class_name": "InputLayer", "name": "x", "config": {{"name": "x", "batch_input_shape": [1, 3]}}}},
+                    {{"class_name": "Dropout", "name": "y", "config": {{"name": "y"}},
+                        "inbound_nodes": [[["x", 0, 0, {{"training": {training}}}]]]}}]}}}}"#
+        );
+        assert_eq!(matches!(built(&json, 2), Err(Error::Unsupported(_))), refused, "{training}");
+    }
+}
+
+/// A class derived from Keras' models may do anything with its layers.
+#[test]
+fn models_of_other_classes_are_refused() {
+    let with = |class: &str, extra: &str| {
+        let inner = r#"{"name": "m", "layers": [
+            {"class_name": "InputLayer", "config": {"name": "i", "batch_shape": [1, 4]}},
+            {"class_name": "ReLU", "name": "r", "config": {"name": "r", "trainable": true},
+                "inbound_nodes": [{"args": [{"class_name": "__keras_tensor__", "config": {"keras_history": ["i", 0, 0]}}], "kwargs": {}}]}],
+            "input_layers": [["i", 0, 0]], "output_layers": [["r", 0, 0]]}"#;
+        format!(r#"{{"class_name": "{class}", {extra} "config": {inner}}}"#)
+    };
+    let nested = |inner: String| format!(r#"{{"class_name": "Sequential", "config": {{"name": "s", "layers": [{inner}]}}}}"#);
+    for (class, extra) in [
+        ("Functional", r#""module": "keras.src.models.functional", "registered_name": "Functional","#),
+        ("Functional", r#""module": "tf_keras.src.engine.functional","#),
+        ("Model", ""),
+        ("Functional", ""),
+    ] {
+        for json in [with(class, extra), nested(with(class, extra))] {
+            let built = built(&json, 3);
+            assert!(built.is_ok(), "{class} {extra}: {built:?}");
+        }
+    }
+    for (class, extra) in [
+        ("MyModel", r#""module": null, "registered_name": "Custom>MyModel","#),
+        ("Model", r#""module": null, "registered_name": "Custom>Model","#),
+        ("Functional", r#""module": "nets","#),
+        ("Custom>MyModel", ""),
+        ("MyModel", ""),
+    ] {
+        for json in [with(class, extra), nested(with(class, extra))] {
+            assert!(matches!(built(&json, 3), Err(Error::Unsupported(all)) if all.len() == 1), "{class} {extra}");
+        }
+    }
+}
+
+/// The scaled sum of Keras 2's InceptionResNetV2 is known by what it is given.
+#[test]
+fn scaled_sums_of_others_are_refused() {
+    let with = |branch: &str, more: &str, keras: u32| {
+        let json = format!(
+            r#"{{"class_name": "Functional", "config": {{"name": "f", "input_layers": [["x", 0, 0]], "output_layers": [["s", 0, 0]],
+                "layers": [
+                    {{"class_name": "InputLayer", "name": "x", "config": {{"name": "x", "batch_input_shape": [1, 3]}}}},
+                    {{"class_name": "ReLU", "name": "{branch}", "config": {{"name": "{branch}"}}, "inbound_nodes": [[["x", 0, 0, {{}}]]]}},
+                    {{"class_name": "Custom>CustomScaleLayer", "name": "s", "config": {{"name": "s", "scale": 0.5 {more}}},
+                        "inbound_nodes": [[["x", 0, 0, {{}}], ["{branch}", 0, 0, {{}}]]]}}]}}}}"#
+        );
+        built(&json, keras)
+    };
+    assert!(with("block35_1_conv", "", 2).is_ok());
+    for (branch, more, keras) in [("up", "", 2), ("block35_1_conv", r#", "power": 2"#, 2), ("block35_1_conv", "", 3)] {
+        assert!(matches!(with(branch, more, keras), Err(Error::Unsupported(_))), "{branch} {more} {keras}");
     }
 }
 

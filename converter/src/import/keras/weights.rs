@@ -34,13 +34,45 @@ impl<'a> Store<'a> {
 /// # Errors
 /// [`crate::Error::Invalid`] naming the layer whose variables are not all there.
 pub(super) fn locate(model: &mut Model, store: &Store<'_>, keras: u32) -> Result<()> {
+    in_running_order(model)?;
     match *store {
         Store::Archive(file) => archive(model, file, "", &mut HashMap::new()),
         Store::Legacy(file) => {
             let root = if file.has_group("model_weights")? { "model_weights" } else { "" };
-            model.layers.iter_mut().try_for_each(|layer| legacy(layer, file, root, keras))
+            let names = if file.has_group(root)? { file.texts(root, "layer_names")? } else { None };
+            let places: Option<HashMap<&str, usize>> =
+                names.as_ref().map(|names| names.iter().enumerate().map(|(i, name)| (name.as_str(), i)).collect());
+            let mut last = 0;
+            for layer in &mut model.layers {
+                if !legacy(layer, file, root, keras)? {
+                    continue;
+                }
+                // Keras takes the groups in the order of this list.
+                let place = places.as_ref().map_or(Some(last), |places| places.get(layer.name.as_str()).copied());
+                last = place.filter(|&place| place >= last).ok_or_else(|| {
+                    invalid(format!("layer `{}` is not where it should be among `layer_names`; {AGAIN}", layer.name))
+                })?;
+            }
+            Ok(())
         }
     }
+}
+
+/// What to do about weights of which it is not certain whose they are.
+const AGAIN: &str = "load the network and save it again, as a .keras file";
+
+/// Keras counts layers in the order in which they run, by which it also writes them down.
+fn in_running_order(model: &Model) -> Result<()> {
+    for (at, layer) in model.layers.iter().enumerate() {
+        // One of the calls of a layer decides where it is.
+        if !layer.calls.is_empty() && !layer.calls.iter().any(|call| call.tensors().all(|t| t.layer < at)) {
+            return Err(invalid(format!("layer `{}` is listed before what it is called with; {AGAIN}", layer.name)));
+        }
+        if let Body::Model(inner) = &layer.body {
+            in_running_order(inner)?;
+        }
+    }
+    Ok(())
 }
 
 /// Keras's snake case: `SeparableConv2D` is `separable_conv2d`, `PReLU` is `p_re_lu`.
@@ -184,7 +216,21 @@ fn some(names: &[String]) -> String {
     text
 }
 
-fn legacy(layer: &mut LayerDef, file: &File, root: &str, keras: u32) -> Result<()> {
+/// Whether all layers with variables inside a layer, and this one, are trainable, or none is: then nothing is left open about the order
+/// of the variables.
+fn alike(layer: &LayerDef) -> bool {
+    fn all(layer: &LayerDef, trainable: bool) -> bool {
+        match &layer.body {
+            Body::Input(_) => true,
+            Body::Layer(body) => layer.trainable == trainable || body.vars().is_empty(),
+            Body::Model(model) => layer.trainable == trainable && model.layers.iter().all(|l| all(l, trainable)),
+        }
+    }
+    all(layer, layer.trainable)
+}
+
+/// Finds the variables of a layer, and says whether it has any.
+fn legacy(layer: &mut LayerDef, file: &File, root: &str, keras: u32) -> Result<bool> {
     let group = if root.is_empty() { layer.name.clone() } else { format!("{root}/{}", layer.name) };
     let outer = layer.name.clone();
     let (mut order, mut rest) = listed(layer, keras, &mut 0);
@@ -193,11 +239,12 @@ fn legacy(layer: &mut LayerDef, file: &File, root: &str, keras: u32) -> Result<(
         // All that a frozen network has is listed layer by layer, whatever its layers say of themselves.
         order.sort_by_key(|(leaf, _)| *leaf);
     }
+    let certain = alike(layer);
     let mut leaves = leaves(layer);
     if order.is_empty() {
-        return Ok(());
+        return Ok(false);
     }
-    let Some(names) = file.texts(&group, "weight_names")? else {
+    let Some(mut names) = file.texts(&group, "weight_names")? else {
         return Err(invalid(format!("layer `{outer}`: group `{group}` has no attribute `weight_names`")));
     };
     // Each may be compared with each.
@@ -207,11 +254,24 @@ fn legacy(layer: &mut LayerDef, file: &File, root: &str, keras: u32) -> Result<(
     if let Some(long) = names.iter().find(|name| name.len() > MAX_NAME) {
         return Err(invalid(format!("layer `{outer}`: a weight has a name of {} bytes; shorten it to {MAX_NAME}", long.len())));
     }
+    // What layers that act in training only draw their numbers from.
+    names.retain(|name| base(name) != "seed_generator_state");
     let bases: Vec<&str> = names.iter().map(|n| base(n)).collect();
     let owners = Owners::new(&leaves, &names);
-    // Where the names say whose weights they are, that is what counts.
-    let fits = |k: usize| same(bases[k], order[k].1.name) && owners.allow(&names[k], &leaves[order[k].0].name);
-    let in_order = names.len() == order.len() && (0..order.len()).all(fits);
+    // Keras goes by the order, and layers may have been renamed since they gave their weights names.
+    let in_order = names.len() == order.len() && (0..order.len()).all(|k| same(bases[k], order[k].1.name));
+    let owned = |k: usize| owners.allow(&names[k], &leaves[order[k].0].name);
+    if in_order && !certain && !(0..order.len()).all(owned) {
+        return Err(invalid(format!(
+            "layer `{outer}`: by their names the weights in group `{group}` are in another order, and layers may have been renamed; {AGAIN}"
+        )));
+    }
+    if names.len() == order.len() && !in_order && leaves.len() == 1 {
+        return Err(invalid(format!(
+            "layer `{outer}`: group `{group}` has its weights in an unknown order, {}; {AGAIN}",
+            some(&names)
+        )));
+    }
     let mut found = Vec::with_capacity(order.len());
     for (k, (i, var)) in order.iter().enumerate() {
         let name = &leaves[*i].name;
@@ -229,7 +289,7 @@ fn legacy(layer: &mut LayerDef, file: &File, root: &str, keras: u32) -> Result<(
     for ((i, var), dataset) in order.into_iter().zip(found) {
         leaves[i].located.push((var.name, dataset));
     }
-    Ok(())
+    Ok(true)
 }
 
 /// The last part of a weight's name, without TensorFlow's `:0`.

@@ -1,7 +1,7 @@
 //! The attributes of a layer.
 
 use crate::error::{Error, Result, Unsupported, invalid};
-use crate::import::shape::MAX_RANK;
+use crate::import::shape::{MAX_RANK, MAX_STEP};
 use serde_json::{Map, Value};
 use std::cell::RefCell;
 use std::fmt::Write as _;
@@ -53,7 +53,7 @@ impl<'a> Cfg<'a> {
     pub fn flag(&self, key: &str, default: bool) -> Result<bool> {
         match self.get(key) {
             None => Ok(default),
-            Some(v) => v.as_bool().ok_or_else(|| self.bad(key)),
+            Some(v) => flag(v).ok_or_else(|| self.bad(key)),
         }
     }
 
@@ -76,8 +76,8 @@ impl<'a> Cfg<'a> {
     pub fn extents(&self, key: &str, rank: usize, default: Option<usize>) -> Result<[usize; 2]> {
         let list = match (self.get(key), default) {
             (None, default) => default.map(|d| vec![d; rank]),
-            (Some(Value::Array(a)), _) => a.iter().map(positive).collect(),
-            (Some(v), _) => positive(v).map(|n| vec![n; rank]),
+            (Some(Value::Array(a)), _) => a.iter().map(step).collect(),
+            (Some(v), _) => step(v).map(|n| vec![n; rank]),
         };
         match (rank, list.as_deref()) {
             (1, Some(&[n])) => Ok([1, n]),
@@ -137,6 +137,14 @@ pub(in super::super) enum Padding {
     Causal,
 }
 
+/// A flag, which Python takes for 0 or 1, and Keras keeps as it was given.
+pub(in super::super) fn flag(v: &Value) -> Option<bool> {
+    match v {
+        Value::Bool(flag) => Some(*flag),
+        v => [0.0, 1.0].iter().position(|&n| v.as_f64() == Some(n)).map(|n| n == 1),
+    }
+}
+
 /// A number or a (nested) list of numbers, possibly wrapped as a numpy array or a tensor: its extents and its elements.
 pub(in super::super) fn values(v: &Value) -> Option<(Vec<usize>, Vec<f64>)> {
     nested(v, 0)
@@ -179,6 +187,11 @@ pub(in super::super) fn weight(v: &Value) -> usize {
         Value::String(text) => text.len() / 8,
         _ => 0,
     }
+}
+
+/// A window's extent or step, of which the largest is far beyond any picture.
+fn step(v: &Value) -> Option<usize> {
+    positive(v).filter(|&n| n as i64 <= MAX_STEP)
 }
 
 fn positive(v: &Value) -> Option<usize> {

@@ -2,7 +2,7 @@
 
 use super::activation::{Steps, apply, attribute, fused};
 use super::cfg::Padding;
-use super::{Cfg, Emit, Layer, Operands, Var};
+use super::{Cfg, Emit, Integers, Layer, Operands, Var};
 use crate::error::Result;
 use crate::ir::{Act, Op, Pads, ValueId, Window};
 
@@ -136,6 +136,10 @@ pub(super) fn conv(cfg: &Cfg<'_>, rank: usize) -> Result<Box<dyn Layer>> {
 }
 
 impl Layer for Conv {
+    fn integers(&self, _: &Operands) -> Integers {
+        Integers::Floats
+    }
+
     fn vars(&self) -> Vec<Var> {
         let mut vars = vec![Var::trained("kernel")];
         vars.extend(self.bias.then_some(Var::trained("bias")));
@@ -191,6 +195,10 @@ pub(super) fn separable(cfg: &Cfg<'_>, rank: usize) -> Result<Box<dyn Layer>> {
 }
 
 impl Layer for Depthwise {
+    fn integers(&self, _: &Operands) -> Integers {
+        Integers::Floats
+    }
+
     fn vars(&self) -> Vec<Var> {
         let mut vars = vec![Var::trained("depthwise_kernel")];
         vars.extend(self.filters.is_some().then_some(Var::trained("pointwise_kernel")));
@@ -271,6 +279,10 @@ impl Transposed {
 }
 
 impl Layer for Transposed {
+    fn integers(&self, _: &Operands) -> Integers {
+        Integers::Floats
+    }
+
     fn vars(&self) -> Vec<Var> {
         let mut vars = vec![Var::trained("kernel")];
         vars.extend(self.bias.then_some(Var::trained("bias")));

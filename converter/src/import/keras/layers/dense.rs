@@ -1,7 +1,7 @@
 //! `Dense`.
 
 use super::activation::{Steps, apply, attribute, fused};
-use super::{Cfg, Emit, Layer, Operands, Var};
+use super::{Cfg, Emit, Integers, Layer, Operands, Var};
 use crate::error::Result;
 use crate::ir::{Op, ValueId};
 
@@ -16,14 +16,15 @@ pub(super) fn dense(cfg: &Cfg<'_>) -> Result<Box<dyn Layer>> {
     if let Some(mode) = cfg.get("quantization_config").or(cfg.get("quantization_mode")) {
         cfg.refuse(format!("quantization = {}", super::cfg::short(mode)), "save the network with float weights");
     }
-    if cfg.get("lora_rank").is_some() {
-        cfg.refuse("lora_rank", "merge the low-rank update into the kernel before saving");
-    }
     let units = cfg.count(if cfg.map.contains_key("units") { "units" } else { "output_dim" })?;
     Ok(Box::new(Dense { units, bias: cfg.flag("use_bias", true)?, activation: attribute(cfg)? }))
 }
 
 impl Layer for Dense {
+    fn integers(&self, _: &Operands) -> Integers {
+        Integers::Floats
+    }
+
     fn vars(&self) -> Vec<Var> {
         let mut vars = vec![Var::trained("kernel")];
         vars.extend(self.bias.then_some(Var::trained("bias")));

@@ -15,11 +15,27 @@ const MAX_ELEMENTS: usize = 1 << 40;
 /// Variables of a layer that are constants of the graph already, by name.
 pub(in super::super) type Constants = HashMap<&'static str, ValueId>;
 
+/// A result of a call.
+#[derive(Clone, Copy, Debug)]
+pub(in super::super) struct Made {
+    /// Where it is in the graph, which computes in floats.
+    pub value: ValueId,
+    /// Whether its elements are integers for Keras, which computes with them in other ways.
+    pub integer: bool,
+}
+
+impl Made {
+    /// The same as floats.
+    pub fn float(self) -> Made {
+        Made { integer: false, ..self }
+    }
+}
+
 /// Something that a layer is called with.
 #[derive(Clone, Debug)]
 pub(in super::super) enum Operand {
     /// A tensor.
-    Tensor(ValueId),
+    Tensor(Made),
     /// A number, list, text or null of the configuration.
     Value(Arc<Value>),
 }
@@ -40,10 +56,72 @@ impl Operands {
         named.or_else(|| self.args.get(position))
     }
 
-    /// All tensors among the positional operands and the named ones.
-    pub fn tensors(&self) -> Vec<ValueId> {
+    /// Any tensor that it is called with.
+    pub fn any(&self) -> Option<Made> {
+        self.all().next()
+    }
+
+    /// Whether any tensor is one of integers.
+    pub fn any_integer(&self) -> bool {
+        self.all().any(|made| made.integer)
+    }
+
+    fn all(&self) -> impl Iterator<Item = Made> {
         let all = self.args.iter().chain(self.named.iter().map(|(_, o)| o));
-        all.filter_map(|o| if let Operand::Tensor(v) = o { Some(*v) } else { None }).collect()
+        all.filter_map(|o| if let Operand::Tensor(made) = o { Some(*made) } else { None })
+    }
+
+    /// The tensors of such names, if it is called with a dictionary of these and no others.
+    pub fn keyed(&self, keys: &[String]) -> Option<Vec<Made>> {
+        let tensors = || self.named.iter().filter_map(|(n, o)| if let Operand::Tensor(made) = o { Some((n, *made)) } else { None });
+        let by_name: HashMap<&String, Made> = tensors().collect();
+        let exact = self.args.is_empty() && by_name.len() == keys.len() && tensors().count() == keys.len();
+        keys.iter().map(|key| by_name.get(key).copied()).collect::<Option<_>>().filter(|_| exact)
+    }
+
+    /// What a layer computes with: the operands by position, or, where there are none, those of one name. What else it is called with
+    /// must say nothing.
+    ///
+    /// # Errors
+    /// What the layer is called with besides.
+    pub fn inputs(&self) -> std::result::Result<Vec<&Operand>, String> {
+        let mut all: Vec<&Operand> = self.args.iter().collect();
+        let mut of: Option<&str> = None;
+        for (name, operand) in &self.named {
+            match operand {
+                // Whether to train is for the caller of the whole network to say, or has been refused.
+                Operand::Value(v) if nothing(v) || name == "training" => {}
+                Operand::Tensor(_)
+                    if name != "mask" && name != "training" && self.args.is_empty() && *of.get_or_insert(name) == name =>
+                {
+                    all.push(operand);
+                }
+                _ => return Err(format!("argument `{}`", super::short(name))),
+            }
+        }
+        Ok(all)
+    }
+
+    /// [`inputs`](Self::inputs) that are all tensors.
+    ///
+    /// # Errors
+    /// What the layer is called with besides.
+    pub fn made(&self) -> std::result::Result<Vec<Made>, String> {
+        let one = |o: &Operand| match o {
+            Operand::Tensor(made) => Ok(*made),
+            Operand::Value(v) => Err(format!("the constant {}", super::short(v))),
+        };
+        self.inputs()?.into_iter().map(one).collect()
+    }
+}
+
+/// Whether a value is null, or a list or map of nothing else, as the masks of several inputs are.
+fn nothing(v: &Value) -> bool {
+    match v {
+        Value::Null => true,
+        Value::Array(list) => list.iter().all(Value::is_null),
+        Value::Object(map) => map.values().all(Value::is_null),
+        _ => false,
     }
 }
 
@@ -84,9 +162,35 @@ impl Emit<'_> {
         self.graph.shape(v).to_vec()
     }
 
+    /// All that the layer is called with, which must be tensors.
+    pub fn tensors(&self, inputs: &Operands) -> Result<Vec<ValueId>> {
+        let made = inputs.made().map_err(|other| self.called_with(&other))?;
+        Ok(made.into_iter().map(|made| made.value).collect())
+    }
+
+    /// All that the layer is called with; constants become constants of the graph. At least one is a tensor.
+    pub fn terms(&mut self, inputs: &Operands) -> Result<Vec<ValueId>> {
+        let all = inputs.inputs().map_err(|other| self.called_with(&other))?;
+        if !all.iter().any(|o| matches!(o, Operand::Tensor(_))) {
+            return Err(self.unsupported("is called without a tensor", "compute it before the network"));
+        }
+        let mut terms = Vec::with_capacity(all.len());
+        for (i, operand) in all.into_iter().enumerate() {
+            terms.push(match operand {
+                Operand::Tensor(made) => made.value,
+                Operand::Value(v) => self.constant_of(&format!("constant{i}"), v)?,
+            });
+        }
+        Ok(terms)
+    }
+
+    fn called_with(&self, other: &str) -> Error {
+        self.unsupported(format!("is called with {other}"), "call it with the tensors that it takes and nothing else")
+    }
+
     /// The only tensor that the layer is called with.
     pub fn single(&self, inputs: &Operands) -> Result<ValueId> {
-        match inputs.tensors()[..] {
+        match self.tensors(inputs)?[..] {
             [x] => Ok(x),
             ref other => Err(self.invalid(format!("takes one input, is called with {}", other.len()))),
         }

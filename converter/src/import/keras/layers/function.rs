@@ -1,16 +1,18 @@
 //! Functions that were called on tensors outside of any layer: `TFOpLambda` and `TensorFlowOpLayer` of Keras 2, the
 //! operations of `keras.ops` of Keras 3.
 
-use super::activation::{Activation, Step, Steps, apply, axis_of, named};
-use super::cfg::short;
+use super::activation::{Step, Steps, apply, axis_of, named};
+use super::cfg::{flag, short, values};
 use super::merge::{Concatenate, pair};
 use super::shape::{Nothing, reshape_to, transpose};
-use super::{Cfg, Emit, Layer, Operand, Operands};
+use super::{Cfg, Emit, Integers, Layer, Operand, Operands};
 use crate::error::Result;
 use crate::import::keras::config::MAX_CLASS;
 use crate::import::keras::parse_json;
 use crate::ir::{Act, BinaryOp, Op, ReduceKind, ValueId};
 use serde_json::{Map, Value};
+use std::cell::RefCell;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 /// Most operands of a function that are constants of the configuration.
@@ -20,6 +22,7 @@ const MAX_FIXED: usize = 16;
 #[derive(Clone, Debug, PartialEq)]
 enum Function {
     Nothing,
+    Cast,
     Binary(BinaryOp),
     Activation(Steps),
     LeakyRelu,
@@ -41,6 +44,7 @@ enum Function {
 fn function(name: &str, keras: u32) -> Option<Function> {
     Some(match name {
         "identity" | "stop_gradient" | "ensure_shape" => Function::Nothing,
+        "cast" => Function::Cast,
         "add" | "add_v2" => Function::Binary(BinaryOp::Add),
         "subtract" | "sub" => Function::Binary(BinaryOp::Sub),
         "multiply" | "mul" => Function::Binary(BinaryOp::Mul),
@@ -74,11 +78,16 @@ struct Call {
     config: Map<String, Value>,
     /// What the configuration fixes, by position among all operands.
     fixed: Vec<(usize, Arc<Value>)>,
+    /// Whether integers become floats, and whether a float among the operands makes them so.
+    floats: [bool; 2],
 }
 
-fn call(cfg: &Cfg<'_>, name: &str, shown: &str) -> Box<dyn Layer> {
+fn call(cfg: &Cfg<'_>, name: &str, shown: &str, config: Map<String, Value>, fixed: Vec<(usize, Arc<Value>)>) -> Box<dyn Layer> {
     match function(name, cfg.keras) {
-        Some(function) => Box::new(Call { function, config: cfg.map.clone(), fixed: Vec::new() }),
+        Some(function) => {
+            let floats = [matches!(name, "cast" | "divide" | "truediv" | "true_divide"), cfg.keras >= 3];
+            Box::new(Call { function, config, fixed, floats })
+        }
         None => {
             cfg.refuse(format!("function `{shown}`"), "replace it by built-in layers, or cut the graph before it with `--outputs`");
             Box::new(Nothing)
@@ -88,23 +97,58 @@ fn call(cfg: &Cfg<'_>, name: &str, shown: &str) -> Box<dyn Layer> {
 
 /// A class of `keras.ops`.
 pub(super) fn operation(cfg: &Cfg<'_>) -> Result<Box<dyn Layer>> {
-    Ok(call(cfg, &crate::import::keras::weights::snake_case(cfg.class), cfg.class))
+    let mut config = cfg.map.clone();
+    config.remove("name");
+    Ok(call(cfg, &crate::import::keras::weights::snake_case(cfg.class), cfg.class, config, Vec::new()))
 }
 
 /// `TFOpLambda`.
 pub(super) fn lambda(cfg: &Cfg<'_>) -> Result<Box<dyn Layer>> {
     let shown = cfg.text("function")?.filter(|name| name.len() <= MAX_CLASS).ok_or_else(|| cfg.bad("function"))?;
-    Ok(call(cfg, shown.rsplit('.').next().unwrap_or(shown), shown))
+    // The configuration is the layer's; the arguments of the function are with the call.
+    Ok(call(cfg, shown.rsplit('.').next().unwrap_or(shown), shown, Map::new(), Vec::new()))
+}
+
+/// The attributes of a TensorFlow node, as plain values. Types of elements are not kept: they are floats, or refused.
+fn attributes(cfg: &Cfg<'_>, node: &Value) -> Map<String, Value> {
+    let mut plain = Map::new();
+    let number = |v: &Value| v.as_str().and_then(|text| text.parse::<i64>().ok()).map_or_else(|| v.clone(), Value::from);
+    for (key, tagged) in node.get("attr").and_then(Value::as_object).into_iter().flatten() {
+        let tag = |tag: &str| tagged.get(tag);
+        let value = match (key.as_str(), tag("type").and_then(Value::as_str)) {
+            // The count of operands, and what TensorFlow notes for itself.
+            ("N", _) => continue,
+            (name, _) if name.starts_with('_') => continue,
+            ("T", Some("DT_FLOAT" | "DT_HALF" | "DT_BFLOAT16" | "DT_DOUBLE")) => continue,
+            ("T" | "SrcT", Some(other)) => {
+                cfg.refuse(format!("elements of type {}", short(other)), "compute in float32");
+                continue;
+            }
+            ("DstT", Some("DT_FLOAT")) => {
+                plain.insert("dtype".into(), "float32".into());
+                continue;
+            }
+            ("Tidx" | "Tshape" | "Tperm" | "Tdim" | "Tpaddings", Some(_)) => continue,
+            _ => match (tag("i"), tag("list").and_then(|l| l.get("i")).and_then(Value::as_array)) {
+                (Some(i), _) => number(i),
+                (None, Some(list)) => list.iter().map(number).collect(),
+                _ if tag("list").and_then(Value::as_object).is_some_and(Map::is_empty) => Value::Null,
+                _ => tag("f").or(tag("b")).unwrap_or(tagged).clone(),
+            },
+        };
+        plain.insert(key.clone(), value);
+    }
+    plain
 }
 
 /// `TensorFlowOpLayer` of TensorFlow 2.0 to 2.3: a node of a TensorFlow graph, whose constant operands are listed by position.
 pub(super) fn graph_op(cfg: &Cfg<'_>) -> Result<Box<dyn Layer>> {
     let node = cfg.get("node_def").ok_or_else(|| cfg.bad("node_def"))?;
     let parsed: Option<Value> = node.as_str().and_then(|text| parse_json(text.as_bytes(), "node_def", 0).ok());
-    let shown = parsed.as_ref().unwrap_or(node).get("op").and_then(Value::as_str);
+    let node = parsed.as_ref().unwrap_or(node);
+    let shown = node.get("op").and_then(Value::as_str);
     let shown = shown.filter(|op| op.len() <= MAX_CLASS).ok_or_else(|| cfg.bad("node_def"))?.to_string();
     let name = crate::import::keras::weights::snake_case(&shown);
-    let Some(function) = function(&name, cfg.keras) else { return Ok(call(cfg, &name, &shown)) };
     let mut fixed = Vec::new();
     let constants = cfg.get("constants").and_then(Value::as_object);
     // Each moves the operands behind it.
@@ -115,44 +159,115 @@ pub(super) fn graph_op(cfg: &Cfg<'_>) -> Result<Box<dyn Layer>> {
         fixed.push((key.parse().map_err(|_| cfg.bad("constants"))?, Arc::new(value.clone())));
     }
     fixed.sort_by_key(|(i, _)| *i);
-    Ok(Box::new(Call { function, config: Map::new(), fixed }))
+    Ok(call(cfg, &name, &shown, attributes(cfg, node), fixed))
 }
 
-/// One call's operands together with what the configuration fixes.
+/// One call's operands together with what the configuration fixes, and what of both has been read.
 struct Bound<'a> {
     operands: Operands,
     config: &'a Map<String, Value>,
+    names: RefCell<HashSet<String>>,
+    positions: RefCell<HashSet<usize>>,
 }
 
 impl Bound<'_> {
-    fn value(&self, names: &[&str], position: usize) -> Option<&Value> {
-        let found = match self.operands.get(names, position) {
+    /// The operand of a name, or else at a position.
+    fn get(&self, names: &[&str], position: usize) -> Option<&Operand> {
+        self.names.borrow_mut().extend(names.iter().map(|n| (*n).to_owned()));
+        if !self.operands.named.iter().any(|(n, _)| names.contains(&n.as_str())) {
+            self.positions.borrow_mut().insert(position);
+        }
+        self.operands.get(names, position)
+    }
+
+    fn value(&self, e: &Emit<'_>, names: &[&str], position: usize) -> Result<Option<&Value>> {
+        let found = match self.get(names, position) {
             Some(Operand::Value(v)) => Some(&**v),
-            Some(Operand::Tensor(_)) => None,
+            Some(Operand::Tensor(_)) => {
+                let given = self.operands.named.iter().map(|(n, _)| n.as_str()).find(|n| names.contains(n));
+                return Err(e.unsupported(format!("`{}` is computed", given.unwrap_or(names[0])), "give it as numbers"));
+            }
             None => names.iter().find_map(|n| self.config.get(*n)),
         };
-        found.filter(|v| !v.is_null())
+        Ok(found.filter(|v| !v.is_null()))
     }
 
     fn integers(&self, e: &Emit<'_>, names: &[&str], position: usize) -> Result<Option<Vec<i64>>> {
-        let Some(v) = self.value(names, position) else { return Ok(None) };
-        let list = v.as_array().map(Vec::as_slice).unwrap_or(std::slice::from_ref(v));
-        let list = list.iter().map(Value::as_i64).collect::<Option<_>>();
+        let Some(v) = self.value(e, names, position)? else { return Ok(None) };
+        let whole = |n: f64| (n.fract() == 0.0 && n.abs() < 9e15).then_some(n as i64);
+        let list = match v.as_i64() {
+            Some(n) => Some(vec![n]),
+            None if v.as_array().is_some_and(Vec::is_empty) => Some(Vec::new()),
+            None => values(v).filter(|(shape, _)| shape.len() <= 1).and_then(|(_, data)| data.into_iter().map(whole).collect()),
+        };
         list.map(Some).ok_or_else(|| e.invalid(format!("`{}` is {}", names[0], short(v))))
     }
 
     fn number(&self, e: &Emit<'_>, names: &[&str], position: usize) -> Result<Option<f32>> {
-        let Some(v) = self.value(names, position) else { return Ok(None) };
-        v.as_f64().map(|v| Some(v as f32)).ok_or_else(|| e.invalid(format!("`{}` is {}", names[0], short(v))))
+        let Some(v) = self.value(e, names, position)? else { return Ok(None) };
+        match values(v) {
+            Some((_, data)) if data.len() == 1 => Ok(Some(data[0] as f32)),
+            _ => Err(e.invalid(format!("`{}` is {}", names[0], short(v)))),
+        }
+    }
+
+    fn flag(&self, e: &Emit<'_>, names: &[&str], position: usize) -> Result<bool> {
+        let Some(v) = self.value(e, names, position)? else { return Ok(false) };
+        flag(v).ok_or_else(|| e.invalid(format!("`{}` is {}", names[0], short(v))))
     }
 
     /// An operand of a computation: a tensor or a constant.
     fn term(&self, e: &mut Emit<'_>, names: &[&str], position: usize) -> Result<ValueId> {
-        match self.operands.get(names, position) {
-            Some(Operand::Tensor(v)) => Ok(*v),
+        match self.get(names, position) {
+            Some(Operand::Tensor(made)) => Ok(made.value),
             Some(Operand::Value(v)) => e.constant_of(names[0], v),
             None => Err(e.invalid(format!("is called without `{}`", names[0]))),
         }
+    }
+
+    /// The operands of a concatenation, and its axis: a number, which is no operand, may come last.
+    fn joined(&self, e: &Emit<'_>) -> Result<(i64, Operands)> {
+        let number = |o: &Operand| matches!(o, Operand::Value(v) if values(v).is_some_and(|(shape, _)| shape.is_empty()));
+        let last = self.operands.args.len().wrapping_sub(1);
+        let at = if self.operands.args.last().is_some_and(number) { last } else { usize::MAX };
+        let axis = match self.integers(e, &["axis"], at)?.as_deref() {
+            None => {
+                if e.kind == "TFOpLambda" {
+                    0
+                } else {
+                    -1
+                }
+            }
+            Some(&[axis]) => axis,
+            Some(_) => return Err(e.invalid("`axis` is not a number")),
+        };
+        let mut all = self.operands.clone();
+        all.args.truncate(if at == last { at } else { all.args.len() });
+        all.named.retain(|(n, _)| n != "axis" && n != "name");
+        self.positions.borrow_mut().extend(0..all.args.len());
+        self.names.borrow_mut().extend(all.named.iter().map(|(n, _)| n.clone()));
+        Ok((axis, all))
+    }
+
+    /// Refuses what has been given and not been read, unless it is what holds without it.
+    fn all_read(&self, e: &Emit<'_>) -> Result<()> {
+        let (names, positions) = (self.names.borrow(), self.positions.borrow());
+        let default = |name: &str, v: &Value| {
+            v.is_null() || flag(v) == Some(false) || name == "name" || (name == "beta" && v.as_f64() == Some(1.0))
+        };
+        let unread = |name: &str, o: &Operand| !names.contains(name) && !matches!(o, Operand::Value(v) if default(name, v));
+        let named = self.operands.named.iter().find(|(n, o)| unread(n, o)).map(|(n, _)| n);
+        let fixed = self.config.iter().find(|(n, v)| !names.contains(*n) && !default(n, v)).map(|(n, _)| n);
+        let other = match named.or(fixed) {
+            Some(name) => format!("argument `{}`", short(name)),
+            None => {
+                let null = |o: &Operand| matches!(o, Operand::Value(v) if v.is_null());
+                let rest = self.operands.args.iter().enumerate().find(|(i, o)| !positions.contains(i) && !null(o));
+                let Some((at, _)) = rest else { return Ok(()) };
+                format!("argument {}", at + 1)
+            }
+        };
+        Err(e.unsupported(format!("{other} of the function"), "leave it out, or replace the function by built-in layers"))
     }
 }
 
@@ -162,6 +277,22 @@ const X: &[&str] = &["x", "x1", "input", "inputs", "tensor", "features", "input_
 const Y: &[&str] = &["y", "x2"];
 
 impl Layer for Call {
+    fn integers(&self, inputs: &Operands) -> Integers {
+        let float = |o: &Operand| matches!(o, Operand::Value(v) if v.is_f64());
+        match self.function {
+            _ if self.floats[0] => Integers::Floats,
+            Function::Binary(_) if self.floats[1] && inputs.args.iter().any(float) => Integers::Floats,
+            Function::Nothing
+            | Function::Reshape
+            | Function::Transpose
+            | Function::Concat
+            | Function::Squeeze
+            | Function::ExpandDims
+            | Function::Pad => Integers::Kept,
+            _ => Integers::Computed,
+        }
+    }
+
     fn emit(&self, e: &mut Emit<'_>, inputs: &Operands) -> Result<ValueId> {
         let mut operands = inputs.clone();
         for (i, value) in &self.fixed {
@@ -170,17 +301,18 @@ impl Layer for Call {
             }
             operands.args.insert(*i, Operand::Value(value.clone()));
         }
-        let b = Bound { operands, config: &self.config };
+        let b = Bound { operands, config: &self.config, names: RefCell::default(), positions: RefCell::default() };
+        let y = self.compute(e, &b)?;
+        b.all_read(e)?;
+        Ok(y)
+    }
+}
+
+impl Call {
+    fn compute(&self, e: &mut Emit<'_>, b: &Bound<'_>) -> Result<ValueId> {
         if let Function::Concat = self.function {
-            let axis = b.operands.named.iter().find(|(n, _)| n == "axis").map(|(_, o)| o);
-            let axis = match (axis, b.operands.args.iter().rev().find(|o| matches!(o, Operand::Value(_))), self.config.get("axis"))
-            {
-                (Some(Operand::Value(v)), _, _) | (None, Some(Operand::Value(v)), _) => v.as_i64(),
-                (None, None, Some(v)) => v.as_i64(),
-                _ => Some(if e.kind == "TFOpLambda" { 0 } else { -1 }),
-            };
-            let axis = axis.ok_or_else(|| e.invalid("`axis` is not a number"))?;
-            return Concatenate(axis).emit(e, &b.operands);
+            let (axis, all) = b.joined(e)?;
+            return Concatenate(axis).emit(e, &all);
         }
         if let Function::Binary(op) = self.function {
             let (x, y) = (b.term(e, X, 0)?, b.term(e, Y, 1)?);
@@ -193,10 +325,16 @@ impl Layer for Call {
         let shape = e.shape(x);
         let one = |act| [Step::Act(act)];
         match &self.function {
-            Function::Nothing => Ok(x),
-            Function::Activation(steps) => {
-                Activation(steps.clone()).emit(e, &Operands { args: vec![Operand::Tensor(x)], named: vec![] })
+            Function::Nothing => {
+                // What `ensure_shape` would complain about.
+                b.value(e, &["shape"], 1)?;
+                Ok(x)
             }
+            Function::Cast => match b.value(e, &["dtype"], 1)?.and_then(Value::as_str) {
+                Some(to) if to.starts_with("float") || to.starts_with("bfloat") => Ok(x),
+                other => Err(e.unsupported(format!("cast to {}", short(other.unwrap_or("?"))), "cast to float32, or not at all")),
+            },
+            Function::Activation(steps) => apply(e, x, steps, true),
             Function::LeakyRelu => {
                 let slope = b.number(e, &["negative_slope", "alpha"], 1)?.unwrap_or(0.2);
                 apply(e, x, &one(Act::Leaky(slope)), true)
@@ -206,7 +344,12 @@ impl Layer for Call {
                 apply(e, x, &one(Act::Elu(alpha)), true)
             }
             Function::Softmax { log } => {
-                let axis = b.integers(e, &["axis"], 1)?.and_then(|a| a.first().copied()).unwrap_or(-1);
+                let axis = match b.integers(e, &["axis"], 1)?.as_deref() {
+                    // For Keras 3 no axis means all of them, for TensorFlow the last one.
+                    None if !self.config.get("axis").is_some_and(Value::is_null) => -1,
+                    Some(&[axis]) => axis,
+                    _ => return Err(e.unsupported("softmax over several axes", "reshape so that it is one axis")),
+                };
                 apply(e, x, &[Step::Softmax { axis, log: *log }], true)
             }
             Function::Negative => apply(e, x, &[Step::Scale(-1.0)], true),
@@ -225,7 +368,7 @@ impl Layer for Call {
                 let mut axes = list.into_iter().map(|a| axis_of(e, a, shape.len())).collect::<Result<Vec<_>>>()?;
                 axes.sort_unstable();
                 axes.dedup();
-                let keep_dims = b.value(&["keepdims", "keep_dims"], 2).and_then(Value::as_bool).unwrap_or(false);
+                let keep_dims = b.flag(e, &["keepdims", "keep_dims"], 2)?;
                 let extents =
                     shape.iter().enumerate().map(|(i, &d)| if axes.contains(&i) { keep_dims.then_some(1) } else { Some(d) });
                 let out: Vec<usize> = extents.flatten().collect();
@@ -262,19 +405,19 @@ impl Layer for Call {
                 out.insert(at, 1);
                 e.node("", Op::Reshape, &[x], &out)
             }
-            Function::Pad => pad(e, &b, x, &shape),
+            Function::Pad => pad(e, b, x, &shape),
             Function::Binary(_) | Function::Concat => Err(e.invalid("is called without operands")),
         }
     }
 }
 
 fn pad(e: &mut Emit<'_>, b: &Bound<'_>, x: ValueId, shape: &[usize]) -> Result<ValueId> {
-    let mode = b.value(&["mode"], 2).and_then(Value::as_str).unwrap_or("constant");
+    let mode = b.value(e, &["mode"], 2)?.and_then(Value::as_str).unwrap_or("constant");
     if !mode.eq_ignore_ascii_case("constant") {
         return Err(e.unsupported(format!("padding mode {}", short(format_args!("{mode:?}"))), "pad with a constant"));
     }
     let value = b.number(e, &["constant_values"], 3)?.unwrap_or(0.0);
-    let pads = b.value(&["paddings", "pad_width"], 1).and_then(Value::as_array).and_then(|list| {
+    let pads = b.value(e, &["paddings", "pad_width"], 1)?.and_then(Value::as_array).and_then(|list| {
         let count = |v: Option<&Value>| v?.as_u64().filter(|&n| n <= 1 << 30).map(|n| n as usize);
         list.iter().map(|p| Some((count(p.get(0))?, count(p.get(1))?))).collect::<Option<Vec<_>>>()
     });

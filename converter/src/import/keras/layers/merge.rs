@@ -1,7 +1,7 @@
 //! Layers with several inputs.
 
 use super::activation::axis_of;
-use super::{Cfg, Emit, Layer, Operands, short};
+use super::{Cfg, Emit, Integers, Layer, Operands, short};
 use crate::error::Result;
 use crate::ir::{Act, BinaryOp, Op, ValueId};
 
@@ -42,7 +42,7 @@ pub(super) fn layer(cfg: &Cfg<'_>) -> Result<Box<dyn Layer>> {
 
 impl Layer for Merge {
     fn emit(&self, e: &mut Emit<'_>, inputs: &Operands) -> Result<ValueId> {
-        let mut all = inputs.tensors();
+        let mut all = e.terms(inputs)?;
         if all.len() < 2 || (self.op == BinaryOp::Sub && all.len() != 2) {
             return Err(e.invalid(format!("cannot be called with {} inputs", all.len())));
         }
@@ -50,12 +50,20 @@ impl Layer for Merge {
         let rank = all.iter().map(|&v| e.graph.shape(v).len()).max().unwrap_or(0);
         for (i, v) in all.iter_mut().enumerate() {
             let mut shape = e.shape(*v);
+            if e.graph.data(*v).is_some() && (shape.len() != rank || shape[0] != 1) {
+                let what = format!("a constant of the shape {shape:?}");
+                return Err(e.unsupported(what, "give it as many axes as the tensors have, the first of extent 1"));
+            }
             if shape.len() < rank && !shape.is_empty() {
                 while shape.len() < rank {
                     shape.insert(1, 1);
                 }
                 *v = e.node(&format!("widened{i}"), Op::Reshape, &[*v], &shape)?;
             }
+        }
+        if self.op != BinaryOp::Sub {
+            // Constants last, so that no two of them are combined.
+            all.sort_by_key(|&v| e.graph.data(v).is_some());
         }
         let (mut y, rest) = (all[0], &all[1..]);
         for (i, &v) in rest.iter().enumerate() {
@@ -74,12 +82,15 @@ struct ScaledAdd(f32);
 
 /// `CustomScaleLayer` of Keras's own InceptionResNetV2: the first input plus the second one times a number.
 pub(super) fn scaled_add(cfg: &Cfg<'_>) -> Result<Box<dyn Layer>> {
+    if let Some(other) = cfg.map.keys().find(|key| !["name", "trainable", "dtype", "scale"].contains(&key.as_str())) {
+        cfg.refuse(format!("`{}`, which Keras's own has not", short(other)), "replace it by Rescaling and Add");
+    }
     Ok(Box::new(ScaledAdd(cfg.number("scale")?.ok_or_else(|| cfg.bad("scale"))? as f32)))
 }
 
 impl Layer for ScaledAdd {
     fn emit(&self, e: &mut Emit<'_>, inputs: &Operands) -> Result<ValueId> {
-        let [a, b] = inputs.tensors()[..] else { return Err(e.invalid("takes two inputs")) };
+        let [a, b] = e.tensors(inputs)?[..] else { return Err(e.invalid("takes two inputs")) };
         let scale = e.constant("scale", &[1], vec![self.0])?;
         let b = pair(e, "scaled", BinaryOp::Mul, b, scale)?;
         pair(e, "", BinaryOp::Add, a, b)
@@ -115,8 +126,12 @@ pub(super) fn old(cfg: &Cfg<'_>) -> Result<Box<dyn Layer>> {
 }
 
 impl Layer for Concatenate {
+    fn integers(&self, _: &Operands) -> Integers {
+        Integers::Kept
+    }
+
     fn emit(&self, e: &mut Emit<'_>, inputs: &Operands) -> Result<ValueId> {
-        let all = inputs.tensors();
+        let all = e.terms(inputs)?;
         let Some(&first) = all.first() else { return Err(e.invalid("is called without inputs")) };
         let mut shape = e.shape(first);
         let axis = axis_of(e, self.0, shape.len())?;

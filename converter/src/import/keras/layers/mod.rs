@@ -17,8 +17,8 @@ mod norm;
 mod pool;
 mod shape;
 
-pub(super) use cfg::{Cfg, short, values, weight};
-pub(super) use emit::{Constants, Emit, Operand, Operands};
+pub(super) use cfg::{Cfg, flag, short, values, weight};
+pub(super) use emit::{Constants, Emit, Made, Operand, Operands};
 
 /// A variable of a layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,11 +41,27 @@ impl Var {
     }
 }
 
+/// What a layer makes of integers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Integers {
+    /// Floats, before it computes.
+    Floats,
+    /// It moves them, and does not compute.
+    Kept,
+    /// It computes in integers, which wrap and are cut, or nobody has looked.
+    Computed,
+}
+
 /// A layer whose configuration has been understood.
 pub(super) trait Layer {
     /// Its variables, in Keras's order: the trainable ones first.
     fn vars(&self) -> Vec<Var> {
         Vec::new()
+    }
+
+    /// What it makes of integers, if it is called with any.
+    fn integers(&self, _inputs: &Operands) -> Integers {
+        Integers::Computed
     }
 
     /// Appends the nodes of one call and gives the result.
@@ -61,10 +77,17 @@ pub(super) fn builtin(name: &str) -> Option<&str> {
     match name.split_once('>') {
         None => Some(name),
         Some(("keras" | "Keras", own)) => Some(own),
-        // As the last versions of Keras 2 register a layer of their InceptionResNetV2.
-        Some(("Custom", own @ "CustomScaleLayer")) => Some(own),
         Some(_) => None,
     }
+}
+
+/// How the last versions of Keras 2 register a layer of their InceptionResNetV2; anybody may register a class so, and in Keras 3, whose
+/// own is not registered, only others do.
+pub(super) const SCALED_ADD: &str = "Custom>CustomScaleLayer";
+
+/// Stands for a layer that has been refused.
+pub(super) fn nothing() -> Box<dyn Layer> {
+    Box::new(shape::Nothing)
 }
 
 /// Understands a configuration. Things that Sepal does not do are recorded in `cfg`.
@@ -78,6 +101,7 @@ pub(super) fn parse(cfg: &Cfg<'_>) -> Result<Box<dyn Layer>> {
         return function::operation(cfg);
     }
     match builtin(cfg.class).unwrap_or_default() {
+        _ if cfg.class == SCALED_ADD && cfg.keras < 3 => merge::scaled_add(cfg),
         "Conv1D" | "Convolution1D" => conv::conv(cfg, 1),
         "Conv2D" | "Convolution2D" => conv::conv(cfg, 2),
         "DepthwiseConv1D" => conv::depthwise(cfg, 1),
@@ -127,27 +151,29 @@ pub(super) fn parse(cfg: &Cfg<'_>) -> Result<Box<dyn Layer>> {
         | "RandomHue"
         | "RandomSaturation"
         | "RandomShear"
-        | "RandomErasing" => Ok(Box::new(shape::Nothing)),
+        | "RandomErasing" => Ok(nothing()),
+        // It has an attribute that otherwise only layers have.
+        "Cast" if cfg.keras >= 3 => function::operation(cfg),
         "TFOpLambda" => function::lambda(cfg),
         "TensorFlowOpLayer" => function::graph_op(cfg),
         "Lambda" => {
             cfg.refuse("Python code", "replace the Lambda by built-in layers (Rescaling, Activation, Reshape, ...)");
-            Ok(Box::new(shape::Nothing))
+            Ok(nothing())
         }
         "SlicingOpLambda" => {
             cfg.refuse("slicing of tensors", "replace it by Cropping2D, or do it before the network");
-            Ok(Box::new(shape::Nothing))
+            Ok(nothing())
         }
         "TimeDistributed" | "Bidirectional" | "LSTM" | "GRU" | "SimpleRNN" | "ConvLSTM2D" => {
             cfg.refuse("sequences", "cut the graph before it with `--outputs`");
-            Ok(Box::new(shape::Nothing))
+            Ok(nothing())
         }
         _ => {
             cfg.refuse(
                 "this layer class is not known",
                 "replace it by built-in layers, or cut the graph before it with `--outputs`",
             );
-            Ok(Box::new(shape::Nothing))
+            Ok(nothing())
         }
     }
 }

@@ -2,7 +2,8 @@
 
 use super::activation::axis_of;
 use super::cfg::values;
-use super::{Cfg, Emit, Layer, Operands, Var};
+use super::merge::pair;
+use super::{Cfg, Emit, Integers, Layer, Operands, Var};
 use crate::error::Result;
 use crate::ir::{Act, BinaryOp, Op, ValueId};
 use serde_json::Value;
@@ -49,6 +50,10 @@ pub(super) fn batch(cfg: &Cfg<'_>) -> Result<Box<dyn Layer>> {
 }
 
 impl Layer for BatchNorm {
+    fn integers(&self, _: &Operands) -> Integers {
+        Integers::Floats
+    }
+
     fn vars(&self) -> Vec<Var> {
         let mut vars = Vec::new();
         vars.extend(self.scale.then_some(Var::trained("gamma")));
@@ -91,22 +96,21 @@ pub(super) fn rescaling(cfg: &Cfg<'_>) -> Result<Box<dyn Layer>> {
 }
 
 impl Layer for Rescaling {
+    fn integers(&self, _: &Operands) -> Integers {
+        Integers::Floats
+    }
+
     fn emit(&self, e: &mut Emit<'_>, inputs: &Operands) -> Result<ValueId> {
         let x = e.single(inputs)?;
-        let shape = e.shape(x);
-        for list in [&self.scale, &self.offset] {
-            if list.len() != 1 && shape.last() != Some(&list.len()) {
-                return Err(e.invalid(format!("{} factors for an input of the shape {shape:?}", list.len())));
-            }
-        }
         let shifts = self.offset.iter().any(|&o| o != 0.0);
         let scale = e.constant("scale", &[self.scale.len()], self.scale.clone())?;
-        let y = e.node(if shifts { "scaled" } else { "" }, binary(BinaryOp::Mul), &[x, scale], &shape)?;
+        // Several factors make several channels of one.
+        let y = pair(e, if shifts { "scaled" } else { "" }, BinaryOp::Mul, x, scale)?;
         if !shifts {
             return Ok(y);
         }
         let offset = e.constant("offset", &[self.offset.len()], self.offset.clone())?;
-        e.node("", binary(BinaryOp::Add), &[y, offset], &shape)
+        pair(e, "", BinaryOp::Add, y, offset)
     }
 }
 
@@ -140,6 +144,10 @@ pub(super) fn normalization(cfg: &Cfg<'_>) -> Result<Box<dyn Layer>> {
 }
 
 impl Layer for Normalization {
+    fn integers(&self, _: &Operands) -> Integers {
+        Integers::Floats
+    }
+
     fn vars(&self) -> Vec<Var> {
         match self.fixed {
             Some(_) => Vec::new(),

@@ -1,7 +1,7 @@
 //! Layers that move elements and do not compute.
 
 use super::cfg::short;
-use super::{Cfg, Emit, Layer, Operands};
+use super::{Cfg, Emit, Integers, Layer, Operands};
 use crate::error::Result;
 use crate::ir::{Op, ValueId};
 use serde_json::Value;
@@ -10,6 +10,10 @@ use serde_json::Value;
 pub(super) struct Nothing;
 
 impl Layer for Nothing {
+    fn integers(&self, _: &Operands) -> Integers {
+        Integers::Kept
+    }
+
     fn emit(&self, e: &mut Emit<'_>, inputs: &Operands) -> Result<ValueId> {
         e.single(inputs)
     }
@@ -40,6 +44,10 @@ pub(super) fn padding(cfg: &Cfg<'_>, rank: usize) -> Result<Box<dyn Layer>> {
 }
 
 impl Layer for Padding {
+    fn integers(&self, _: &Operands) -> Integers {
+        Integers::Kept
+    }
+
     fn emit(&self, e: &mut Emit<'_>, inputs: &Operands) -> Result<ValueId> {
         let x = e.ranked(inputs, self.0.len() + 2)?;
         let mut pads = vec![(0, 0)];
@@ -59,6 +67,10 @@ pub(super) fn cropping(cfg: &Cfg<'_>, rank: usize) -> Result<Box<dyn Layer>> {
 }
 
 impl Layer for Cropping {
+    fn integers(&self, _: &Operands) -> Integers {
+        Integers::Kept
+    }
+
     fn emit(&self, e: &mut Emit<'_>, inputs: &Operands) -> Result<ValueId> {
         let rank = self.0.len() + 2;
         let x = e.ranked(inputs, rank)?;
@@ -82,6 +94,10 @@ pub(super) fn flatten(cfg: &Cfg<'_>) -> Result<Box<dyn Layer>> {
 }
 
 impl Layer for Flatten {
+    fn integers(&self, _: &Operands) -> Integers {
+        Integers::Kept
+    }
+
     fn emit(&self, e: &mut Emit<'_>, inputs: &Operands) -> Result<ValueId> {
         let x = e.single(inputs)?;
         let shape = e.shape(x);
@@ -118,6 +134,10 @@ pub(super) fn reshape(cfg: &Cfg<'_>) -> Result<Box<dyn Layer>> {
 }
 
 impl Layer for Reshape {
+    fn integers(&self, _: &Operands) -> Integers {
+        Integers::Kept
+    }
+
     fn emit(&self, e: &mut Emit<'_>, inputs: &Operands) -> Result<ValueId> {
         let x = e.single(inputs)?;
         let mut target = vec![e.shape(x).first().map_or(1, |&n| n as i64)];
@@ -150,6 +170,10 @@ pub(super) fn permute(cfg: &Cfg<'_>) -> Result<Box<dyn Layer>> {
 }
 
 impl Layer for Permute {
+    fn integers(&self, _: &Operands) -> Integers {
+        Integers::Kept
+    }
+
     fn emit(&self, e: &mut Emit<'_>, inputs: &Operands) -> Result<ValueId> {
         let x = e.single(inputs)?;
         transpose(e, x, self.0.clone())
@@ -164,6 +188,10 @@ pub(super) fn repeat_vector(cfg: &Cfg<'_>) -> Result<Box<dyn Layer>> {
 }
 
 impl Layer for Repeat {
+    fn integers(&self, _: &Operands) -> Integers {
+        Integers::Kept
+    }
+
     fn emit(&self, e: &mut Emit<'_>, inputs: &Operands) -> Result<ValueId> {
         let x = e.ranked(inputs, 2)?;
         let s = e.shape(x);
@@ -187,6 +215,10 @@ pub(super) fn upsampling(cfg: &Cfg<'_>, rank: usize) -> Result<Box<dyn Layer>> {
 }
 
 impl Layer for Upsampling {
+    fn integers(&self, _: &Operands) -> Integers {
+        Integers::Kept
+    }
+
     fn emit(&self, e: &mut Emit<'_>, inputs: &Operands) -> Result<ValueId> {
         let mut x = e.ranked(inputs, self.rank + 2)?;
         let mut s = e.shape(x);
