@@ -17,7 +17,7 @@
 //! 2. All seven products of four panels of either half of the output channels are made one after the other: what lies between them
 //!    stays in L1 or L2, and so do the sums of panels, which are made anew for each band of pixels. In the file they would take three
 //!    quarters of the weights once more, to save a hundredth of the time.
-//! 3. Each product is a multiplication as any other ([`Gemm`]); what has been added up so far goes in as its residual.
+//! 3. Each product is a multiplication as any other; what has been added up so far goes in as its residual.
 //!
 //! V. Strassen, "Gaussian elimination is not optimal", 1969; the form of seven multiplications and fifteen additions is
 //! S. Winograd's, "On multiplication of 2x2 matrices", 1971.
@@ -223,7 +223,7 @@ impl Part<'_> {
             let (t1, t2) = (&mut t1[..wide * k1], &mut t2[..wide * k1]);
             let (t3, t4) = (&mut t3[..wide * k1], &mut t4[..wide * k2]);
             {
-                let to = [&mut *t1, &mut *t2, &mut *t3, &mut *t4].map(|t| blocks_mut(t));
+                let to = [&mut *t1, &mut *t2, &mut *t3, &mut *t4].map(blocks_mut);
                 isa.run(Differences { low: [b11, b12].map(blocks), high: [b21, b22].map(blocks), to, k: plan.k });
             }
 
