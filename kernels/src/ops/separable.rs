@@ -3,10 +3,13 @@
 use super::conv::{Conv, Window, pointwise};
 use super::depthwise::{Depthwise, depthwise_rows};
 use super::gemm::A_BLOCK;
-use crate::par::{Parallel, split};
+use crate::par::{Parallel, split, uneven};
 use crate::{Isa, Shape, View, ViewMut};
 use core::ops::Range;
 use sepal_format::layout::pixel_stride;
+
+/// Pixels of a tile of every instruction set: parts should not tear them more than needed.
+const TILE: usize = 6;
 
 /// Floats between pixels of the depthwise rows.
 fn middle_pixel(c: usize) -> usize {
@@ -41,16 +44,20 @@ pub fn separable(
     let middle = Shape { c, ..shape };
     let floats = separable_scratch(depthwise.window, input.shape, shape);
     let wide = second.weights.scratch(1, shape.c);
-    split(par, out.data, shape.n * shape.h, shape.w * pixel, 1, scratch, floats + wide, &|r: Range<usize>, out, scratch| {
+    // A row in which one part ends and the next begins is made by both, which costs less than parts of uneven numbers of rows.
+    let grain = if uneven(shape.n * shape.h, par.parts()) { TILE } else { shape.w };
+    split(par, out.data, shape.pixels(), pixel, grain, scratch, floats + wide, &|r: Range<usize>, out, scratch| {
         let (between, wide) = scratch.split_at_mut(floats);
-        let mut row = r.start;
-        while row < r.end {
-            let count = rows.min(r.end - row);
+        let width = shape.w.max(1);
+        let (mut row, last) = (r.start / width, r.end.div_ceil(width));
+        while row < last {
+            let count = rows.min(last - row);
             depthwise_rows(isa, depthwise, &input, middle, row..row + count, between, mid);
-            let view = View { data: between, shape: Shape::new(1, count, shape.w, c), pixel: mid };
-            let residual = residual.map(|v| (&v.data[row * shape.w * v.pixel..], v.pixel));
-            let part = &mut out[(row - r.start) * shape.w * pixel..];
-            pointwise(isa, second, &view, shape.c, residual, part, pixel, wide);
+            let (first, end) = (r.start.max(row * shape.w), r.end.min((row + count) * shape.w));
+            let data = &between[(first - row * shape.w) * mid..];
+            let view = View { data, shape: Shape::new(1, 1, end - first, c), pixel: mid };
+            let residual = residual.map(|v| (&v.data[first * v.pixel..], v.pixel));
+            pointwise(isa, second, &view, shape.c, residual, &mut out[(first - r.start) * pixel..], pixel, wide);
             row += count;
         }
     });

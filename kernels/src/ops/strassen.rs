@@ -16,7 +16,7 @@
 //!    a pair follows from their places in the image alone, so every host computes the same bits.
 //! 2. All seven products of four panels of either half of the output channels are made one after the other: what lies between them
 //!    stays in L1 or L2, and so do the sums of panels, which are made anew for each band of pixels. In the file they would take three
-//!    quarters of the weights once more, to save a hundredth of the time.
+//!    quarters of the weights once more.
 //! 3. Each product is a multiplication as any other; what has been added up so far goes in as its residual.
 //!
 //! V. Strassen, "Gaussian elimination is not optimal", 1969; the form of seven multiplications and fifteen additions is
@@ -200,8 +200,8 @@ impl Part<'_> {
         let a = |at: usize, k: usize, count: usize| Rows { a: input.get(at..).unwrap_or(&[]), step: 2 * step, k, count };
         let (a11, a12, a22) = (a(0, k1, even), a(k1, k2, even), a(step + k1, k2, odd));
         let (s1, s2, s3, s4) = (sum(1, k1, even), sum(2, k1, even), sum(3, k1, odd), sum(4, k2, even));
-        let (u, rest) = terms.split_at_mut(plan.part());
-        let (v, w) = rest.split_at_mut(plan.part());
+        let (mut u, rest) = terms.split_at_mut(plan.part());
+        let (mut v, w) = rest.split_at_mut(plan.part());
         let (t1, rest) = panels.split_at_mut(plan.panels(k1));
         let (t2, rest) = rest.split_at_mut(plan.panels(k1));
         let (t3, t4) = rest.split_at_mut(plan.panels(k1));
@@ -236,7 +236,8 @@ impl Part<'_> {
             self.product(a12, b21, Some((term, wide)), self.last(&mut *out, 0, low, wide));
             self.product(s1, t1, None, between(w, wide));
             self.product(s2, t2, Some((u, wide)), between(v, wide));
-            u[..even * wide].copy_from_slice(&v[..even * wide]);
+            // P is needed no more.
+            core::mem::swap(&mut u, &mut v);
             self.product(s3, t3, Some((u, wide)), between(v, wide));
             let (bias, act) = (blocks(&self.bias[high..]), self.act);
             if odd > 0 {

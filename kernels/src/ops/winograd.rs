@@ -13,7 +13,7 @@
 
 use super::activation::{InPlace, blocks, blocks_mut};
 use super::conv::{Conv, Take, Window, pointwise};
-use crate::par::{Parallel, split};
+use crate::par::{Grid, Parallel, Tiles, split_tiles};
 use crate::simd::{Block, Kernel, Simd};
 use crate::{Act, Isa, Shape, View, ViewMut};
 use core::marker::PhantomData;
@@ -111,46 +111,35 @@ pub fn winograd(
         let (mine, next) = rest.split_at_mut(image);
         rest = next;
         let from = View { data: &input.data[n * in_image..], shape: Shape { n: 1, ..input.shape }, pixel: input.pixel };
-        let row = tile[0] * shape.w * pixel;
-        split(par, mine, plan.grid[0], row, 1, scratch, floats, &|rows: Range<usize>, out, scratch| {
-            let first = n * shape.h * shape.w + rows.start * tile[0] * shape.w;
-            let part = Part {
-                args,
-                plan: &plan,
-                input: from,
-                residual: residual.map(|r| (&r.data[first * r.pixel..], r.pixel)),
-                shape,
-                pixel,
-                rows: rows.clone(),
-            };
-            part.run(isa, out, scratch);
-        });
+        let residual = residual.map(|r| (&r.data[n * shape.h * shape.w * r.pixel..], r.pixel));
+        let image = Image { args, plan: &plan, input: from, residual, shape, pixel };
+        let grid = Grid { size: [shape.h, shape.w], tile, pixel };
+        split_tiles(par, &grid, mine, scratch, floats, &|tiles, scratch| image.run(isa, tiles, scratch));
     }
 }
 
-/// Some rows of tiles of an image.
-struct Part<'a> {
+/// An image.
+struct Image<'a> {
     args: &'a Conv<'a>,
     plan: &'a Plan,
     input: View<'a>,
-    /// From the part's first pixel on.
+    /// And its floats between pixels.
     residual: Option<(&'a [f32], usize)>,
     /// Of the output.
     shape: Shape,
     pixel: usize,
-    rows: Range<usize>,
 }
 
-impl Part<'_> {
-    fn run(&self, isa: Isa, out: &mut [f32], scratch: &mut [f32]) {
-        let Plan { points, grid, block, channels: [c, n], .. } = *self.plan;
+impl Image<'_> {
+    /// Some of its tiles.
+    fn run(&self, isa: Isa, out: &mut Tiles, scratch: &mut [f32]) {
+        let Plan { points, block, channels: [c, n], .. } = *self.plan;
         let (zeros, scratch) = scratch.split_at_mut(n);
         zeros.fill(0.0);
         let [v_apart, m_apart] = [0, 1].map(|i| self.plan.apart(i));
         let (v, scratch) = scratch.split_at_mut(points * v_apart);
         let (m, wide) = scratch.split_at_mut(points * m_apart);
-        let end = self.rows.end * grid[1];
-        let mut at = self.rows.start * grid[1];
+        let Range { start: mut at, end } = out.range;
         while at < end {
             // Even blocks here, too: a part need not have all rows.
             let left = (end - at).div_ceil(block);
@@ -172,7 +161,7 @@ impl Part<'_> {
     fn transform(&self, isa: Isa, way: Way, tiles: Range<usize>) {
         macro_rules! run {
             ($y:ty, $x:ty) => {
-                isa.run(Step::<'_, $y, $x, _, _, _, _> { part: self, way, tiles, transforms: PhantomData })
+                isa.run(Step::<'_, '_, '_, $y, $x, _, _, _, _> { image: self, way, tiles, transforms: PhantomData })
             };
         }
         match (self.args.window.kernel, self.plan.tile) {
@@ -190,24 +179,24 @@ impl Part<'_> {
 }
 
 /// From the input to V, or from M to the output.
-enum Way<'a> {
+enum Way<'a, 't, 'o> {
     In { v: &'a mut [f32] },
-    Out { m: &'a [f32], out: &'a mut [f32] },
+    Out { m: &'a [f32], out: &'a mut Tiles<'t, 'o> },
 }
 
 /// One of the transforms of a block of tiles.
-struct Step<'a, Y, X, const AY: usize, const MY: usize, const AX: usize, const MX: usize>
+struct Step<'a, 't, 'o, Y, X, const AY: usize, const MY: usize, const AX: usize, const MX: usize>
 where
     Y: Transform<AY, MY>,
     X: Transform<AX, MX>,
 {
-    part: &'a Part<'a>,
-    way: Way<'a>,
+    image: &'a Image<'a>,
+    way: Way<'a, 't, 'o>,
     tiles: Range<usize>,
     transforms: PhantomData<(Y, X)>,
 }
 
-impl<Y, X, const AY: usize, const MY: usize, const AX: usize, const MX: usize> Kernel for Step<'_, Y, X, AY, MY, AX, MX>
+impl<Y, X, const AY: usize, const MY: usize, const AX: usize, const MX: usize> Kernel for Step<'_, '_, '_, Y, X, AY, MY, AX, MX>
 where
     Y: Transform<AY, MY>,
     X: Transform<AX, MX>,
@@ -216,26 +205,27 @@ where
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let Step { part, way, tiles, .. } = self;
-        let across = part.plan.grid[1];
+        let Step { image, way, tiles, .. } = self;
+        let across = image.plan.grid[1];
         match way {
             Way::In { v } => {
                 let v = blocks_mut(v);
                 for (i, t) in tiles.enumerate() {
-                    part.tile_in::<S, Y, X, AY, MY, AX, MX>(s, [t / across, t % across], v, i);
+                    image.tile_in::<S, Y, X, AY, MY, AX, MX>(s, [t / across, t % across], v, i);
                 }
             }
             Way::Out { m, out } => {
                 let m = blocks(m);
                 for (i, t) in tiles.enumerate() {
-                    part.tile_out::<S, Y, X, AY, MY, AX, MX>(s, m, i, [t / across, t % across], out);
+                    let at = [t / across, t % across];
+                    image.tile_out::<S, Y, X, AY, MY, AX, MX>(s, m, i, at, out.lines(at));
                 }
             }
         }
     }
 }
 
-impl Part<'_> {
+impl Image<'_> {
     /// A tile of the input to tile `i` of V.
     #[inline(always)]
     fn tile_in<S: Simd, Y, X, const AY: usize, const MY: usize, const AX: usize, const MX: usize>(
@@ -281,7 +271,7 @@ impl Part<'_> {
         }
     }
 
-    /// Tile `i` of M to a tile of the output.
+    /// Tile `i` of M to a tile of the output, whose lines begin with its first pixels.
     #[inline(always)]
     fn tile_out<S: Simd, Y, X, const AY: usize, const MY: usize, const AX: usize, const MX: usize>(
         &self,
@@ -289,7 +279,7 @@ impl Part<'_> {
         m: &[Block],
         i: usize,
         [ty, tx]: [usize; 2],
-        out: &mut [f32],
+        lines: [&mut [f32]; MY],
     ) where
         Y: Transform<AY, MY>,
         X: Transform<AX, MX>,
@@ -298,8 +288,7 @@ impl Part<'_> {
         let apart = self.plan.apart(1) / BLOCK;
         let (y0, x0) = (ty * MY, tx * MX);
         let (height, width) = (MY.min(self.shape.h - y0), MX.min(self.shape.w - x0));
-        let first = (y0 - self.rows.start * MY) * self.shape.w + x0;
-        let out = blocks_mut(out);
+        let lines = lines.map(blocks_mut);
         let bias = blocks(self.args.bias);
         let (m, bias) = (&m[i * nb..], &bias[..nb]);
         let (lo, hi) = self.args.act.clamp().unwrap_or((f32::NEG_INFINITY, f32::INFINITY));
@@ -315,22 +304,21 @@ impl Part<'_> {
                 for (x, column) in columns.iter().enumerate().take(width) {
                     for (y, &v) in column.iter().enumerate() {
                         if y < height {
-                            let pixel = first + y * self.shape.w + x;
                             let mut v = s.add(v, bias);
                             if let Some((r, r_pixel)) = self.residual {
+                                let pixel = (y0 + y) * self.shape.w + x0 + x;
                                 v = s.add(v, s.load(&blocks(&r[pixel * r_pixel..])[b], j));
                             }
-                            s.store(s.min(hi, s.max(lo, v)), &mut out[pixel * step + b], j);
+                            s.store(s.min(hi, s.max(lo, v)), &mut lines[y][x * step + b], j);
                         }
                     }
                 }
             }
         }
         if self.args.act.clamp().is_none() {
-            for y in 0..height {
-                let row = &mut out[(first + y * self.shape.w) * step..];
+            for x in lines.into_iter().take(height) {
                 // A function of its own for all tiles: activations are large.
-                s.vectorize(InPlace { act: self.args.act, x: row, pixels: width, nb, pb: step });
+                s.vectorize(InPlace { act: self.args.act, x, pixels: width, nb, pb: step });
             }
         }
     }

@@ -31,7 +31,7 @@ fn check(n: usize, size: [usize; 2], c: usize, o: usize, window: Window, pre_rel
     let second =
         Conv { window: Window::ONE, groups: 1, weights: Panels::F32(&panels), bias: &bias, take: Take::Plain, act: Act::Silu };
     each_isa(|isa| {
-        for parts in [1, 2, 4] {
+        for parts in [1, 2, 3, 4, 7] {
             let mut scratch = vec![f32::NAN; parts * separable_scratch(window, input.shape, want.shape)];
             let mut got = Image::new(n, h, w, o, 16);
             separable(isa, &Threads(parts), &first, &second, input.view(), extra, got.view_mut(), &mut scratch);

@@ -67,7 +67,7 @@ fn check(case: Case) {
     pack::channels(1, &bias, &mut padded);
     let args = Conv { window, groups: 1, weights: Panels::F32(&panels), bias: &padded, take: Take::Plain, act };
     each_isa(|isa| {
-        for parts in [1, 2, 4] {
+        for parts in [1, 2, 3, 4, 7] {
             let mut scratch = vec![f32::NAN; parts * winograd_scratch(window, tile, input.shape, want.shape)];
             let mut got = Image::new(n, h, w, o, gap);
             winograd(isa, &Threads(parts), &args, tile, input.view(), extra, got.view_mut(), &mut scratch);
