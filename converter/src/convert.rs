@@ -9,10 +9,12 @@ use crate::ir::{Graph, ValueId};
 use crate::passes::{self, Report};
 use crate::plans::{self, Planned, Wanted};
 use crate::preprocessing::{self, Preprocessing};
-use crate::{diff, interp, provenance};
+use crate::{diff, interp, mixed, provenance};
 use bytemuck::{Pod, Zeroable};
+use mixed::Mixed;
 use sepal_format::record::section;
 use sepal_format::{FormatErrorKind, Proof};
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
 
@@ -50,6 +52,8 @@ pub struct ConvertOptions {
     pub preprocessing: Option<Preprocessing>,
     /// Nothing is said of levels there: what the network's first layers tell of them counts.
     pub levels_from_network: bool,
+    /// Steps, by their names, that do not run by Strassen's algorithm.
+    pub without_strassen: Vec<String>,
     /// Let the first convolution subtract the mean and divide by the deviation, where that is exact.
     pub fold_input: bool,
     /// Compare all layers in the self-check, for the drift of each fold.
@@ -128,6 +132,8 @@ pub struct Summary {
     pub report: Report,
     /// The convolutions that are not summed directly.
     pub fast: Vec<emit::Fast>,
+    /// Steps of any plan that run by Strassen's algorithm and that the self-check found to err too much on what the network gives them.
+    pub unsound: Vec<String>,
     /// The weights that were to be stored as halves.
     pub rounded: Vec<emit::Rounded>,
     /// What the self-check allows.
@@ -209,7 +215,13 @@ pub fn convert_graph(
 /// three times as large, by eight times. Xception, Inception V3 and ResNet50 are at 2e-7 to 6e-7.
 const MAGNIFIED: (f64, f64) = (1e-6, 0.3);
 
-/// Converts, and once more with less left to fast algorithms if the output is far off: what counts in the end is the output, not
+/// Error of the self-check from which on the direct sum is tried everywhere: it is taken if it errs less than half as much.
+const FAR_OFF: f64 = 1e-5;
+
+/// Conversions after which no step is let run by Strassen's algorithm, if each had some that erred too much.
+const MOST_ROUNDS: usize = 2;
+
+/// Converts, and again with less left to fast algorithms while the output is far off: what counts in the end is the output, not
 /// the step. The more exact file is kept. What was asked for and is not exact enough is refused by its name.
 fn convert_plans(
     plans: Vec<Planned>,
@@ -218,14 +230,28 @@ fn convert_plans(
     options: &ConvertOptions,
     progress: &mut dyn Progress,
 ) -> Result<Converted> {
-    // Weights are shared.
-    let mut within = |emit| convert_once(plans.clone(), name, format, &ConvertOptions { emit, ..options.clone() }, progress);
+    let mut within = |emit| {
+        let mut own = ConvertOptions { emit, ..options.clone() };
+        // Nothing but the self-check shows what a step is given.
+        own.emit.strassen &= !options.no_verify;
+        for round in 0.. {
+            own.emit.strassen &= round < MOST_ROUNDS;
+            // Weights are shared.
+            let converted = convert_once(plans.clone(), name, format, &own, progress)?;
+            if converted.summary.unsound.is_empty() {
+                return Ok(converted);
+            }
+            // Others may come instead: a depthwise convolution before them goes into their step, but no pointwise one.
+            own.without_strassen.extend_from_slice(&converted.summary.unsound);
+        }
+        unreachable!("without Strassen's algorithm no step is unsound by it")
+    };
     let (most, factor) = match options.emit.precision {
         emit::Precision::F32 => MAGNIFIED,
         // The rounding of the weights is most of the error: all that is left goes to it, where the limit is missed.
         emit::Precision::F16 => (self_check_limit(emit::Precision::F16), 0.0),
     };
-    let first = within(options.emit);
+    let mut first = within(options.emit);
     if !options.fixed_error && !options.no_verify {
         // What pruning states has no algorithm to blame.
         let off = |c: &Converted| {
@@ -238,13 +264,25 @@ fn convert_plans(
             _ => 0.0,
         };
         if before > most {
-            match within(emit::Options { max_error: options.emit.max_error * factor, ..options.emit }) {
-                Ok(mut second) if off(&second) < before => {
-                    second.summary.magnified = before.is_finite().then_some(before);
-                    return Ok(second);
+            let mut best = first;
+            let mut error = before;
+            for (factor, gain) in [(factor, 1.0), (0.0, 0.5)] {
+                let last = within(emit::Options { max_error: options.emit.max_error * factor, ..options.emit });
+                if let Ok(mut better) = last
+                    && off(&better) < gain * error
+                {
+                    error = off(&better);
+                    better.summary.magnified = before.is_finite().then_some(before);
+                    best = Ok(better);
                 }
-                _ => (),
+                if error <= FAR_OFF || factor == 0.0 {
+                    break;
+                }
             }
+            if best.is_ok() {
+                return best;
+            }
+            first = best;
         }
     }
     let Err(Error::Verification(why)) = first else { return first };
@@ -268,7 +306,7 @@ fn convert_once(
     options: &ConvertOptions,
     progress: &mut dyn Progress,
 ) -> Result<Converted> {
-    let mut file = Emitter::new(options.emit);
+    let mut file = Emitter::new(options.emit).without_strassen(&options.without_strassen);
     let mut summary: Option<Summary> = None;
     let mut unchecked = Vec::new();
     for Planned { graph, import, wanted } in plans {
@@ -297,7 +335,16 @@ fn convert_once(
         progress.stage(Stage::SelfCheck);
         let bytes: &[u8] = bytemuck::cast_slice(&blocks);
         let folds = if options.measure_drift && i == 0 { Some(&mut summary.report.folds) } else { None };
-        let check = self_check(&source, &bytes[..len], i, &limit, folds, progress).map_err(|e| plans::of_plan(e, wanted))?;
+        let (check, mixed) =
+            self_check(&source, &bytes[..len], i, &limit, folds, progress).map_err(|e| plans::of_plan(e, wanted))?;
+        for Mixed { name, error } in mixed {
+            if error > options.emit.max_error && !summary.unsound.contains(&name) {
+                summary.unsound.push(name.clone());
+            }
+            if let Some(fast) = summary.fast.iter_mut().filter(|_| i == 0).find(|fast| fast.name == name) {
+                fast.error = fast.error.max(error);
+            }
+        }
         if summary.self_check.as_ref().is_none_or(|worst| check.relative > worst.relative) {
             summary.self_check = Some(check.clone());
         }
@@ -327,6 +374,7 @@ fn add(
         parameters: provenance::parameters(&graph),
         report,
         fast: Vec::new(),
+        unsound: Vec::new(),
         rounded: Vec::new(),
         self_check_limit: self_check_limit(options.emit.precision),
         self_check: None,
@@ -439,8 +487,8 @@ impl Limit {
     }
 }
 
-/// Runs the file and interprets the source on the same pseudo-random inputs. Fills in the drift of `folds`, for which all layers are
-/// compared.
+/// Runs the file and interprets the source on the same pseudo-random inputs. Gives the steps by Strassen's algorithm, too, with their
+/// errors. Fills in the drift of `folds`, for which all layers are compared.
 fn self_check(
     source: &Graph,
     file: &[u8],
@@ -448,7 +496,7 @@ fn self_check(
     limit: &Limit,
     folds: Option<&mut Vec<passes::Fold>>,
     progress: &mut dyn Progress,
-) -> Result<SelfCheck> {
+) -> Result<(SelfCheck, Vec<Mixed>)> {
     interp::affordable(source).map_err(|e| match e {
         Error::TooLarge(what) => Error::TooLarge(format!("{what}; --no-verify leaves the self-check out")),
         other => other,
@@ -478,7 +526,16 @@ fn self_check(
         let input = session.input_mut(i).filter(|input| input.len() == values.len());
         input.ok_or_else(|| refused("has another input", &i))?.copy_from_slice(values);
     }
-    session.run();
+    let view = model.view();
+    let mut mixed: BTreeMap<usize, Mixed> = mixed::steps(&view).into_iter().collect();
+    session.run_watched(&mut |i, arena| {
+        if let Some(one) = mixed.get_mut(&i)
+            && let Some(step) = view.steps().get(i)
+            && let Some(error) = mixed::error(&view, step, arena)
+        {
+            one.error = error;
+        }
+    });
 
     let wide: Vec<Vec<f64>> = inputs.into_iter().map(|x| x.into_iter().map(f64::from).collect()).collect();
     let (mut done, mut overflow) = (0, None);
@@ -509,7 +566,8 @@ fn self_check(
             worst = Some(one);
         }
     }
-    worst.ok_or_else(|| invalid("a network without outputs"))
+    let worst = worst.ok_or_else(|| invalid("a network without outputs"))?;
+    Ok((worst, mixed.into_values().collect()))
 }
 
 /// Of a network whose own values, first those of `v`, are beyond f32.
@@ -570,6 +628,7 @@ mod tests {
             parameters: 1,
             report: Report::default(),
             fast: Vec::new(),
+            unsound: Vec::new(),
             rounded: Vec::new(),
             self_check_limit: 1e-4,
             self_check: None,

@@ -10,6 +10,7 @@ pub mod file;
 pub mod import;
 pub mod interp;
 pub mod ir;
+mod mixed;
 pub mod passes;
 pub mod plans;
 pub mod preprocessing;

@@ -11,7 +11,8 @@ use sepal_format::record::{dtype, section};
 use sepal_format::{ModelView, op::OpRef};
 use std::sync::Arc;
 
-const HALVES: emit::Options = emit::Options { max_error: 0.0, precision: Precision::F16, streaming: emit::Streaming::Estimated };
+const HALVES: emit::Options =
+    emit::Options { max_error: 0.0, precision: Precision::F16, streaming: emit::Streaming::Estimated, strassen: true };
 
 /// MobileNet V1 with a quarter of the channels, on a small picture: a stem, thirteen separable convolutions, a classifier.
 fn mobilenet(net: &mut Net) -> Vec<ValueId> {

@@ -148,6 +148,82 @@ fn pointwise_convolutions_by_halves() {
     assert_eq!(count, 2);
 }
 
+/// What became of a network's pointwise convolution of many channels: whether it runs by Strassen's algorithm, and the self-check's error.
+fn halved(no_verify: bool, build: impl Fn(&mut common::Net) -> ValueId) -> (bool, f64) {
+    use sepal_converter::convert::{ConvertOptions, convert_graph};
+    let mut net = common::Net::new();
+    net.g.outputs = vec![build(&mut net)];
+    net.g.output_names = vec!["y".into()];
+    let options = ConvertOptions { no_verify, ..ConvertOptions::default() };
+    let summary = convert_graph(net.g, "n", "test", &options, &mut ()).unwrap().summary;
+    (!summary.fast.is_empty(), summary.self_check.map_or(0.0, |check| check.relative))
+}
+
+#[test]
+fn halves_where_a_network_bears_them() {
+    let pixels = [1, 14, 14, 512];
+    let input = |net: &mut common::Net| net.g.input("x", &pixels);
+    let pointwise = |net: &mut common::Net, x: ValueId| net.conv(x, 512, [1, 1], [1, 1], [1, 1], [0; 4], 1);
+    let plain = |net: &mut common::Net| {
+        let x = input(net);
+        let y = pointwise(net, x);
+        net.pool(y, PoolKind::Average, [14, 14], [1, 1], [0; 4])
+    };
+    assert!(halved(false, plain).0);
+    // Nothing but the self-check tells what the step is given.
+    assert!(!halved(true, plain).0);
+    // A normalised pixel shows what is small beside its neighbours.
+    let normalised = halved(false, |net| {
+        let x = input(net);
+        let y = pointwise(net, x);
+        let inputs = [y, net.constant(&[512]), net.constant(&[512])];
+        net.node(Op::LayerNorm { epsilon: 1e-6, centred: true }, &inputs, &pixels)
+    });
+    assert!(!normalised.0);
+    // Samples of a batch are no pixels.
+    let samples = halved(false, |net| {
+        let x = net.g.input("x", &[196, 512]);
+        let w = net.constant(&[512, 512]);
+        net.node(Op::Dense { bias: false, act: Act::None }, &[x, w], &[196, 512])
+    });
+    assert!(!samples.0);
+}
+
+#[test]
+fn halves_of_channels_that_differ_by_orders_of_magnitude() {
+    // What a few channels have more of, the weights have less.
+    let uneven = |c: usize| if c < 8 { 1e4f32 } else { 1.0 };
+    let (mixed, error) = halved(false, |net| {
+        let x = net.g.input("x", &[1, 14, 14, 512]);
+        let x = net.act(x, Act::Sigmoid);
+        let scale = net.constant(&[512]);
+        net.g.values[scale.0].data = Some(std::sync::Arc::new((0..512).map(uneven).collect()));
+        let x = net.binary(BinaryOp::Mul, x, scale, &[1, 14, 14, 512]);
+        let x = net.pool(x, PoolKind::Max, [3, 3], [1, 1], [1; 4]);
+        let y = net.conv(x, 512, [1, 1], [1, 1], [1, 1], [0; 4], 1);
+        let weights = net.g.nodes.last().unwrap().inputs[1];
+        let even = net.g.data(weights).unwrap().iter().enumerate().map(|(i, w)| w / uneven(i / 512)).collect();
+        net.g.values[weights.0].data = Some(std::sync::Arc::new(even));
+        y
+    });
+    assert!(!mixed && error < 3e-6, "{error:.1e}");
+    // Of outputs, behind which a scale makes all equal: nothing is refused, for the direct sum is there.
+    let (mixed, error) = halved(false, |net| {
+        let x = net.g.input("x", &[1, 14, 14, 512]);
+        let y = net.conv(x, 512, [1, 1], [1, 1], [1, 1], [0; 4], 1);
+        let weights = net.g.nodes.last().unwrap().inputs[1];
+        let small = |c: usize| if c < 256 { 1e-4f32 } else { 1.0 };
+        let data = net.g.data(weights).unwrap().iter().enumerate().map(|(i, w)| w * small(i % 512)).collect();
+        net.g.values[weights.0].data = Some(std::sync::Arc::new(data));
+        let y = net.act(y, Act::RELU);
+        let y = net.pool(y, PoolKind::Max, [3, 3], [1, 1], [1; 4]);
+        let scale = net.constant(&[512]);
+        net.g.values[scale.0].data = Some(std::sync::Arc::new((0..512).map(|c| 1.0 / small(c)).collect()));
+        net.binary(BinaryOp::Mul, y, scale, &[1, 14, 14, 512])
+    });
+    assert!(!mixed && error < 3e-6, "{error:.1e}");
+}
+
 #[test]
 fn winograd_convolutions() {
     for (kernel, pads) in

@@ -173,10 +173,12 @@ fn error(task: &Task, algorithm: Algorithm) -> f64 {
         }
         for (&got, want) in pixel[..n].iter().zip(sums) {
             largest = largest.max(want.abs());
-            worst = worst.max((f64::from(got) - want).abs());
+            // NaN where transformed weights overflow, which no budget allows.
+            let off = (f64::from(got) - want).abs();
+            worst = if off.is_nan() { f64::INFINITY } else { worst.max(off) };
         }
     }
-    // Where all results are zero nothing was measured. NaN where the transformed weights overflow, which no budget allows.
+    // Where all results are zero nothing was measured.
     if largest == 0.0 { f64::INFINITY } else { worst / largest }
 }
 

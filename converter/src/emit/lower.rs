@@ -18,11 +18,16 @@ use std::sync::Arc;
 
 /// Lowers a graph; its weights go to others that are there already. With it comes the tensor of each value that is computed or read
 /// as a whole.
-pub(super) fn lower(graph: &Graph, options: Options, mut weights: Weights) -> Result<(Lowered, HashMap<ValueId, usize>)> {
+pub(super) fn lower(
+    graph: &Graph,
+    options: Options,
+    direct: &HashSet<String>,
+    mut weights: Weights,
+) -> Result<(Lowered, HashMap<ValueId, usize>)> {
     let mut pins = concat_pins(graph);
     let before = weights.len();
     loop {
-        let lowered = Lower::new(graph, &pins, options, weights).run()?;
+        let lowered = Lower::new(graph, &pins, options, direct, weights).run()?;
         // A step that reads one part of a buffer and writes another has views that interleave, which safe slices cannot
         // express: such a part gets memory of its own and is copied.
         match lowered.2 {
@@ -31,6 +36,21 @@ pub(super) fn lower(graph: &Graph, options: Options, mut weights: Weights) -> Re
         };
         weights = lowered.0.weights;
         weights.forget(before);
+    }
+}
+
+/// Whether a node makes much of a small difference between values that are small beside others of its input. Strassen's algorithm errs
+/// by a share of the largest value nearby, of other pixels, too.
+fn tells_small_from_zero(graph: &Graph, node: &Node) -> bool {
+    let computed = |i: usize| node.inputs.get(i).is_some_and(|&v| graph.data(v).is_none());
+    match &node.op {
+        Op::LayerNorm { .. } | Op::Unary(_) | Op::Act(Act::Sqrt) => true,
+        Op::Binary { op, .. } => match op {
+            BinaryOp::Add | BinaryOp::Sub | BinaryOp::Mul | BinaryOp::Min | BinaryOp::Max => false,
+            BinaryOp::Div | BinaryOp::Where => computed(1),
+            BinaryOp::Pow | BinaryOp::Greater | BinaryOp::AtLeast | BinaryOp::Equal => true,
+        },
+        _ => false,
     }
 }
 
@@ -67,6 +87,8 @@ pub(super) struct Lower<'g> {
     pub(super) graph: &'g Graph,
     pins: &'g HashMap<ValueId, (ValueId, usize)>,
     pub(super) options: Options,
+    /// Steps that do not run by Strassen's algorithm.
+    direct: &'g HashSet<String>,
     pub(super) out: Lowered,
     pub(super) map: HashMap<ValueId, usize>,
     pub(super) consumers: HashMap<ValueId, Vec<usize>>,
@@ -78,11 +100,19 @@ pub(super) struct Lower<'g> {
 }
 
 impl<'g> Lower<'g> {
-    fn new(graph: &'g Graph, pins: &'g HashMap<ValueId, (ValueId, usize)>, options: Options, weights: Weights) -> Self {
+    fn new(
+        graph: &'g Graph,
+        pins: &'g HashMap<ValueId, (ValueId, usize)>,
+        mut options: Options,
+        direct: &'g HashSet<String>,
+        weights: Weights,
+    ) -> Self {
+        options.strassen &= !graph.nodes.iter().any(|n| tells_small_from_zero(graph, n));
         Lower {
             graph,
             pins,
             options,
+            direct,
             out: Lowered { weights, ..Lowered::default() },
             map: HashMap::new(),
             consumers: graph.consumers(),
@@ -260,7 +290,7 @@ impl<'g> Lower<'g> {
                 let b = if *bias { Some(self.weights_of(node, 2)?) } else { None };
                 let [k, n] = [g.shape(node.inputs[1])[0], g.shape(node.inputs[1])[1]];
                 let to = self.target(out)?;
-                self.conv_step(name, &ONE, 1, *act, [k, n], &w, b, Taken::plain(x), None, to)
+                self.conv_step(name, &ONE, 1, *act, [k, n], &w, b, Taken::samples(x), None, to)
             }
             Op::ScaleShift { act } => {
                 let x = self.padded_source(node.inputs[0], name)?;
@@ -462,7 +492,12 @@ impl<'g> Lower<'g> {
             let [n, h, w, c] = nhwc(self.graph.shape(v));
             Shape { n, h, w, c }
         });
-        Ok(self.choose(&weights, &ONE, input, output).is_some())
+        Ok(self.may_mix(&node.name) && self.choose(&weights, &ONE, input, output).is_some())
+    }
+
+    /// Whether a step may run by Strassen's algorithm, which computes neighbouring pixels from each other.
+    fn may_mix(&self, name: &str) -> bool {
+        self.options.strassen && !self.direct.contains(name)
     }
 
     fn separable(&mut self, i: usize, j: usize, depthwise: DepthwiseParams, x: usize, dw_macs: usize) -> Result<()> {
@@ -516,10 +551,11 @@ impl<'g> Lower<'g> {
         residual: Option<usize>,
         to: usize,
     ) -> Result<()> {
-        let Taken { mut x, take } = taken;
+        let Taken { mut x, take, samples } = taken;
         let (input, output) = (self.out.tensors[x].shape(), self.out.tensors[to].shape());
         let plain = matches!(take, Take::Plain);
-        let choice = if groups == 1 && plain { self.choose(w, window, input, output) } else { None };
+        let may = groups == 1 && plain && (window.kernel != [1, 1] || !samples && self.may_mix(name));
+        let choice = if may { self.choose(w, window, input, output) } else { None };
         let mut code = 0;
         if let Some(algorithm::Choice { algorithm, error }) = choice {
             x = self.pad_pixels(x, name)?;

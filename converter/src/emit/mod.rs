@@ -9,7 +9,7 @@ use crate::passes::Origins;
 use sepal_format::limits;
 use sepal_format::record::{Io, Plan, Step, Tensor, dtype, place, role, section};
 use sepal_format::write::{self, Model};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use tensors::Lowered;
 use weights::Weights;
 
@@ -80,6 +80,8 @@ pub struct Options {
     pub precision: Precision,
     /// Whether steps run together by rows.
     pub streaming: Streaming,
+    /// Whether pointwise convolutions may run by Strassen's algorithm, where that is faster and errs little enough.
+    pub strassen: bool,
 }
 
 /// Whether steps run together, a few rows at a time.
@@ -96,7 +98,7 @@ pub enum Streaming {
 
 impl Default for Options {
     fn default() -> Self {
-        Options { max_error: MAX_ERROR, precision: Precision::default(), streaming: Streaming::default() }
+        Options { max_error: MAX_ERROR, precision: Precision::default(), streaming: Streaming::default(), strassen: true }
     }
 }
 
@@ -117,6 +119,7 @@ pub fn emit(graph: &Graph, options: Options, extra: Vec<(u32, Vec<u8>)>) -> Resu
 /// A file under construction: one plan after the other, over the same weights.
 pub struct Emitter {
     options: Options,
+    direct: HashSet<String>,
     plans: Vec<Model>,
     names: Names,
     weights: Weights,
@@ -136,7 +139,12 @@ pub struct Added {
 impl Emitter {
     /// An empty file.
     pub fn new(options: Options) -> Self {
-        Emitter { options, plans: Vec::new(), names: Names::default(), weights: Weights::default() }
+        Emitter { options, direct: HashSet::new(), plans: Vec::new(), names: Names::default(), weights: Weights::default() }
+    }
+
+    /// The same, with some steps, by their names, that do not run by Strassen's algorithm.
+    pub fn without_strassen(self, steps: &[String]) -> Self {
+        Emitter { direct: steps.iter().cloned().collect(), ..self }
     }
 
     /// Whether there is no plan yet.
@@ -150,7 +158,8 @@ impl Emitter {
     /// As [`emit`].
     pub fn add(&mut self, graph: &Graph, origins: &Origins, extra: Vec<(u32, Vec<u8>)>) -> Result<Added> {
         let before = self.weights.len() as u64;
-        let (model, lowered) = plan(graph, self.options, origins, extra, std::mem::take(&mut self.weights), &mut self.names)?;
+        let (model, lowered) =
+            plan(graph, self.options, &self.direct, origins, extra, std::mem::take(&mut self.weights), &mut self.names)?;
         self.plans.push(model);
         self.weights = lowered.weights;
         let weights_bytes = self.weights.len() as u64 - before;
@@ -182,12 +191,13 @@ impl Emitter {
 fn plan(
     graph: &Graph,
     options: Options,
+    direct: &HashSet<String>,
     origins: &Origins,
     mut extra: Vec<(u32, Vec<u8>)>,
     weights: Weights,
     names: &mut Names,
 ) -> Result<(Model, Lowered)> {
-    let (mut lowered, held) = lower::lower(graph, options, weights)?;
+    let (mut lowered, held) = lower::lower(graph, options, direct, weights)?;
     // Planning takes long for what no file can hold.
     within(&[("tensors", lowered.tensors.len(), limits::TENSORS), ("steps", lowered.steps.len(), limits::STEPS)])?;
     // Before tensors share memory: who writes what is plain here.

@@ -25,12 +25,19 @@ pub(super) struct Taken {
     /// The tensor.
     pub(super) x: usize,
     pub(super) take: Take,
+    /// Whether rows of its pixels are samples, or may be: nothing of one may be seen in another.
+    pub(super) samples: bool,
 }
 
 impl Taken {
     /// A tensor as it is.
     pub(super) fn plain(x: usize) -> Taken {
-        Taken { x, take: Take::Plain }
+        Taken { x, take: Take::Plain, samples: false }
+    }
+
+    /// A tensor as it is, whose pixels are samples.
+    pub(super) fn samples(x: usize) -> Taken {
+        Taken { samples: true, ..Taken::plain(x) }
     }
 }
 
@@ -69,7 +76,7 @@ impl Lower<'_> {
         }
         let (x, gate) = (self.source(x)?, self.padded_source(gate, &node.name)?);
         let gate = self.view(gate, [n, 1, 1, c])?;
-        self.taken.insert(node.output, Taken { x, take: Take::Gated(gate) });
+        self.taken.insert(node.output, Taken { take: Take::Gated(gate), ..Taken::plain(x) });
         Ok(true)
     }
 
@@ -91,7 +98,7 @@ impl Lower<'_> {
             return Ok(false);
         }
         let x = self.source(x)?;
-        self.taken.insert(node.output, Taken { x, take: Take::Planes });
+        self.taken.insert(node.output, Taken { take: Take::Planes, ..Taken::plain(x) });
         Ok(true)
     }
 }

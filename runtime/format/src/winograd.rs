@@ -1,5 +1,5 @@
-//! Codes of [`ConvParams::algorithm`](crate::record::ConvParams::algorithm): 0 is the direct sum; any other is a Winograd
-//! convolution by tiles of `code >> 8` rows and `code & 255` columns of outputs, whose weights lie transformed in the file.
+//! Codes of [`ConvParams::algorithm`](crate::record::ConvParams::algorithm): 0 is the direct sum, 1 [`strassen`](crate::strassen)'s; any
+//! other is a Winograd convolution by tiles of `code >> 8` rows and `code & 255` columns of outputs, whose weights lie transformed in the file.
 
 /// All of them: kernel and tile, rows and columns.
 pub const TILES: [([u32; 2], [u32; 2]); 8] = [
