@@ -95,6 +95,8 @@ pub(super) struct Call {
     pub args: Vec<Arg>,
     /// By name.
     pub named: Vec<(String, Arg)>,
+    /// Whether one of these was a list of tensors.
+    listed: bool,
 }
 
 /// Something that a layer is called with.
@@ -153,7 +155,7 @@ const OWN_MODEL: (&str, &str) = (
 );
 
 /// The class of a serialized object, with its package or module before it if it is not one of Keras' own.
-fn full_class(json: &Value, class: &str) -> String {
+pub(super) fn full_class(json: &Value, class: &str) -> String {
     let text = |key: &str| json.get(key).and_then(Value::as_str);
     let module = text("module").unwrap_or_default();
     // Keras 3 keeps the package of a registered class apart from its name.
@@ -279,15 +281,19 @@ fn alike(a: Option<&Value>, b: Option<&Value>) -> bool {
 fn dtype(policy: Option<&Value>) -> &str {
     let Some(policy) = policy.filter(|p| !p.is_null()) else { return "float32" };
     let config = policy.get("config").unwrap_or(policy);
-    config.get("name").or(Some(config)).and_then(Value::as_str).unwrap_or_default()
+    // A map of policies that names no layer is its default.
+    let empty = config.get("policy_map").and_then(Value::as_object).is_some_and(Map::is_empty);
+    let name = config.get("name").or_else(|| config.get("default_policy").filter(|_| empty));
+    name.or(Some(config)).and_then(Value::as_str).unwrap_or_default()
 }
 
 /// Layers compute in f32; those of mixed precision keep their variables in f32.
 fn refuse_dtype(cfg: &Cfg<'_>) {
     let Some(policy) = cfg.get("dtype") else { return };
     let name = dtype(Some(policy));
-    let quantized = policy.get("class_name").and_then(Value::as_str).is_some_and(|c| c.starts_with("Quantized"));
-    if quantized || name.starts_with("int") || name.starts_with("uint") {
+    let class = policy.get("class_name").and_then(Value::as_str).unwrap_or_default();
+    let floats = ["float16", "bfloat16", "float32", "float64", "mixed_float16", "mixed_bfloat16"];
+    if class.starts_with("Quantized") || !floats.contains(&name) {
         cfg.refuse(format!("dtype = {}", layers::short(policy)), "save the network with dtype float32");
     }
 }
@@ -344,7 +350,7 @@ fn sequential(config: &Value, name: String, mut layers: Vec<LayerDef>) -> Result
     }
     for (i, layer) in layers.iter_mut().enumerate() {
         let before = i.checked_sub(1).map(|layer| Arg::Tensor(TensorRef { layer, call: 0, tensor: 0 }));
-        layer.calls = vec![Call { args: before.into_iter().collect(), named: Vec::new() }];
+        layer.calls = vec![Call { args: before.into_iter().collect(), ..Call::default() }];
     }
     let first = TensorRef { layer: 0, call: 0, tensor: 0 };
     let last = TensorRef { layer: layers.len() - 1, ..first };
@@ -371,9 +377,15 @@ fn functional(config: &Value, list: &[Value], name: String, path: &str, mut laye
     for (layer, json) in layers.iter_mut().zip(list) {
         let nodes = json.get("inbound_nodes").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
         for node in nodes {
-            layer
-                .calls
-                .push(call(node, &index).ok_or_else(|| invalid(format!("layer `{}` has a call that makes no sense", layer.name)))?);
+            let call = call(node, layer.class == "TFOpLambda", &index)
+                .ok_or_else(|| invalid(format!("layer `{}` has a call that makes no sense", layer.name)))?;
+            if call.listed && !takes_lists(layer, json) {
+                let (what, remedy) =
+                    ("a list of tensors where a tensor is expected", "join them by a layer, or call it with the tensor itself");
+                let (node, kind) = (layer.name.clone(), layer.class.clone());
+                return Err(Error::Unsupported(vec![Unsupported { node, kind, what: what.into(), remedy: remedy.into() }]));
+            }
+            layer.calls.push(call);
         }
         // Keras 3 runs a network with the caller's `training`, whatever the calls say.
         let training = |(n, a): &(String, Arg)| {
@@ -483,7 +495,31 @@ fn collect(v: &Value, index: &HashMap<String, usize>, into: &mut Vec<TensorRef>)
     }
 }
 
-fn call(node: &Value, index: &HashMap<String, usize>) -> Option<Call> {
+/// Whether a layer may be called with a list of tensors: others stack them to one first, in which there is an axis more.
+fn takes_lists(layer: &LayerDef, json: &Value) -> bool {
+    if !matches!(layer.body, Body::Layer(_)) {
+        return true;
+    }
+    match layer.class.as_str() {
+        "TFOpLambda" => {
+            let function = json.get("config").and_then(|c| c.get("function")).and_then(Value::as_str).unwrap_or_default();
+            matches!(function.rsplit('.').next(), Some("concat" | "concatenate"))
+        }
+        "Add"
+        | "Subtract"
+        | "Multiply"
+        | "Average"
+        | "Maximum"
+        | "Minimum"
+        | "Concatenate"
+        | "Identity"
+        | "ActivityRegularization" => true,
+        // A single tensor is one of a list of one there.
+        other => other.contains("Dropout") || other.contains("Noise") || layers::builtin(other).is_none(),
+    }
+}
+
+fn call(node: &Value, function: bool, index: &HashMap<String, usize>) -> Option<Call> {
     let mut call = Call::default();
     let is_tensor = |v: &Value| v.get("class_name").and_then(Value::as_str) == Some("__keras_tensor__");
     if let Some(object) = node.as_object() {
@@ -504,20 +540,26 @@ fn call(node: &Value, index: &HashMap<String, usize>) -> Option<Call> {
                         call.named.push((key.clone(), Arg::Tensor(tensor(history, index)?)));
                     }
                 }
-                None => modern(arg, index, &mut call.args)?,
+                None => {
+                    call.listed |= arg.as_array().is_some_and(|list| list.iter().any(is_tensor));
+                    modern(arg, index, &mut call.args)?;
+                }
             }
         }
         for (key, value) in object.get("kwargs").and_then(Value::as_object).into_iter().flatten() {
             short_enough(key)?;
             let mut args = Vec::new();
+            call.listed |= value.as_array().is_some_and(|list| list.iter().any(is_tensor));
             modern(value, index, &mut args)?;
             call.named.extend(args.into_iter().map(|a| (key.clone(), a)));
         }
         return Some(call);
     }
     let list = node.as_array()?;
-    // Calls with one tensor may leave out the list around it.
-    let list = if list.first().is_some_and(Value::is_string) { std::slice::from_ref(node) } else { list.as_slice() };
+    // Calls with one tensor may leave out the list around it; those of functions do, if it is none.
+    let alone = list.first().is_some_and(Value::is_string);
+    call.listed = function && !alone;
+    let list = if alone { std::slice::from_ref(node) } else { list.as_slice() };
     for (i, entry) in list.iter().enumerate() {
         let parts = entry.as_array()?.as_slice();
         match parts {
@@ -532,6 +574,7 @@ fn call(node: &Value, index: &HashMap<String, usize>) -> Option<Call> {
             match tensor(value, index) {
                 Some(t) => call.named.push((key.clone(), Arg::Tensor(t))),
                 None if is_list(value) => {
+                    call.listed = true;
                     let all = value.as_array().into_iter().flatten().filter_map(|v| tensor(v, index));
                     call.named.extend(all.map(|t| (key.clone(), Arg::Tensor(t))));
                 }

@@ -311,6 +311,10 @@ impl File {
     /// Pays for what the reader copies of a header for each path that leads to it, and once more.
     fn check_dataset(&self, header: &ObjectHeader) -> std::result::Result<(), String> {
         let offset_size = self.file.superblock().offset_size;
+        let grows = header.messages.iter().any(|m| match m {
+            HdfMessage::Dataspace(d) => d.max_dims.as_ref().is_some_and(|max| *max != d.dims),
+            _ => false,
+        });
         for message in &header.messages {
             let bytes = match message {
                 HdfMessage::Datatype(d) => parts(&d.datatype).saturating_mul(BYTES_PER_OBJECT),
@@ -337,6 +341,13 @@ impl File {
                     DataLayout::Compact { data } => data.len(),
                     DataLayout::Chunked { chunk_indexing: Some(ChunkIndexing::BTreeV2), .. } => {
                         return Err("has several extents that may grow, which Keras does not do; save it without `maxshape`".into());
+                    }
+                    // HDF5 counts chunks through the extents that may come; the reader through those that are there.
+                    DataLayout::Chunked {
+                        chunk_indexing: Some(ChunkIndexing::FixedArray { .. } | ChunkIndexing::Implicit),
+                        ..
+                    } if grows => {
+                        return Err("has extents that may grow, which Keras does not do; save it without `maxshape`".into());
                     }
                     _ => 0,
                 },

@@ -369,6 +369,10 @@ const CALL: &str = r#"{"args": [$], "kwargs": {}}"#;
 const TWICE: &str = r#"{"args": [[$, $]], "kwargs": {}}"#;
 const LAYER: &str = r#", "trainable": true"#;
 
+const OWN_CLASS: &str = r#", "trainable": true, "activation": {"module": null, "class_name": "ReLU", "config": {"name": "r"}, "registered_name": "my>ReLU"}"#;
+const OWN_FUNCTION: &str =
+    r#", "trainable": true, "activation": {"module": "builtins", "class_name": "function", "config": "exp"}"#;
+
 /// What is given and not read would be another network.
 #[test]
 fn what_is_not_read_is_refused() {
@@ -383,7 +387,19 @@ fn what_is_not_read_is_refused() {
         (op("Softmax"), r#", "axis": null"#, CALL, "several axes"),
         (r#""ReLU""#, LAYER, r#"{"args": [$], "kwargs": {"mask": $}}"#, "`mask`"),
         (r#""ReLU""#, LAYER, r#"{"args": [5.0], "kwargs": {"x": $}}"#, "`x`"),
-        (r#""Flatten""#, LAYER, r#"{"args": [[$, 5.0]], "kwargs": {}}"#, "constant 5"),
+        (r#""Flatten""#, LAYER, r#"{"args": [[$, 5.0]], "kwargs": {}}"#, "a list of tensors"),
+        (r#""ReLU""#, LAYER, r#"{"args": [[$]], "kwargs": {}}"#, "a list of tensors"),
+        (op("Max"), r#", "axis": -1, "initial": 0.0"#, CALL, "`initial`"),
+        (op("Max"), r#", "axis": -1, "initial": false"#, CALL, "`initial`"),
+        (r#""Activation""#, OWN_CLASS, CALL, "my>ReLU"),
+        (r#""Activation""#, OWN_FUNCTION, CALL, "exp"),
+        (
+            r#""ReLU""#,
+            r#", "trainable": true, "dtype": {"class_name": "DTypePolicyMap", "config": {"default_policy": "float8_from_float32", "policy_map": {}}}"#,
+            CALL,
+            "dtype",
+        ),
+        (r#""ReLU""#, r#", "trainable": true, "dtype": "bool""#, CALL, "dtype"),
         (r#""Add""#, LAYER, r#"{"args": [[$, [[1, 2, 3, 4]]]], "kwargs": {}}"#, "a constant of the shape [1, 4]"),
         (r#""Dense""#, r#", "trainable": true, "units": 2, "lora_rank": 2"#, CALL, "lora_rank"),
         (r#""Conv1D""#, r#", "trainable": true, "filters": 2, "kernel_size": 1, "lora_rank": 2"#, CALL, "lora_rank"),

@@ -3,6 +3,7 @@
 use super::cfg::{Cfg, short};
 use super::{Emit, Layer, Operands, Var};
 use crate::error::Result;
+use crate::import::keras::config::full_class;
 use crate::ir::{Act, BinaryOp, Op, ValueId};
 use serde_json::{Map, Value};
 
@@ -46,6 +47,11 @@ pub(super) fn named(name: &str, keras: u32) -> Option<Steps> {
     Some(vec![Step::Act(act)])
 }
 
+/// Whether a function of this name, which [`named`] knows, can only be the user's.
+fn is_own(name: &str, keras: u32) -> bool {
+    name == "exp" || (keras < 3 && matches!(name, "hard_swish" | "hard_silu" | "log_softmax"))
+}
+
 /// The `activation` attribute: a name, a serialized function or a serialized layer.
 ///
 /// # Errors
@@ -55,8 +61,9 @@ pub(super) fn attribute(cfg: &Cfg<'_>) -> Result<Steps> {
     let name = match value {
         Value::String(name) => Some(name.as_str()),
         Value::Object(o) => match (o.get("class_name").and_then(Value::as_str), o.get("config")) {
-            (Some("function"), Some(Value::String(name))) => Some(name.as_str()),
-            (Some(class), Some(Value::Object(map))) => return of_layer(cfg, class, map),
+            // So are functions written that Keras does not know by their names alone.
+            (Some("function"), Some(Value::String(name))) => Some(name.as_str()).filter(|name| !is_own(name, cfg.keras)),
+            (Some(class), Some(Value::Object(map))) => return of_layer(cfg, &full_class(value, class), map),
             _ => None,
         },
         _ => None,

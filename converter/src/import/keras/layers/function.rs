@@ -102,11 +102,17 @@ pub(super) fn operation(cfg: &Cfg<'_>) -> Result<Box<dyn Layer>> {
     Ok(call(cfg, &crate::import::keras::weights::snake_case(cfg.class), cfg.class, config, Vec::new()))
 }
 
+/// The modules of TensorFlow whose functions are known by their names.
+const MODULES: [&str; 9] = ["tf", "math", "nn", "linalg", "__operators__", "v1", "v2", "backend", "activations"];
+
 /// `TFOpLambda`.
 pub(super) fn lambda(cfg: &Cfg<'_>) -> Result<Box<dyn Layer>> {
     let shown = cfg.text("function")?.filter(|name| name.len() <= MAX_CLASS).ok_or_else(|| cfg.bad("function"))?;
+    // Functions of one name are others in other modules: `image.transpose` leaves the channels where they are.
+    let known = |(module, name): (&'_ str, _)| MODULES.contains(&module.rsplit('.').next().unwrap_or(module)).then_some(name);
+    let name = shown.rsplit_once('.').map_or(Some(shown), known).unwrap_or(shown);
     // The configuration is the layer's; the arguments of the function are with the call.
-    Ok(call(cfg, shown.rsplit('.').next().unwrap_or(shown), shown, Map::new(), Vec::new()))
+    Ok(call(cfg, name, shown, Map::new(), Vec::new()))
 }
 
 /// The attributes of a TensorFlow node, as plain values. Types of elements are not kept: they are floats, or refused.
@@ -253,7 +259,8 @@ impl Bound<'_> {
     fn all_read(&self, e: &Emit<'_>) -> Result<()> {
         let (names, positions) = (self.names.borrow(), self.positions.borrow());
         let default = |name: &str, v: &Value| {
-            v.is_null() || flag(v) == Some(false) || name == "name" || (name == "beta" && v.as_f64() == Some(1.0))
+            let off = *v == Value::Bool(false) && !["initial", "beta"].contains(&name);
+            v.is_null() || off || name == "name" || (name == "beta" && v.as_f64() == Some(1.0))
         };
         let unread = |name: &str, o: &Operand| !names.contains(name) && !matches!(o, Operand::Value(v) if default(name, v));
         let named = self.operands.named.iter().find(|(n, o)| unread(n, o)).map(|(n, _)| n);
@@ -287,8 +294,7 @@ impl Layer for Call {
             | Function::Transpose
             | Function::Concat
             | Function::Squeeze
-            | Function::ExpandDims
-            | Function::Pad => Integers::Kept,
+            | Function::ExpandDims => Integers::Kept,
             _ => Integers::Computed,
         }
     }
@@ -331,7 +337,7 @@ impl Call {
                 Ok(x)
             }
             Function::Cast => match b.value(e, &["dtype"], 1)?.and_then(Value::as_str) {
-                Some(to) if to.starts_with("float") || to.starts_with("bfloat") => Ok(x),
+                Some("float16" | "bfloat16" | "float32" | "float64") => Ok(x),
                 other => Err(e.unsupported(format!("cast to {}", short(other.unwrap_or("?"))), "cast to float32, or not at all")),
             },
             Function::Activation(steps) => apply(e, x, steps, true),
