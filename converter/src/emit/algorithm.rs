@@ -8,7 +8,7 @@
 use super::Algorithm;
 use super::half::{self, Precision};
 use crate::data::random::Random;
-use crate::ir::{Pads, Window};
+use crate::ir::{Act, BinaryOp, Graph, Node, Op, Pads, Window};
 use sepal_format::layout::BLOCK;
 use sepal_format::strassen::halves;
 use sepal_format::winograd::TILES;
@@ -17,7 +17,7 @@ use sepal_kernels::ops::panels::{Panels, widened};
 use sepal_kernels::ops::strassen::{strassen, strassen_scratch};
 use sepal_kernels::ops::winograd::{exists, points, winograd, winograd_scratch};
 use sepal_kernels::par::Serial;
-use sepal_kernels::{Act, Isa, Shape, View, ViewMut, pack};
+use sepal_kernels::{Isa, Shape, View, ViewMut, pack};
 
 /// A convolution that may be chosen an algorithm for.
 pub(super) struct Task<'a> {
@@ -81,6 +81,21 @@ pub(super) fn choose(task: &Task, max_error: f64) -> Option<Choice> {
     better.map(|(_, tile)| measured(tile)).find(|choice| choice.error <= max_error)
 }
 
+/// Whether a node makes much of a small difference between values that are small beside others of its input. Strassen's algorithm errs
+/// by a share of the largest value nearby, of other pixels, too.
+pub(super) fn tells_small_from_zero(graph: &Graph, node: &Node) -> bool {
+    let computed = |i: usize| node.inputs.get(i).is_some_and(|&v| graph.data(v).is_none());
+    match &node.op {
+        Op::LayerNorm { .. } | Op::Unary(_) | Op::Act(Act::Sqrt) => true,
+        Op::Binary { op, .. } => match op {
+            BinaryOp::Add | BinaryOp::Sub | BinaryOp::Mul | BinaryOp::Min | BinaryOp::Max => false,
+            BinaryOp::Div | BinaryOp::Where => computed(1),
+            BinaryOp::Pow | BinaryOp::Greater | BinaryOp::AtLeast | BinaryOp::Equal => true,
+        },
+        _ => false,
+    }
+}
+
 /// Estimated nanoseconds of Strassen's algorithm; `None` where there is no such.
 fn by_halves(task: &Task) -> Option<f64> {
     let (Shape { n, h, w, c }, output) = (task.input, task.output);
@@ -132,7 +147,7 @@ fn error(task: &Task, algorithm: Algorithm) -> f64 {
     let view = View::new(&pixels, input, padded);
     let out = ViewMut::new(&mut got, output, wide);
     let bias = vec![0.0; wide];
-    let args = |weights| Conv { window, groups: 1, weights, bias: &bias, take: Take::Plain, act: Act::None };
+    let args = |weights| Conv { window, groups: 1, weights, bias: &bias, take: Take::Plain, act: sepal_kernels::Act::None };
     match algorithm {
         Algorithm::Strassen => {
             let mut panels = vec![0.0; c * wide];

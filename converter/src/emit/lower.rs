@@ -39,21 +39,6 @@ pub(super) fn lower(
     }
 }
 
-/// Whether a node makes much of a small difference between values that are small beside others of its input. Strassen's algorithm errs
-/// by a share of the largest value nearby, of other pixels, too.
-fn tells_small_from_zero(graph: &Graph, node: &Node) -> bool {
-    let computed = |i: usize| node.inputs.get(i).is_some_and(|&v| graph.data(v).is_none());
-    match &node.op {
-        Op::LayerNorm { .. } | Op::Unary(_) | Op::Act(Act::Sqrt) => true,
-        Op::Binary { op, .. } => match op {
-            BinaryOp::Add | BinaryOp::Sub | BinaryOp::Mul | BinaryOp::Min | BinaryOp::Max => false,
-            BinaryOp::Div | BinaryOp::Where => computed(1),
-            BinaryOp::Pow | BinaryOp::Greater | BinaryOp::AtLeast | BinaryOp::Equal => true,
-        },
-        _ => false,
-    }
-}
-
 /// Parts of concats that can be computed in place: value -> (concat's value, first channel).
 fn concat_pins(graph: &Graph) -> HashMap<ValueId, (ValueId, usize)> {
     let producers = graph.producers();
@@ -88,7 +73,7 @@ pub(super) struct Lower<'g> {
     pins: &'g HashMap<ValueId, (ValueId, usize)>,
     pub(super) options: Options,
     /// Steps that do not run by Strassen's algorithm.
-    direct: &'g HashSet<String>,
+    pub(super) direct: &'g HashSet<String>,
     pub(super) out: Lowered,
     pub(super) map: HashMap<ValueId, usize>,
     pub(super) consumers: HashMap<ValueId, Vec<usize>>,
@@ -107,7 +92,7 @@ impl<'g> Lower<'g> {
         direct: &'g HashSet<String>,
         weights: Weights,
     ) -> Self {
-        options.strassen &= !graph.nodes.iter().any(|n| tells_small_from_zero(graph, n));
+        options.strassen &= !graph.nodes.iter().any(|n| algorithm::tells_small_from_zero(graph, n));
         Lower {
             graph,
             pins,
@@ -482,22 +467,6 @@ impl<'g> Lower<'g> {
         let ready = |r: &ValueId| self.map.contains_key(r) || self.graph.data(*r).is_some();
         let residual_ready = !residual || next.inputs.last().is_some_and(ready);
         (pointwise && residual_ready && next.inputs[0] == v && next.inputs[1..].iter().all(|&r| r != v)).then_some(*j)
-    }
-
-    /// Whether a pointwise convolution is better off by Strassen's algorithm, which takes whole tensors, than behind a depthwise one.
-    fn by_strassen(&mut self, j: usize) -> Result<bool> {
-        let node = &self.graph.nodes[j];
-        let weights = self.weights_of(node, 1)?;
-        let [input, output] = [node.inputs[0], node.output].map(|v| {
-            let [n, h, w, c] = nhwc(self.graph.shape(v));
-            Shape { n, h, w, c }
-        });
-        Ok(self.may_mix(&node.name) && self.choose(&weights, &ONE, input, output).is_some())
-    }
-
-    /// Whether a step may run by Strassen's algorithm, which computes neighbouring pixels from each other.
-    fn may_mix(&self, name: &str) -> bool {
-        self.options.strassen && !self.direct.contains(name)
     }
 
     fn separable(&mut self, i: usize, j: usize, depthwise: DepthwiseParams, x: usize, dw_macs: usize) -> Result<()> {

@@ -2,7 +2,7 @@
 
 use super::Rounded;
 use super::algorithm::{self, Choice, Task};
-use super::lower::Lower;
+use super::lower::{Lower, ONE, nhwc};
 use crate::error::Result;
 use crate::ir::Window;
 use sepal_format::record::{Range, dtype};
@@ -60,6 +60,22 @@ impl Lower<'_> {
         let task = Task { window, input, output, weights, precision: options.precision };
         let known = self.packed.choices.entry(key);
         known.or_insert_with(|| (weights.clone(), algorithm::choose(&task, options.max_error))).1
+    }
+
+    /// Whether a pointwise convolution is better off by Strassen's algorithm, which takes whole tensors, than behind a depthwise one.
+    pub(super) fn by_strassen(&mut self, j: usize) -> Result<bool> {
+        let node = &self.graph.nodes[j];
+        let weights = self.weights_of(node, 1)?;
+        let [input, output] = [node.inputs[0], node.output].map(|v| {
+            let [n, h, w, c] = nhwc(self.graph.shape(v));
+            Shape { n, h, w, c }
+        });
+        Ok(self.may_mix(&node.name) && self.choose(&weights, &ONE, input, output).is_some())
+    }
+
+    /// Whether a step may run by Strassen's algorithm, which computes neighbouring pixels from each other.
+    pub(super) fn may_mix(&self, name: &str) -> bool {
+        self.options.strassen && !self.direct.contains(name)
     }
 
     /// Stores what `pack` makes of a constant.
