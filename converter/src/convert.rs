@@ -14,7 +14,7 @@ use bytemuck::{Pod, Zeroable};
 use mixed::Mixed;
 use sepal_format::record::section;
 use sepal_format::{FormatErrorKind, Proof};
-use std::collections::BTreeMap;
+use std::collections::HashSet;
 use std::io::Write;
 use std::path::Path;
 
@@ -52,8 +52,6 @@ pub struct ConvertOptions {
     pub preprocessing: Option<Preprocessing>,
     /// Nothing is said of levels there: what the network's first layers tell of them counts.
     pub levels_from_network: bool,
-    /// Steps, by their names, that do not run by Strassen's algorithm.
-    pub without_strassen: Vec<String>,
     /// Let the first convolution subtract the mean and divide by the deviation, where that is exact.
     pub fold_input: bool,
     /// Compare all layers in the self-check, for the drift of each fold.
@@ -132,8 +130,6 @@ pub struct Summary {
     pub report: Report,
     /// The convolutions that are not summed directly.
     pub fast: Vec<emit::Fast>,
-    /// Steps of any plan that run by Strassen's algorithm and that the self-check found to err too much on what the network gives them.
-    pub unsound: Vec<String>,
     /// The weights that were to be stored as halves.
     pub rounded: Vec<emit::Rounded>,
     /// What the self-check allows.
@@ -234,15 +230,17 @@ fn convert_plans(
         let mut own = ConvertOptions { emit, ..options.clone() };
         // Nothing but the self-check shows what a step is given.
         own.emit.strassen &= !options.no_verify;
+        let mut direct = HashSet::new();
         for round in 0.. {
             own.emit.strassen &= round < MOST_ROUNDS;
+            let mut unsound = Vec::new();
             // Weights are shared.
-            let converted = convert_once(plans.clone(), name, format, &own, progress)?;
-            if converted.summary.unsound.is_empty() {
-                return Ok(converted);
+            let converted = convert_once(plans.clone(), name, format, &own, &direct, &mut unsound, progress);
+            if unsound.is_empty() {
+                return converted;
             }
             // Others may come instead: a depthwise convolution before them goes into their step, but no pointwise one.
-            own.without_strassen.extend_from_slice(&converted.summary.unsound);
+            direct.extend(unsound);
         }
         unreachable!("without Strassen's algorithm no step is unsound by it")
     };
@@ -299,14 +297,18 @@ fn convert_plans(
     }
 }
 
+/// Converts, with the steps in `direct`, by their names, not by Strassen's algorithm. `unsound` are those that the self-check, failed or
+/// not, found to err too much by it, of the plans up to the one that failed.
 fn convert_once(
     plans: Vec<Planned>,
     name: &str,
     format: &'static str,
     options: &ConvertOptions,
+    direct: &HashSet<String>,
+    unsound: &mut Vec<String>,
     progress: &mut dyn Progress,
 ) -> Result<Converted> {
-    let mut file = Emitter::new(options.emit).without_strassen(&options.without_strassen);
+    let mut file = Emitter::new(options.emit).without_strassen(direct);
     let mut summary: Option<Summary> = None;
     let mut unchecked = Vec::new();
     for Planned { graph, import, wanted } in plans {
@@ -335,16 +337,17 @@ fn convert_once(
         progress.stage(Stage::SelfCheck);
         let bytes: &[u8] = bytemuck::cast_slice(&blocks);
         let folds = if options.measure_drift && i == 0 { Some(&mut summary.report.folds) } else { None };
-        let (check, mixed) =
-            self_check(&source, &bytes[..len], i, &limit, folds, progress).map_err(|e| plans::of_plan(e, wanted))?;
-        for Mixed { name, error } in mixed {
-            if error > options.emit.max_error && !summary.unsound.contains(&name) {
-                summary.unsound.push(name.clone());
+        let mut mixed = Vec::new();
+        let check = self_check(&source, &bytes[..len], i, &limit, folds, &mut mixed, progress);
+        for Mixed { name, error, .. } in mixed {
+            if error > options.emit.max_error {
+                unsound.push(name.clone());
             }
             if let Some(fast) = summary.fast.iter_mut().filter(|_| i == 0).find(|fast| fast.name == name) {
                 fast.error = fast.error.max(error);
             }
         }
+        let check = check.map_err(|e| plans::of_plan(e, wanted))?;
         if summary.self_check.as_ref().is_none_or(|worst| check.relative > worst.relative) {
             summary.self_check = Some(check.clone());
         }
@@ -374,7 +377,6 @@ fn add(
         parameters: provenance::parameters(&graph),
         report,
         fast: Vec::new(),
-        unsound: Vec::new(),
         rounded: Vec::new(),
         self_check_limit: self_check_limit(options.emit.precision),
         self_check: None,
@@ -487,16 +489,17 @@ impl Limit {
     }
 }
 
-/// Runs the file and interprets the source on the same pseudo-random inputs. Gives the steps by Strassen's algorithm, too, with their
-/// errors. Fills in the drift of `folds`, for which all layers are compared.
+/// Runs the file and interprets the source on the same pseudo-random inputs. `mixed` are the steps by Strassen's algorithm with their
+/// errors, once the file has run. Fills in the drift of `folds`, for which all layers are compared.
 fn self_check(
     source: &Graph,
     file: &[u8],
     plan: usize,
     limit: &Limit,
     folds: Option<&mut Vec<passes::Fold>>,
+    mixed: &mut Vec<Mixed>,
     progress: &mut dyn Progress,
-) -> Result<(SelfCheck, Vec<Mixed>)> {
+) -> Result<SelfCheck> {
     interp::affordable(source).map_err(|e| match e {
         Error::TooLarge(what) => Error::TooLarge(format!("{what}; --no-verify leaves the self-check out")),
         other => other,
@@ -527,11 +530,10 @@ fn self_check(
         input.ok_or_else(|| refused("has another input", &i))?.copy_from_slice(values);
     }
     let view = model.view();
-    let mut mixed: BTreeMap<usize, Mixed> = mixed::steps(&view).into_iter().collect();
+    *mixed = mixed::steps(&view);
     session.run_watched(&mut |i, arena| {
-        if let Some(one) = mixed.get_mut(&i)
-            && let Some(step) = view.steps().get(i)
-            && let Some(error) = mixed::error(&view, step, arena)
+        if let Some(one) = mixed.iter_mut().find(|one| one.step == i)
+            && let Some(error) = mixed::error(&view, i, arena)
         {
             one.error = error;
         }
@@ -566,8 +568,7 @@ fn self_check(
             worst = Some(one);
         }
     }
-    let worst = worst.ok_or_else(|| invalid("a network without outputs"))?;
-    Ok((worst, mixed.into_values().collect()))
+    worst.ok_or_else(|| invalid("a network without outputs"))
 }
 
 /// Of a network whose own values, first those of `v`, are beyond f32.
@@ -628,7 +629,6 @@ mod tests {
             parameters: 1,
             report: Report::default(),
             fast: Vec::new(),
-            unsound: Vec::new(),
             rounded: Vec::new(),
             self_check_limit: 1e-4,
             self_check: None,

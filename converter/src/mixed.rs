@@ -5,7 +5,7 @@
 
 use sepal_format::layout::BLOCK;
 use sepal_format::op::OpRef;
-use sepal_format::record::{Step, place};
+use sepal_format::record::place;
 use sepal_format::{ModelView, strassen as halves};
 use sepal_kernels::ops::conv::{Conv, Take, Window};
 use sepal_kernels::ops::panels::Panels;
@@ -19,19 +19,16 @@ const PAIRS: usize = 8;
 /// A step and its largest error, as a share of the largest result.
 #[derive(Clone, Debug)]
 pub(crate) struct Mixed {
+    pub(crate) step: usize,
     pub(crate) name: String,
     pub(crate) error: f64,
 }
 
 /// The steps of a plan that run by Strassen's algorithm, none of them measured: as if they were off by any amount.
-pub(crate) fn steps(view: &ModelView) -> Vec<(usize, Mixed)> {
-    let name = |step| view.step_name(step).to_owned();
-    let all = view.steps().iter().enumerate().filter(|(_, step)| is_mixed(step));
-    all.map(|(i, step)| (i, Mixed { name: name(step), error: f64::INFINITY })).collect()
-}
-
-fn is_mixed(step: &Step) -> bool {
-    matches!(step.op_ref(), Some(OpRef::Conv(p)) if p.algorithm == halves::CODE)
+pub(crate) fn steps(view: &ModelView) -> Vec<Mixed> {
+    let all = view.steps().iter().enumerate();
+    let all = all.filter(|(_, step)| matches!(step.op_ref(), Some(OpRef::Conv(p)) if p.algorithm == halves::CODE));
+    all.map(|(i, step)| Mixed { step: i, name: view.step_name(step).to_owned(), error: f64::INFINITY }).collect()
 }
 
 /// Panel `block` of those of `k` rows each.
@@ -40,8 +37,9 @@ fn panel(panels: &[f32], block: usize, k: usize) -> &[[f32; BLOCK]] {
 }
 
 /// The error of a step that has just run: on some pairs of pixels of its input, for all channels, against the sum in f64. `None` if the
-/// input is not there.
-pub(crate) fn error(view: &ModelView, step: &Step, arena: &[f32]) -> Option<f64> {
+/// input is not there, or has no pair of pixels.
+pub(crate) fn error(view: &ModelView, step: usize, arena: &[f32]) -> Option<f64> {
+    let step = view.steps().get(step)?;
     let Some(OpRef::Conv(p)) = step.op_ref() else { return None };
     let tensor = |i: u32| view.tensors().get(i as usize);
     let (x, y) = (tensor(step.inputs[0])?, tensor(step.output)?);
@@ -53,6 +51,9 @@ pub(crate) fn error(view: &ModelView, step: &Step, arena: &[f32]) -> Option<f64>
     let start = (x.offset / 4) as usize;
     let pairs = rows * columns / 2;
     let count = pairs.min(PAIRS);
+    if count == 0 {
+        return None;
+    }
     let mut values = Vec::with_capacity(2 * count * pixel);
     for i in 0..2 * count {
         let at = 2 * (i / 2 * pairs / count) + i % 2;
@@ -72,7 +73,7 @@ pub(crate) fn error(view: &ModelView, step: &Step, arena: &[f32]) -> Option<f64>
     strassen(Isa::detect(), &Serial, &args, View::new(&values, input, pixel), None, out, &mut scratch);
 
     let (low, high) = panels.split_at_checked(k * wide)?;
-    let (mut largest, mut worst) = (0f64, 0f64);
+    let (mut largest, mut worst, mut sound) = (0f64, 0f64, true);
     for (pixel, got) in values.chunks(pixel).zip(got.chunks(wide)) {
         for (block, got) in got[..n].chunks(BLOCK).enumerate() {
             let mut sums = [0f64; BLOCK];
@@ -81,12 +82,15 @@ pub(crate) fn error(view: &ModelView, step: &Step, arena: &[f32]) -> Option<f64>
             }
             for (&got, want) in got.iter().zip(sums) {
                 largest = largest.max(want.abs());
-                // What is not a number is as far off as can be.
-                let off = (f64::from(got) - want).abs();
-                worst = if off.is_nan() { f64::INFINITY } else { worst.max(off) };
+                worst = worst.max((f64::from(got) - want).abs());
+                sound &= want.is_finite() && got.is_finite();
             }
         }
     }
-    // Where all is zero nothing can be said, and nothing is lost.
-    Some(if worst == 0.0 { 0.0 } else { worst / largest })
+    // What is not finite is as far off as can be. Where all is zero nothing can be said, and nothing is lost.
+    Some(match (sound, worst == 0.0) {
+        (false, _) => f64::INFINITY,
+        (true, true) => 0.0,
+        (true, false) => worst / largest,
+    })
 }

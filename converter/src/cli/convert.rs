@@ -142,7 +142,6 @@ pub fn main(args: Args) -> Result<(), Failure> {
         passes: passes::Options { prune_dead: args.prune_dead, ..passes::Options::default() },
         preprocessing,
         levels_from_network: !args.pictures.says_levels(),
-        without_strassen: Vec::new(),
         fold_input: args.pictures.fold_input,
         measure_drift: args.explain || args.report.is_some(),
     };

@@ -143,8 +143,8 @@ impl Emitter {
     }
 
     /// The same, with some steps, by their names, that do not run by Strassen's algorithm.
-    pub fn without_strassen(self, steps: &[String]) -> Self {
-        Emitter { direct: steps.iter().cloned().collect(), ..self }
+    pub fn without_strassen(self, steps: &HashSet<String>) -> Self {
+        Emitter { direct: steps.clone(), ..self }
     }
 
     /// Whether there is no plan yet.
