@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Rng, all_ops, all_ops_builder, all_ops_of, streamed_builder, streamed_of, two_plans};
+use common::{Rng, all_ops, all_ops_builder, all_ops_of, fast, streamed_builder, streamed_of, two_plans};
 use sepal::{AlignedBytes, FormatErrorKind, LoadError, Model, Options, Session};
 use sepal_format::ModelView;
 use sepal_format::record::*;
@@ -114,6 +114,7 @@ fn unaligned_bytes() {
 fn every_byte_of_every_record() {
     every_byte_of(Victim::new());
     every_byte_of(Victim::of(&two_plans().0));
+    every_byte_of(Victim::of(&fast().0));
     every_byte_of(Victim::of(&all_ops_of(true).0));
 }
 
@@ -140,6 +141,7 @@ fn every_byte_of(mut v: Victim) {
 fn several_words_at_a_time() {
     several_words_of(Victim::new());
     several_words_of(Victim::of(&two_plans().0));
+    several_words_of(Victim::of(&fast().0));
     several_words_of(Victim::of(&streamed_of([1, 2], true).0));
 }
 

@@ -3,7 +3,7 @@
 mod common;
 
 use common::missed::{From, OPERATORS, PLANES, missed};
-use common::{Builder, all_ops, all_ops_builder, all_ops_in, all_ops_of, streamed_of, two_plans};
+use common::{Builder, all_ops, all_ops_builder, all_ops_in, all_ops_of, fast, streamed_of, two_plans};
 use sepal::{AlignedBytes, Isa, Layout, LoadError, Model, Options, Session, SessionError};
 use sepal_format::op::Op;
 use sepal_format::record::*;
@@ -40,9 +40,10 @@ fn features_are_what_models_need() {
     let every = load(&file);
     let streamed = streamed_of([2, 2], false).0;
     let streamed = load(&streamed);
-    // Its weights are the converter's work, and so are the tests with them.
-    for name in declared.iter().filter(|&&name| name != "winograd" && name != "strassen") {
-        let known = every.features().chain(streamed.features()).any(|feature| feature == *name);
+    let fast = fast().0;
+    let fast = load(&fast);
+    for name in &declared {
+        let known = [&every, &streamed, &fast].iter().any(|model| model.features().any(|feature| feature == *name));
         assert!(known, "{name} is not needed by the models of the tests");
     }
     assert!(every.features().all(|name| declared.contains(&name)));
@@ -54,6 +55,7 @@ fn features_are_what_models_need() {
 fn same_bits_on_every_isa_and_with_any_threads() {
     same_bits(all_ops());
     same_bits(all_ops_of(true));
+    same_bits(fast());
 }
 
 fn same_bits((file, inputs, want): (Vec<u8>, Vec<Vec<f32>>, Vec<Vec<f32>>)) {
