@@ -38,7 +38,7 @@ fn program(source: &str, shared: bool) -> PathBuf {
         command.arg("-L").arg(libraries()).args(["-lsepal_c", "-lpthread"]);
         command.arg(format!("-Wl,-rpath,{}", libraries().display()));
     } else {
-        command.arg(libraries().join("libsepal_c.a")).args(["-lpthread", "-ldl", "-lm", "-lgcc_s"]);
+        command.arg(libraries().join("libsepal_c.a")).args(["-lpthread", "-ldl", "-lm"]);
     }
     succeeds(&mut command);
     to
