@@ -9,10 +9,6 @@ use core::ops::Range;
 #[repr(C, align(16))]
 struct Unit([u8; 16]);
 
-/// The smallest page that any system has.
-#[cfg(feature = "std")]
-const PAGE: usize = 4096;
-
 /// Bytes on the heap that begin at a multiple of 64, as [`Model::from_bytes`](crate::Model::from_bytes) asks for.
 #[cfg(feature = "std")]
 pub struct AlignedBytes {
@@ -28,13 +24,6 @@ impl AlignedBytes {
         let units: std::boxed::Box<[Unit]> = bytemuck::allocation::try_zeroed_slice_box(len.div_ceil(16).checked_add(3)?).ok()?;
         let address = units.as_ptr() as usize;
         Some(AlignedBytes { start: address.next_multiple_of(64) - address, units, len })
-    }
-
-    /// Makes the system give the pages, which it does when they are written first: not in an inference.
-    pub(crate) fn touch(&mut self) {
-        for page in self.floats_mut().chunks_mut(PAGE / 4) {
-            page[0] = core::hint::black_box(0.0);
-        }
     }
 
     /// A copy of `bytes`, or `None` if there is not so much memory.

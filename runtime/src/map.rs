@@ -1,4 +1,4 @@
-//! Mapping a file.
+//! Mapping a file, and memory in large pages.
 #![expect(unsafe_code, reason = "mapping a file is a promise that it stays as it is")]
 
 use std::io;
@@ -22,5 +22,52 @@ impl Map {
 
     pub fn bytes(&self) -> &[u8] {
         &self.0
+    }
+}
+
+/// Bytes of a large page.
+#[cfg(target_os = "linux")]
+const LARGE: usize = 2 << 20;
+
+/// Zeros in large pages, as far as they fill such: hundreds of small ones cost a millisecond to get, and entries of the TLB in each run.
+#[cfg(target_os = "linux")]
+#[derive(Debug)]
+pub(crate) struct LargePages(memmap2::MmapMut);
+
+#[cfg(target_os = "linux")]
+impl LargePages {
+    /// `None` for less than one of them, and where there is no memory: the heap may have it.
+    pub fn zeroed(len: usize) -> Option<LargePages> {
+        let map = if len < LARGE { None } else { memmap2::MmapMut::map_anon(len).ok() }?;
+        // A system without them gives small ones.
+        let _ = map.advise(memmap2::Advice::HugePage);
+        Some(LargePages(map))
+    }
+
+    pub fn floats(&self) -> &[f32] {
+        bytemuck::cast_slice(&self.0[..self.0.len() / 4 * 4])
+    }
+
+    pub fn floats_mut(&mut self) -> &mut [f32] {
+        let len = self.0.len() / 4 * 4;
+        bytemuck::cast_slice_mut(&mut self.0[..len])
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn large_pages_are_zeros_of_their_own() {
+        assert!(LargePages::zeroed(LARGE - 1).is_none());
+        assert!(LargePages::zeroed(usize::MAX / 2).is_none());
+        for len in [LARGE, LARGE + 64, 3 * LARGE - 64] {
+            let [mut one, other] = [(); 2].map(|()| LargePages::zeroed(len).unwrap());
+            assert_eq!(one.floats().len(), len / 4);
+            assert!(one.floats().iter().all(|&v| v == 0.0));
+            one.floats_mut().fill(1.0);
+            assert!(other.floats().iter().all(|&v| v == 0.0));
+        }
     }
 }

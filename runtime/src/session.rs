@@ -4,6 +4,8 @@
 use crate::AlignedBytes;
 #[cfg(feature = "threads")]
 use crate::Pool;
+#[cfg(all(feature = "mmap", target_os = "linux"))]
+use crate::map::LargePages;
 use crate::model::arena_bytes;
 use crate::{Model, SessionError, exec, pipeline};
 use sepal_format::ModelView;
@@ -33,6 +35,10 @@ impl Default for Options {
         Options { threads: 1 }
     }
 }
+
+/// The smallest page that any system has.
+#[cfg(feature = "std")]
+const PAGE: usize = 4096;
 
 /// Larger arenas get their pages as an inference writes them: a file may ask for much that it does not use.
 #[cfg(feature = "std")]
@@ -69,14 +75,36 @@ enum Arena<'m> {
     Borrowed(&'m mut [f32]),
     #[cfg(feature = "std")]
     Owned(AlignedBytes),
+    #[cfg(all(feature = "mmap", target_os = "linux"))]
+    Large(LargePages),
 }
 
 impl Arena<'_> {
+    /// So many bytes of zeros; `None` if there is not so much memory.
+    #[cfg(feature = "std")]
+    fn zeroed(bytes: usize) -> Option<Self> {
+        #[cfg(all(feature = "mmap", target_os = "linux"))]
+        if let Some(large) = LargePages::zeroed(bytes) {
+            return Some(Arena::Large(large));
+        }
+        AlignedBytes::zeroed(bytes).map(Arena::Owned)
+    }
+
+    /// Makes the system give the pages, which it does when they are written first: not in an inference.
+    #[cfg(feature = "std")]
+    fn touch(&mut self) {
+        for page in self.floats_mut().chunks_mut(PAGE / 4) {
+            page[0] = core::hint::black_box(0.0);
+        }
+    }
+
     fn floats(&self) -> &[f32] {
         match self {
             Arena::Borrowed(a) => a,
             #[cfg(feature = "std")]
             Arena::Owned(a) => a.floats(),
+            #[cfg(all(feature = "mmap", target_os = "linux"))]
+            Arena::Large(a) => a.floats(),
         }
     }
     fn floats_mut(&mut self) -> &mut [f32] {
@@ -84,6 +112,8 @@ impl Arena<'_> {
             Arena::Borrowed(a) => a,
             #[cfg(feature = "std")]
             Arena::Owned(a) => a.floats_mut(),
+            #[cfg(all(feature = "mmap", target_os = "linux"))]
+            Arena::Large(a) => a.floats_mut(),
         }
     }
 }
@@ -102,7 +132,7 @@ impl<'m> Session<'m> {
         }
         let view = model.view();
         let bytes = arena_bytes(&view, threads);
-        let mut arena = AlignedBytes::zeroed(bytes).ok_or(SessionError::Memory { bytes })?;
+        let mut arena = Arena::zeroed(bytes).ok_or(SessionError::Memory { bytes })?;
         if bytes <= TOUCHED {
             arena.touch();
         }
@@ -111,7 +141,7 @@ impl<'m> Session<'m> {
         Ok(Session {
             view,
             isa: model.isa(),
-            arena: Arena::Owned(arena),
+            arena,
             #[cfg(feature = "threads")]
             pool,
         })
