@@ -151,11 +151,21 @@ fn attempt(model: &Model, demanded: &Demanded, file: &File, options: &Options, f
             continue;
         }
         let shape = input_shape(layer, shapes.get(&layer.name).copied(), options.open)?;
-        given.push(Made { value: graph.input(layer.name.clone(), &shape), integer: layer.integer });
+        given.push(Made { value: graph.input(layer.name.clone(), &shape), integer: layer.integer.is_some() });
         bound.push(*t);
     }
-    let mut walk =
-        Walk { file, graph: &mut graph, faults, shared: HashMap::new(), calls: 0, budget: MAX_CONSTANTS, trainable: 0, total: 0 };
+    let integers = model.inputs.iter().filter_map(|t| model.layers[t.layer].integer.as_deref()).collect();
+    let mut walk = Walk {
+        file,
+        graph: &mut graph,
+        faults,
+        integers,
+        shared: HashMap::new(),
+        calls: 0,
+        budget: MAX_CONSTANTS,
+        trainable: 0,
+        total: 0,
+    };
     let outputs = walk.model(model, &order, &bound, &given, &demanded.refs, "", "")?;
     let (trainable, total) = (walk.trainable, walk.total);
     graph.outputs = outputs.into_iter().map(|made| made.value).collect();
@@ -220,6 +230,8 @@ struct Walk<'a> {
     graph: &'a mut Graph,
     /// Everything that is not supported.
     faults: &'a mut Vec<Unsupported>,
+    /// The types of all inputs of integers: no layer makes others.
+    integers: HashSet<&'a str>,
     /// Constants by the layer they belong to: further calls use the same ones.
     shared: HashMap<*const LayerDef, Constants>,
     calls: usize,
@@ -245,8 +257,12 @@ impl Walk<'_> {
         let mut results = Results::new();
         for (t, made) in inputs.iter().zip(given) {
             let input = &model.layers[t.layer];
-            if input.integer && !made.integer {
-                let what = "takes integers, and is given floats, which would be cut".into();
+            let given =
+                |kind: &String| if made.integer { self.integers.iter().find(|&k| k != kind).copied() } else { Some("floats") };
+            if let Some(kind) = &input.integer
+                && let Some(given) = given(kind)
+            {
+                let what = format!("takes {kind}, and is given {given}, which would be cut");
                 let remedy = format!("make the input `{}` one of floats", input.name);
                 self.faults.push(Unsupported { node: join(path, &input.name), kind: input.class.clone(), what, remedy });
             }
@@ -329,7 +345,8 @@ impl Walk<'_> {
                 Ok(v.float())
             }
             (Err(Error::Invalid(_)), Some(v)) if !self.faults.is_empty() => Ok(v.float()),
-            (made, _) => Ok(Made { value: made?, integer: integers == Integers::Kept }),
+            // With a float among them, all become floats.
+            (made, _) => Ok(Made { value: made?, integer: integers == Integers::Kept && operands.all_integers() }),
         }
     }
 }

@@ -51,8 +51,8 @@ pub(super) struct LayerDef {
     pub class: String,
     /// Whether training changes its variables.
     pub trainable: bool,
-    /// Whether it is an input whose elements are no floats.
-    pub integer: bool,
+    /// The type of an input whose elements are integers.
+    pub integer: Option<String>,
     /// What it is.
     pub body: Body,
     /// Its calls, in Keras's order.
@@ -220,14 +220,21 @@ fn layer<'a>(json: &'a Value, path: &str, reading: &Reading<'a>) -> Result<Layer
     reading.paths.set(left.ok_or_else(|| invalid(format!("the names of all layers are too long; shorten that of `{path}`")))?);
     let mut faults = Vec::new();
     let full = full_class(json, class);
-    let mut integer = false;
+    let mut integer = None;
     let body = if is_model(&full, config) {
         Body::Model(model(config, class, &path, reading)?)
     } else {
         let empty = Map::new();
         let map = config.as_object().unwrap_or(&empty);
         if class == "InputLayer" {
-            integer = !["float", "bfloat", "mixed"].iter().any(|float| dtype(map.get("dtype")).starts_with(float));
+            let kind = dtype(map.get("dtype"));
+            if ["int", "uint", "bool"].iter().any(|integer| kind.starts_with(integer)) {
+                integer = Some(kind.to_owned());
+            } else {
+                let cfg = Cfg::new(&path, class, "", reading.keras, map);
+                refuse_dtype(&cfg);
+                faults = cfg.into_faults();
+            }
             Body::Input(extents(map, &path)?)
         } else {
             let module = text("module").unwrap_or_default();
@@ -288,7 +295,7 @@ fn dtype(policy: Option<&Value>) -> &str {
 }
 
 /// Layers compute in f32; those of mixed precision keep their variables in f32.
-fn refuse_dtype(cfg: &Cfg<'_>) {
+pub(super) fn refuse_dtype(cfg: &Cfg<'_>) {
     let Some(policy) = cfg.get("dtype") else { return };
     let name = dtype(Some(policy));
     let class = policy.get("class_name").and_then(Value::as_str).unwrap_or_default();
@@ -334,7 +341,7 @@ fn sequential(config: &Value, name: String, mut layers: Vec<LayerDef>) -> Result
                 name: format!("{}_input", layers[0].name),
                 class: "InputLayer".into(),
                 trainable: false,
-                integer: false,
+                integer: None,
                 body: Body::Input(shape),
                 calls: Vec::new(),
                 faults: Vec::new(),

@@ -373,6 +373,11 @@ const OWN_CLASS: &str = r#", "trainable": true, "activation": {"module": null, "
 const OWN_FUNCTION: &str =
     r#", "trainable": true, "activation": {"module": "builtins", "class_name": "function", "config": "exp"}"#;
 
+const CUT: &str = r#", "trainable": true, "activation": {"class_name": "ReLU", "config": {"name": "r", "dtype": "int32"}}"#;
+const OWN_SWISH: &str = r#", "trainable": true, "activation": {"module": "builtins", "class_name": "function", "config": "swish"}"#;
+const OWN_RELU: &str =
+    r#", "trainable": true, "activation": {"module": "builtins", "class_name": "function", "config": "keras>relu"}"#;
+
 /// What is given and not read would be another network.
 #[test]
 fn what_is_not_read_is_refused() {
@@ -393,6 +398,12 @@ fn what_is_not_read_is_refused() {
         (op("Max"), r#", "axis": -1, "initial": false"#, CALL, "`initial`"),
         (r#""Activation""#, OWN_CLASS, CALL, "my>ReLU"),
         (r#""Activation""#, OWN_FUNCTION, CALL, "exp"),
+        (r#""Activation""#, OWN_SWISH, CALL, "swish"),
+        (r#""Activation""#, OWN_RELU, CALL, "keras>relu"),
+        (r#""Activation""#, CUT, CALL, "int32"),
+        (r#""Rescaling", "registered_name": "keras>Rescaling""#, r#", "trainable": true, "scale": 2.0"#, CALL, "custom"),
+        (r#""Relu", "registered_name": "Leaky>Relu", "module": "own.ops.x""#, "", CALL, "Leaky>Relu"),
+        (r#""Softmax""#, r#", "trainable": true, "axis": null"#, CALL, "all axes"),
         (
             r#""ReLU""#,
             r#", "trainable": true, "dtype": {"class_name": "DTypePolicyMap", "config": {"default_policy": "float8_from_float32", "policy_map": {}}}"#,
@@ -449,6 +460,41 @@ fn integers_are_not_computed_with() {
         }
         assert!(built(&network("float32", layers), 3).is_ok(), "{layers:?}");
     }
+}
+
+/// Integers of one type only go where such are taken; the smallest floats are not computed with.
+#[test]
+fn types_of_inputs() {
+    let nested = |dtype: &str| {
+        format!(
+            r#", "layers": [
+                {{"class_name": "InputLayer", "name": "i", "config": {{"name": "i", "batch_shape": [1, 3, 4], "dtype": "{dtype}"}}}},
+                {{"class_name": "Rescaling", "name": "r", "config": {{"name": "r", "trainable": true, "scale": 0.5}}, "inbound_nodes": [
+                    {{"args": [{{"class_name": "__keras_tensor__", "config": {{"keras_history": ["i", 0, 0]}}}}], "kwargs": {{}}}}]}}],
+                "input_layers": [["i", 0, 0]], "output_layers": [["r", 0, 0]]"#
+        )
+    };
+    for (outer, inner, said) in [
+        ("uint8", "uint8", None),
+        ("uint8", "float32", None),
+        ("float32", "float16", None),
+        ("float32", "uint8", Some("given floats")),
+        ("uint8", "int8", Some("takes int8, and is given uint8")),
+        ("int32", "bool", Some("takes bool, and is given int32")),
+        ("float8_e4m3fn", "float32", Some("dtype = \"float8_e4m3fn\"")),
+        ("float32", "float8_e5m2", Some("dtype = \"float8_e5m2\"")),
+    ] {
+        let config = nested(inner);
+        match (built(&network(outer, &[(r#""Functional""#, config.as_str(), CALL)]), 3), said) {
+            (Ok(_), None) => {}
+            (Err(Error::Unsupported(all)), Some(said)) => assert!(all[0].what.contains(said), "{said}: {all:?}"),
+            (other, _) => panic!("{outer} {inner}: {other:?}"),
+        }
+    }
+    // A float among integers makes the result one.
+    let joined = r#"{"args": [[$, $]], "kwargs": {}}"#;
+    let add = (r#""Add""#, LAYER, TWICE);
+    assert!(built(&network("uint8", &[(r#""Concatenate""#, LAYER, joined), add]), 3).is_err());
 }
 
 /// A function of Keras 2 that is a node of TensorFlow, with its attributes.

@@ -3,7 +3,7 @@
 use super::cfg::{Cfg, short};
 use super::{Emit, Layer, Operands, Var};
 use crate::error::Result;
-use crate::import::keras::config::full_class;
+use crate::import::keras::config::{full_class, refuse_dtype};
 use crate::ir::{Act, BinaryOp, Op, ValueId};
 use serde_json::{Map, Value};
 
@@ -49,7 +49,9 @@ pub(super) fn named(name: &str, keras: u32) -> Option<Steps> {
 
 /// Whether a function of this name, which [`named`] knows, can only be the user's.
 fn is_own(name: &str, keras: u32) -> bool {
-    name == "exp" || (keras < 3 && matches!(name, "hard_swish" | "hard_silu" | "log_softmax"))
+    // Keras 3 has `swish` and `hard_swish` only as other names, under which it does not write functions.
+    let own = if keras < 3 { ["hard_swish", "hard_silu", "log_softmax"].as_slice() } else { &["hard_swish", "swish"] };
+    name == "exp" || own.contains(&name)
 }
 
 /// The `activation` attribute: a name, a serialized function or a serialized layer.
@@ -79,6 +81,7 @@ pub(super) fn attribute(cfg: &Cfg<'_>) -> Result<Steps> {
 /// An activation layer as the value of an `activation` attribute.
 fn of_layer(cfg: &Cfg<'_>, class: &str, map: &Map<String, Value>) -> Result<Steps> {
     let inner = Cfg::new(cfg.path, class, "", cfg.keras, map);
+    refuse_dtype(&inner);
     let steps = steps(&inner)?;
     for fault in inner.into_faults() {
         cfg.refuse(format!("activation = {class}: {}", fault.what), fault.remedy);
@@ -111,6 +114,10 @@ fn steps(cfg: &Cfg<'_>) -> Result<Steps> {
         "ELU" => vec![Step::Act(Act::Elu(cfg.number("alpha")?.unwrap_or(1.0) as f32))],
         "Softmax" => {
             let axis = match cfg.get("axis") {
+                None if cfg.map.contains_key("axis") => {
+                    cfg.refuse("softmax over all axes, those of other samples, too (axis = null)", "give an axis");
+                    Some(-1)
+                }
                 None => Some(-1),
                 Some(Value::Array(a)) if a.len() == 1 => a[0].as_i64(),
                 Some(Value::Array(_)) => {

@@ -66,6 +66,11 @@ impl Operands {
         self.all().any(|made| made.integer)
     }
 
+    /// Whether all tensors are.
+    pub fn all_integers(&self) -> bool {
+        self.all().all(|made| made.integer)
+    }
+
     fn all(&self) -> impl Iterator<Item = Made> {
         let all = self.args.iter().chain(self.named.iter().map(|(_, o)| o));
         all.filter_map(|o| if let Operand::Tensor(made) = o { Some(*made) } else { None })

@@ -5,7 +5,7 @@ use super::activation::{Step, Steps, apply, axis_of, named};
 use super::cfg::{flag, short, values};
 use super::merge::{Concatenate, pair};
 use super::shape::{Nothing, reshape_to, transpose};
-use super::{Cfg, Emit, Integers, Layer, Operand, Operands};
+use super::{Cfg, Emit, Integers, Layer, Operand, Operands, builtin};
 use crate::error::Result;
 use crate::import::keras::config::MAX_CLASS;
 use crate::import::keras::parse_json;
@@ -99,7 +99,9 @@ fn call(cfg: &Cfg<'_>, name: &str, shown: &str, config: Map<String, Value>, fixe
 pub(super) fn operation(cfg: &Cfg<'_>) -> Result<Box<dyn Layer>> {
     let mut config = cfg.map.clone();
     config.remove("name");
-    Ok(call(cfg, &crate::import::keras::weights::snake_case(cfg.class), cfg.class, config, Vec::new()))
+    // A class that a program registered is none of Keras's, however it is called.
+    let name = builtin(cfg.class).map_or_else(|| cfg.class.to_owned(), crate::import::keras::weights::snake_case);
+    Ok(call(cfg, &name, cfg.class, config, Vec::new()))
 }
 
 /// The modules of TensorFlow whose functions are known by their names.

@@ -72,13 +72,9 @@ pub(super) trait Layer {
 }
 
 /// Keras's own name of a class or function; `None` for one that a program registered (`package>name`), which may do anything
-/// whatever it is called.
+/// whatever it and its package are called: Keras registers none of its own so, but for [`SCALED_ADD`].
 pub(super) fn builtin(name: &str) -> Option<&str> {
-    match name.split_once('>') {
-        None => Some(name),
-        Some(("keras" | "Keras", own)) => Some(own),
-        Some(_) => None,
-    }
+    (!name.contains('>')).then_some(name)
 }
 
 /// How the last versions of Keras 2 register a layer of their InceptionResNetV2; anybody may register a class so, and in Keras 3, whose
