@@ -401,7 +401,7 @@ fn what_is_not_read_is_refused() {
         (r#""Activation""#, OWN_SWISH, CALL, "swish"),
         (r#""Activation""#, OWN_RELU, CALL, "keras>relu"),
         (r#""Activation""#, CUT, CALL, "int32"),
-        (r#""Rescaling", "registered_name": "keras>Rescaling""#, r#", "trainable": true, "scale": 2.0"#, CALL, "custom"),
+        (r#""Rescaling", "registered_name": "keras>Rescaling""#, r#", "trainable": true, "scale": 2.0"#, CALL, "not known"),
         (r#""Relu", "registered_name": "Leaky>Relu", "module": "own.ops.x""#, "", CALL, "Leaky>Relu"),
         (r#""Softmax""#, r#", "trainable": true, "axis": null"#, CALL, "all axes"),
         (
