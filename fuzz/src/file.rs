@@ -17,7 +17,8 @@ impl Random {
     }
 }
 
-/// The ranges of a file that hold its records, and where its weights begin; `None` if it is too broken to tell.
+/// The ranges of a file that hold its records, of all its plans, and where its weights begin; `None` if it is too broken to tell. Names
+/// and reports are left out: they matter least.
 fn parts(file: &[u8]) -> Option<(Vec<Range<usize>>, usize)> {
     let header: Header = pod_read_unaligned(file.get(..size_of::<Header>())?);
     let count = (header.sections as usize).min(64);
@@ -25,7 +26,8 @@ fn parts(file: &[u8]) -> Option<(Vec<Range<usize>>, usize)> {
     let table: Vec<Section> = table.chunks_exact(size_of::<Section>()).map(pod_read_unaligned).collect();
     let weights = table.iter().find(|s| s.kind == section::WEIGHTS)?.offset as usize;
     let mut parts = vec![0..size_of::<Header>() + count * size_of::<Section>()];
-    for s in table.iter().filter(|s| s.kind != section::WEIGHTS) {
+    let text = [section::NAMES, section::PROVENANCE, section::FOLDS, section::VALUES, section::WEIGHTS];
+    for s in table.iter().filter(|s| !text.contains(&s.kind)) {
         let range = s.offset as usize..(s.offset.checked_add(s.len)?) as usize;
         if range.end <= weights && range.len() >= 8 {
             parts.push(range);
@@ -52,8 +54,7 @@ pub fn mutate(data: &mut [u8], size: usize, max_size: usize, seed: u32) -> usize
         mend(&mut data[..size]);
         return size;
     };
-    // Names and reports matter least.
-    let (ranges, file) = (&ranges[..ranges.len().min(7)], &mut data[..size]);
+    let file = &mut data[..size];
     for _ in 0..1 + random.below(4) {
         let mut word = || {
             let range = &ranges[random.below(ranges.len())];

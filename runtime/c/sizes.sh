@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# What a program weighs: runtime/c/sizes.sh MODEL CLASSIFIER
+# What a program weighs: runtime/c/sizes.sh MODEL CLASSIFIER [MODEL...]
 #
 # Builds two programs, stripped: examples/memory.c with what MODEL needs and nothing else, and examples/run.c with `std` besides. Runs
 # both, and fails if they are larger than promised or if they run CLASSIFIER, which needs more. With --table first, it also builds
-# programs with each feature by itself and writes SIZES.md, which takes long.
+# programs for each further model and with each feature by itself and writes SIZES.md, which takes long.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 table=false
@@ -80,6 +80,19 @@ the rest for size), stripped. \`$features\` is what the mini-Xception of the fix
 | the same, static, with glibc in it, most of which is glibc | | $(kb "$own_glibc") |
 | [\`run.c\`](examples/run.c) | \`std,$set,$features\` | $(kb "$with_std") |
 | the same | \`threads,mmap,isas,operators\` (all) | $(kb "$(of threads,mmap,isas,operators run.c)") |
+
+## Networks
+
+[\`memory.c\`](examples/memory.c) with what a network needs and nothing else.
+
+| network | features | size |
+|---|---|---:|
+HEAD
+  for network in "${@:2}"; do
+    needs="$set,$("${sepal[@]}" features "$network")"
+    echo "| $(basename "$network" .sepal) | \`$needs\` | $(kb "$(of "$needs")") |"
+  done
+  cat << HEAD
 
 ## Each feature
 

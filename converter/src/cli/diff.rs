@@ -84,7 +84,7 @@ pub fn main(args: Args) -> Result<(), Failure> {
     {
         return Err(Failure::usage(format!("--html {}: that is read, too", html.display())));
     }
-    let model = engine::open_verified(&args.model, args.isa.as_deref())?;
+    let model = engine::read_verified(&args.model, args.isa.as_deref())?;
     let plans: Vec<(Model, Inputs)> = if args.input.is_empty() {
         args.plan
             .or_all(&model)?

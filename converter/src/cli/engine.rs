@@ -1,7 +1,7 @@
 //! The runtime as the commands use it.
 
 use super::failure::{Failure, USAGE};
-use sepal::{Model, Options, Session};
+use sepal::{AlignedBytes, LoadError, Model, Options, Session};
 use sepal_converter::data::npz::Array;
 use sepal_format::ModelView;
 use sepal_format::record::Io;
@@ -22,16 +22,26 @@ pub struct Port {
     pub layout: &'static str,
 }
 
-/// Opens a file as it is.
+/// Maps a file as it is, to measure it: if it shrinks meanwhile the program ends.
 pub fn open(path: &Path, isa: Option<&str>) -> Result<Model<'static>, Failure> {
     let model = Model::open(path).map_err(|e| refused(path, e))?;
     with_isa(model, isa)
 }
 
-/// Opens a file and checks the hash of its weights, too.
+/// As [`open`], and checks the hash of its weights, too.
 pub fn open_verified(path: &Path, isa: Option<&str>) -> Result<Model<'static>, Failure> {
     let model = Model::open_verified(path).map_err(|e| refused(path, e))?;
     with_isa(model, isa)
+}
+
+/// Reads a file and checks the hash of its weights, too: it may be changed meanwhile.
+pub fn read_verified(path: &Path, isa: Option<&str>) -> Result<Model<'static>, Failure> {
+    let read = || {
+        let model = Model::from_owned(AlignedBytes::read(path).map_err(LoadError::Io)?)?;
+        model.view().verify_weights()?;
+        Ok(model)
+    };
+    with_isa(read().map_err(|e| refused(path, e))?, isa)
 }
 
 /// An error unless a file in memory is a sound model, its weights included.

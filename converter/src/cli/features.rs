@@ -25,7 +25,7 @@ pub struct Args {
 pub fn main(args: Args) -> Result<(), Failure> {
     let mut features: Vec<&str> = Vec::new();
     for path in &args.models {
-        let model = engine::open_verified(path, None)?;
+        let model = engine::read_verified(path, None)?;
         features.extend(model.features().filter(|name| !features.contains(name)).collect::<Vec<_>>());
     }
     out::print(&format!("{}\n", features.join(",")))

@@ -81,7 +81,7 @@ pub fn main(args: Args) -> Result<(), Failure> {
         }
     };
     if is_model(&args.model)? {
-        return show(engine::open_verified(&args.model, None)?);
+        return show(engine::read_verified(&args.model, None)?);
     }
     let options = ConvertOptions { import: args.import.clone().into(), no_verify: true, ..ConvertOptions::default() };
     let mut line = Line::new();

@@ -79,7 +79,7 @@ pub fn main(args: Args) -> Result<(), Failure> {
             return Err(Failure::usage(format!("--output {}: that is read, too", path.display())));
         }
     }
-    let model = engine::open_verified(&args.model, args.isa.as_deref())?;
+    let model = engine::read_verified(&args.model, args.isa.as_deref())?;
     let recipe = args.normalizing.of(&model)?;
     let (model, samples) = args.plan.fitting(model, |plan| samples::read(&args.input, &engine::inputs(plan), &recipe))?;
     let own = stored(&model)?.map(|p| p.labels).filter(|l| !l.is_empty());

@@ -79,9 +79,9 @@ pub fn main(args: Args) -> Result<(), Failure> {
         (Some(path), _) => path.clone(),
         (None, Some(entry)) => entry.golden.clone(),
         // The hash of the weights is checked, too.
-        (None, None) => return engine::open_verified(&args.model, args.isa.as_deref()).map(|_| ()),
+        (None, None) => return engine::read_verified(&args.model, args.isa.as_deref()).map(|_| ()),
     };
-    let model = engine::open_verified(&args.model, args.isa.as_deref())?;
+    let model = engine::read_verified(&args.model, args.isa.as_deref())?;
     let golden = npz::read_npz(&path)?;
     let (model, (samples, numbered)) = args.plan.fitting(model, |plan| inputs(&golden, &engine::inputs(plan), &path))?;
     let mut runner = Runner::new(&model, args.threads)?;
