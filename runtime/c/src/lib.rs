@@ -9,8 +9,8 @@
 //! | `hosted` | what the standard library would bring, from the C library |
 //!
 //! # What every function keeps
-//! 1. No panic crosses into C: those that do work run inside `status::guard`, which makes it `SEPAL_STATUS_INTERNAL`; all others
-//!    only read what was verified. Without the standard library a panic calls `abort`.
+//! 1. No panic crosses into C: those that do work run inside `status::guard`, which makes it `SEPAL_STATUS_INTERNAL`; others only
+//!    read what was verified, or end threads. Without the standard library a panic calls `abort`.
 //! 2. Null pointers are refused or ignored, never followed. Pointers that are not null must be what the header says.
 //! 3. A session counts as a user of its model: handles may be freed in any order.
 #![cfg_attr(not(feature = "std"), no_std)]

@@ -155,6 +155,12 @@ impl Model {
         self.model.arena_bytes(self.threads)
     }
 
+    /// Multiply-adds or other accesses to elements of an inference, at most about.
+    #[getter]
+    fn work(&self) -> u64 {
+        self.model.work()
+    }
+
     /// How many threads it runs on.
     #[getter]
     fn threads(&self) -> usize {

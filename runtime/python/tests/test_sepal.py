@@ -71,6 +71,7 @@ def test_describes(digits):
     (image,), (classes,) = model.inputs, model.outputs
     assert (image.name, image.shape, image.layout) == ("image", (1, 32, 32, 1), "NHWC")
     assert classes.shape == (1, 10)
+    assert 1000 < model.work < 10**9
     assert model.arena_bytes > 4 * (32 * 32 + 10) and model.threads == 1 and model.labels == []
     assert sepal.Model(digits, threads=2).arena_bytes >= model.arena_bytes
     assert repr(model) == f"<sepal.Model: image (1, 32, 32, 1) -> {classes.name} (1, 10), 1 threads, {model.isa}>"

@@ -73,6 +73,9 @@ class Model:
     def arena_bytes(self) -> int:
         """Bytes of memory of an inference, besides the file. All of it is allocated when the model is made."""
     @property
+    def work(self) -> int:
+        """How much an inference is: at most about so many multiply-adds or other accesses to elements, on one thread."""
+    @property
     def threads(self) -> int:
         """How many threads share an inference."""
     @property
