@@ -41,7 +41,8 @@ fn regular(path: &Path) -> Result<()> {
 }
 
 /// Writes a file without a name in the same folder and gives it its name when it is whole, so that nothing half-written is ever
-/// seen or left, not even by a process that is killed. Where the system has no such files, it has a temporary name meanwhile.
+/// seen, nor left by a process that is killed. A whole one has a temporary name for the moment in which it replaces another, and all
+/// the time where the system has no files without one: a killed process leaves it.
 ///
 /// # Errors
 /// What the system says; [`ErrorKind::AlreadyExists`] for a file that exists, unless `force`.
@@ -49,7 +50,7 @@ pub fn write_whole(path: &Path, force: bool, write: impl FnOnce(&mut File) -> Re
     if !force {
         refuse_existing(path)?;
     }
-    // A link stays one: what it points to is replaced. What is no file, a pipe or a device, is written to and stays.
+    // A link to a file stays one: what it points to is replaced. What is no file, a pipe or a device, is written to and stays.
     let target = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let path = target.as_path();
     if path.metadata().is_ok_and(|m| !m.is_file() && !m.is_dir()) {
