@@ -437,6 +437,21 @@ fn features_lists_what_a_build_needs() {
     assert_eq!(ok(&["features", &model, &model]).trim_end().split(',').count(), list.len());
 }
 
+/// 64 GB, which no test could read, but their first bytes tell.
+#[test]
+fn large_files_that_are_no_models_are_not_read() {
+    let folder = Folder::new("large");
+    let model = std::fs::read(fixtures().join("../runtime/tests/data/v1/all-ops-1.sepal")).unwrap();
+    for (begin, said) in [(&b"another"[..], "not a Sepal model"), (&model, "truncated or has trailing bytes")] {
+        let path = folder.file("large.sepal", begin);
+        std::fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(1 << 36).unwrap();
+        for args in [&["features", &path][..], &["run", &path, "--input", "x.npy"], &["verify", &path, "--golden", "y.npz"]] {
+            let text = fails(2, args);
+            assert!(text.contains(said), "{args:?}: {text}");
+        }
+    }
+}
+
 #[test]
 fn a_reader_that_goes_away_is_no_error() {
     let folder = Folder::new("pipe");

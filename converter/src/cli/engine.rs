@@ -4,8 +4,11 @@ use super::failure::{Failure, USAGE};
 use sepal::{AlignedBytes, LoadError, Model, Options, Session};
 use sepal_converter::data::npz::Array;
 use sepal_format::ModelView;
-use sepal_format::record::Io;
+use sepal_format::record::{Header, Io, MAGIC};
 use sepal_kernels::Isa;
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::mem::size_of;
 use std::path::Path;
 
 /// Most threads that are taken.
@@ -34,9 +37,24 @@ pub fn open_verified(path: &Path, isa: Option<&str>) -> Result<Model<'static>, F
     with_isa(model, isa)
 }
 
+/// The first bytes of a file, if these and its length say that it is no model: however large, no more of it is read.
+fn no_model(path: &Path) -> io::Result<Option<AlignedBytes>> {
+    let mut head = [0; size_of::<Header>()];
+    let about = path.metadata()?;
+    if !about.is_file() || about.len() < head.len() as u64 {
+        return Ok(None);
+    }
+    File::open(path)?.read_exact(&mut head)?;
+    let header: Header = bytemuck::pod_read_unaligned(&head);
+    Ok(if header.magic == MAGIC && header.file_len == about.len() { None } else { AlignedBytes::copy(&head) })
+}
+
 /// Reads a file and checks the hash of its weights, too: it may be changed meanwhile.
 pub fn read_verified(path: &Path, isa: Option<&str>) -> Result<Model<'static>, Failure> {
     let read = || {
+        if let Some(head) = no_model(path).map_err(LoadError::Io)? {
+            Model::from_owned(head)?;
+        }
         let model = Model::from_owned(AlignedBytes::read(path).map_err(LoadError::Io)?)?;
         model.view().verify_weights()?;
         Ok(model)
