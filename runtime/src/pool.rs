@@ -36,6 +36,8 @@ pub struct Pool {
     workers: Vec<JoinHandle<()>>,
     /// Set while a job is running.
     busy: AtomicBool,
+    /// The process that has the workers.
+    process: u32,
 }
 
 /// Keeps what one thread writes off the cache lines that others read.
@@ -164,7 +166,8 @@ impl Pool {
     /// If a thread cannot be started.
     pub fn new(threads: usize) -> std::io::Result<Pool> {
         let threads = threads.clamp(1, MAX_PARTS);
-        let mut pool = Pool { shared: Arc::default(), workers: Vec::with_capacity(threads - 1), busy: AtomicBool::new(false) };
+        let workers = Vec::with_capacity(threads - 1);
+        let mut pool = Pool { shared: Arc::default(), workers, busy: AtomicBool::new(false), process: std::process::id() };
         for _ in 1..threads {
             let shared = Arc::clone(&pool.shared);
             pool.workers.push(Builder::new().name("sepal".into()).spawn(move || shared.serve())?);
@@ -227,6 +230,11 @@ impl Parallel for Pool {
 
 impl Drop for Pool {
     fn drop(&mut self) {
+        if self.process != std::process::id() {
+            // A child of `fork` has none of the workers: nobody comes back to be joined.
+            core::mem::forget(core::mem::take(&mut self.workers));
+            return;
+        }
         self.shared.stop.store(true, SeqCst);
         drop(lock(&self.shared.sleep));
         self.shared.wake.notify_all();
