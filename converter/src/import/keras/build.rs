@@ -257,16 +257,34 @@ impl Walk<'_> {
         let mut results = Results::new();
         for (t, made) in inputs.iter().zip(given) {
             let input = &model.layers[t.layer];
-            let given =
-                |kind: &String| if made.integer { self.integers.iter().find(|&k| k != kind).copied() } else { Some("floats") };
-            if let Some(kind) = &input.integer
-                && let Some(given) = given(kind)
-            {
-                let what = format!("takes {kind}, and is given {given}, which would be cut");
-                let remedy = format!("make the input `{}` one of floats", input.name);
-                self.faults.push(Unsupported { node: join(path, &input.name), kind: input.class.clone(), what, remedy });
+            let mut made = *made;
+            // That of a nested network makes of what it is given what it is itself.
+            if !path.is_empty() {
+                let mut refuse = |what, remedy| {
+                    let (node, kind) = (join(path, &input.name), input.class.clone());
+                    self.faults.push(Unsupported { node, kind, what, remedy });
+                };
+                match &input.integer {
+                    None => made = made.float(),
+                    Some(kind) => {
+                        let other = self.integers.iter().find(|&k| k != kind).copied();
+                        let given = if made.integer { other } else { Some("floats") };
+                        if let Some(given) = given {
+                            let remedy = format!("make the input `{}` one of floats", input.name);
+                            refuse(format!("takes {kind}, and may be given {given}, which would be cast"), remedy);
+                        }
+                    }
+                }
+                let axes = self.graph.shape(made.value).len();
+                if let Body::Input(Some(declared)) = &input.body
+                    && declared.len() != axes
+                {
+                    let what =
+                        format!("takes {} axes, and is given {axes}, of which one would be added or left out", declared.len());
+                    refuse(what, "reshape it before".into());
+                }
             }
-            results.insert((t.layer, t.call), vec![*made]);
+            results.insert((t.layer, t.call), vec![made]);
         }
         for &(l, c) in order {
             let layer = &model.layers[l];

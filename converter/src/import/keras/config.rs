@@ -413,8 +413,9 @@ fn functional(config: &Value, list: &[Value], name: String, path: &str, mut laye
                 name.starts_with("block") && name.ends_with("_conv")
             })
         };
-        if layer.class == layers::SCALED_ADD && keras < 3 && !layer.calls.iter().all(|c| c.args.len() == 2 && branch(c.args.get(1)))
-        {
+        // Written with its package or without.
+        let scaled = layers::SCALED_ADD.ends_with(layer.class.as_str()) && layer.class.ends_with("CustomScaleLayer");
+        if scaled && keras < 3 && !layer.calls.iter().all(|c| c.args.len() == 2 && branch(c.args.get(1))) {
             layer.faults.push(Unsupported {
                 node: if path.is_empty() { layer.name.clone() } else { format!("{path}/{}", layer.name) },
                 kind: layer.class.clone(),
@@ -519,6 +520,7 @@ fn takes_lists(layer: &LayerDef, json: &Value) -> bool {
         | "Maximum"
         | "Minimum"
         | "Concatenate"
+        | "CustomScaleLayer"
         | "Identity"
         | "ActivityRegularization" => true,
         // A single tensor is one of a list of one there.

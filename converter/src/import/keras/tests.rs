@@ -479,8 +479,8 @@ fn types_of_inputs() {
         ("uint8", "float32", None),
         ("float32", "float16", None),
         ("float32", "uint8", Some("given floats")),
-        ("uint8", "int8", Some("takes int8, and is given uint8")),
-        ("int32", "bool", Some("takes bool, and is given int32")),
+        ("uint8", "int8", Some("takes int8, and may be given uint8")),
+        ("int32", "bool", Some("takes bool, and may be given int32")),
         ("float8_e4m3fn", "float32", Some("dtype = \"float8_e4m3fn\"")),
         ("float32", "float8_e5m2", Some("dtype = \"float8_e5m2\"")),
     ] {
@@ -491,6 +491,22 @@ fn types_of_inputs() {
             (other, _) => panic!("{outer} {inner}: {other:?}"),
         }
     }
+    // Not where there is no nested network.
+    let other = r#""layers": [{"class_name": "InputLayer", "name": "z", "config": {"name": "z", "batch_shape": [1, 2], "dtype": "int32"}}, "#;
+    let two = network("uint8", &[(r#""Rescaling""#, r#", "trainable": true, "scale": 0.5"#, CALL)])
+        .replace(r#""layers": ["#, other)
+        .replace(r#""input_layers": ["#, r#""input_layers": [["z", 0, 0], "#);
+    assert_eq!(built(&two, 3).expect("a network of two inputs").inputs.len(), 2);
+    // Keras fits the axes of what a nested network is given.
+    let axes = nested("float32").replace("[1, 3, 4]", "[1, 3, 4, 1]");
+    match built(&network("float32", &[(r#""Functional""#, axes.as_str(), CALL)]), 3) {
+        Err(Error::Unsupported(all)) => assert!(all[0].what.contains("takes 4 axes, and is given 3"), "{all:?}"),
+        other => panic!("{other:?}"),
+    }
+    // Constants among integers may be floats.
+    let constant = r#"{"args": [[$, [[[1.5, 2.0, 3.0, 4.0]]]], -1], "kwargs": {}}"#;
+    let concat = (r#""Concatenate", "module": "keras.src.ops.numpy""#, "", constant);
+    assert!(built(&network("uint8", &[concat]), 3).is_err());
     // A float among integers makes the result one.
     let joined = r#"{"args": [[$, $]], "kwargs": {}}"#;
     let add = (r#""Add""#, LAYER, TWICE);

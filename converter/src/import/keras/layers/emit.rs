@@ -66,6 +66,12 @@ impl Operands {
         self.all().any(|made| made.integer)
     }
 
+    /// Whether any operand is a constant tensor, of whatever type.
+    pub fn any_constant(&self) -> bool {
+        let all = self.args.iter().chain(self.named.iter().map(|(_, o)| o));
+        all.into_iter().any(|o| matches!(o, Operand::Value(v) if v.is_array() || v.is_object() || v.is_f64()))
+    }
+
     /// Whether all tensors are.
     pub fn all_integers(&self) -> bool {
         self.all().all(|made| made.integer)

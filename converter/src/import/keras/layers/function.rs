@@ -290,6 +290,7 @@ impl Layer for Call {
         let float = |o: &Operand| matches!(o, Operand::Value(v) if v.is_f64());
         match self.function {
             _ if self.floats[0] => Integers::Floats,
+            Function::Concat if inputs.any_constant() => Integers::Computed,
             Function::Binary(_) if self.floats[1] && inputs.args.iter().any(float) => Integers::Floats,
             Function::Nothing
             | Function::Reshape

@@ -126,8 +126,8 @@ pub(super) fn old(cfg: &Cfg<'_>) -> Result<Box<dyn Layer>> {
 }
 
 impl Layer for Concatenate {
-    fn integers(&self, _: &Operands) -> Integers {
-        Integers::Kept
+    fn integers(&self, inputs: &Operands) -> Integers {
+        if inputs.any_constant() { Integers::Computed } else { Integers::Kept }
     }
 
     fn emit(&self, e: &mut Emit<'_>, inputs: &Operands) -> Result<ValueId> {
