@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Rng, all_ops, all_ops_builder, all_ops_of, fast, streamed_builder, streamed_of, two_plans};
+use common::{Rng, all_ops, all_ops_builder, all_ops_of, fast::fast, streamed_builder, streamed_of, two_plans};
 use sepal::{AlignedBytes, FormatErrorKind, LoadError, Model, Options, Session};
 use sepal_format::ModelView;
 use sepal_format::record::*;

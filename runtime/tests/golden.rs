@@ -72,7 +72,7 @@ fn written() -> Vec<(&'static str, Vec<u8>)> {
         ("pipelines-1.sepal", common::streamed([2, 3]).0),
         ("pipelines-2.sepal", common::streamed([2, 3]).0),
         ("pipelines-halves-1.sepal", common::streamed_of([1, 2], true).0),
-        ("fast-1.sepal", common::fast().0),
+        ("fast-1.sepal", common::fast::fast().0),
         ("plans-1.sepal", common::two_plans().0),
     ]
 }

@@ -3,7 +3,7 @@
 mod common;
 
 use common::missed::{From, OPERATORS, PLANES, missed};
-use common::{Builder, all_ops, all_ops_builder, all_ops_in, all_ops_of, fast, streamed_of, two_plans};
+use common::{Builder, all_ops, all_ops_builder, all_ops_in, all_ops_of, fast::fast, streamed_of, two_plans};
 use sepal::{AlignedBytes, Isa, Layout, LoadError, Model, Options, Session, SessionError};
 use sepal_format::op::Op;
 use sepal_format::record::*;

@@ -142,7 +142,7 @@ static void null_pointers(const char *path, const sepal_model *model) {
     CHECK(sepal_model_copy(&port, (size_t)-1, &none) == SEPAL_STATUS_ARGUMENT);
     CHECK(sepal_model_verify(NULL) == SEPAL_STATUS_ARGUMENT);
     CHECK(sepal_model_isa(NULL) == NULL);
-    CHECK(sepal_model_work(NULL) == 0 && sepal_model_work(model) > 1000 && sepal_model_work(model) < 1000000000);
+    CHECK(sepal_model_work(NULL) == 0 && sepal_model_work(model) > 0);
     CHECK(sepal_model_arena_bytes(NULL, 1) == 0 && sepal_model_inputs(NULL) == 0 && sepal_model_outputs(NULL) == 0);
     CHECK(sepal_model_input(NULL, 0, &port) == SEPAL_STATUS_ARGUMENT);
     CHECK(sepal_model_input(model, 0, NULL) == SEPAL_STATUS_ARGUMENT);

@@ -12,11 +12,10 @@ use sepal_kernels::ops::conv::Window;
 use sepal_kernels::{Shape, View, ViewMut, pack, view::span};
 
 mod all_ops;
-mod fast;
+pub mod fast;
 pub mod missed;
 #[allow(unused_imports, reason = "each test uses a part of it")]
 pub use all_ops::{all_ops, all_ops_builder, all_ops_in, all_ops_of, streamed, streamed_builder, streamed_of, two_plans};
-pub use fast::fast;
 
 /// A small generator (splitmix64).
 pub struct Rng(pub u64);
