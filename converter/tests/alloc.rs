@@ -2,13 +2,24 @@
 
 use sepal::{Model, Options, Session, SessionError};
 use sepal_converter::convert::{ConvertOptions, Converted, convert_bytes};
-use std::sync::Mutex;
-
-/// The counter is the whole process's, so the tests take turns.
-static TURN: Mutex<()> = Mutex::new(());
 
 #[global_allocator]
 static HEAP: sepal_heap::Counting = sepal_heap::Counting;
+
+// Without the test harness: the counters are the whole process's, and its own thread allocates when it likes.
+fn main() {
+    let tests: [(&str, fn()); 5] = [
+        ("runs_without_heap_calls_on_one_and_two_threads", runs_without_heap_calls_on_one_and_two_threads),
+        ("the_arena_is_as_large_as_the_model_says", the_arena_is_as_large_as_the_model_says),
+        ("reading_takes_a_multiple_of_the_file", reading_takes_a_multiple_of_the_file),
+        ("what_was_found_stays_within_its_bounds", what_was_found_stays_within_its_bounds),
+        ("what_was_found_is_planned_within_its_bounds", what_was_found_is_planned_within_its_bounds),
+    ];
+    for (name, test) in tests {
+        test();
+        println!("test {name} ... ok");
+    }
+}
 
 const FIXTURES: [(&str, &[u8]); 7] = [
     ("mini_xception.keras", sepal_fixtures::MINI_XCEPTION_KERAS),
@@ -25,31 +36,26 @@ fn converted(name: &str, source: &[u8]) -> Converted {
     convert_bytes(name, source, &options, &mut ()).unwrap_or_else(|e| panic!("{name}: {e}"))
 }
 
-/// Heap calls during `body`: the fewest of three tries, since the test harness's own threads may touch the heap meanwhile.
-fn fewest_heap_calls(mut body: impl FnMut()) -> u64 {
-    let mut once = || {
-        let before = sepal_heap::calls();
-        body();
-        sepal_heap::calls() - before
-    };
-    (0..3).map(|_| once()).min().unwrap_or(u64::MAX)
+/// Heap calls during `body`.
+fn heap_calls(body: impl FnOnce()) -> u64 {
+    let before = sepal_heap::calls();
+    body();
+    sepal_heap::calls() - before
 }
 
 fn bits(values: &[f32]) -> Vec<u32> {
     values.iter().map(|v| v.to_bits()).collect()
 }
 
-#[test]
 fn runs_without_heap_calls_on_one_and_two_threads() {
-    let _turn = TURN.lock();
-    assert!(fewest_heap_calls(|| drop(std::hint::black_box(vec![1u8; 100]))) >= 2, "the counter counts");
+    assert_eq!(heap_calls(|| drop(std::hint::black_box(vec![1u8; 100]))), 2, "the counter counts");
     for (name, source) in FIXTURES {
         let converted = converted(name, source);
         let model = Model::from_bytes(converted.bytes()).unwrap();
         for threads in [1, 2] {
             let mut session = Session::new(&model, Options { threads }).unwrap();
             // No run goes before: the first one must be free of the heap, too, so nothing may be initialised lazily.
-            let calls = fewest_heap_calls(|| {
+            let calls = heap_calls(|| {
                 session.input_mut(0).unwrap().fill(0.5);
                 session.run();
                 std::hint::black_box(session.output(0));
@@ -60,9 +66,7 @@ fn runs_without_heap_calls_on_one_and_two_threads() {
     }
 }
 
-#[test]
 fn the_arena_is_as_large_as_the_model_says() {
-    let _turn = TURN.lock();
     for (name, source) in FIXTURES {
         let converted = converted(name, source);
         let model = Model::from_bytes(converted.bytes()).unwrap();
@@ -86,7 +90,7 @@ fn the_arena_is_as_large_as_the_model_says() {
         memory.fill(0xa5);
         let mut output = [0f32; 10];
         let arena = &mut memory[start..start + need];
-        let calls = fewest_heap_calls(|| {
+        let calls = heap_calls(|| {
             let mut session = Session::in_arena(&model, arena).unwrap();
             session.input_mut(0).unwrap().fill(0.5);
             session.run();
@@ -99,10 +103,8 @@ fn the_arena_is_as_large_as_the_model_says() {
     }
 }
 
-#[test]
 fn reading_takes_a_multiple_of_the_file() {
     use sepal_converter::import::{HEAP_BYTES, HEAP_RATIO, Options, import_bytes};
-    let _turn = TURN.lock();
     let most = |source: &[u8]| {
         let before = sepal_heap::restart_peak();
         drop(import_bytes(source, None, &Options::default()));
@@ -125,9 +127,7 @@ fn reading_takes_a_multiple_of_the_file() {
 }
 
 /// Files that readers of the code made to take gigabytes: see the folder. Each says what it is by its name.
-#[test]
 fn what_was_found_stays_within_its_bounds() {
-    let _turn = TURN.lock();
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/keras_found");
     let mut files = 0;
     for entry in std::fs::read_dir(folder).unwrap() {
@@ -145,9 +145,7 @@ fn what_was_found_stays_within_its_bounds() {
 }
 
 /// Files that readers of the code made to take gigabytes or minutes where networks are planned. All of them may be converted.
-#[test]
 fn what_was_found_is_planned_within_its_bounds() {
-    let _turn = TURN.lock();
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/passes_found");
     let mut files = 0;
     for entry in std::fs::read_dir(folder).unwrap() {
