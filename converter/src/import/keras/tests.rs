@@ -504,13 +504,34 @@ fn types_of_inputs() {
         other => panic!("{other:?}"),
     }
     // Constants among integers may be floats.
-    let constant = r#"{"args": [[$, [[[1.5, 2.0, 3.0, 4.0]]]], -1], "kwargs": {}}"#;
-    let concat = (r#""Concatenate", "module": "keras.src.ops.numpy""#, "", constant);
-    assert!(built(&network("uint8", &[concat]), 3).is_err());
+    let rows = "[[[1.5, 2.0, 3.0, 4.0], [1.0, 2.0, 3.0, 4.0], [1.0, 2.0, 3.0, 4.0]]]";
+    let operation = format!(r#"{{"args": [[$, {rows}], -1], "kwargs": {{}}}}"#);
+    let layer = format!(r#"{{"args": [[$, {rows}]], "kwargs": {{}}}}"#);
+    for concat in
+        [(r#""Concatenate", "module": "keras.src.ops.numpy""#, "", operation.as_str()), (r#""Concatenate""#, LAYER, layer.as_str())]
+    {
+        let floats = built(&network("float32", &[concat]), 3).expect("a constant among floats");
+        assert_eq!(floats.shape(floats.outputs[0]), [1, 3, 8]);
+        match built(&network("uint8", &[concat]), 3) {
+            Err(Error::Unsupported(all)) => assert!(all[0].what.contains("computes with integers"), "{all:?}"),
+            other => panic!("{other:?}"),
+        }
+    }
     // A float among integers makes the result one.
-    let joined = r#"{"args": [[$, $]], "kwargs": {}}"#;
-    let add = (r#""Add""#, LAYER, TWICE);
-    assert!(built(&network("uint8", &[(r#""Concatenate""#, LAYER, joined), add]), 3).is_err());
+    let halved = (r#""Rescaling""#, r#", "trainable": true, "scale": 0.5"#, CALL);
+    let with_input =
+        r#"{"args": [[$, {"class_name": "__keras_tensor__", "config": {"keras_history": ["x", 0, 0]}}]], "kwargs": {}}"#;
+    let joined = (r#""Concatenate""#, LAYER, with_input);
+    let wide = |dtype: &str| nested(dtype).replace("[1, 3, 4]", "[1, 3, 8]");
+    let mixed = |inner: &str| built(&network("uint8", &[halved, joined, (r#""Functional""#, &wide(inner), CALL)]), 3);
+    assert!(mixed("float32").is_ok());
+    match mixed("uint8") {
+        Err(Error::Unsupported(all)) => assert!(all[0].what.contains("given floats"), "{all:?}"),
+        other => panic!("{other:?}"),
+    }
+    // Integers alone stay such.
+    let joined = (r#""Concatenate""#, LAYER, TWICE);
+    assert!(built(&network("uint8", &[joined, (r#""Functional""#, &wide("uint8"), CALL)]), 3).is_ok());
 }
 
 /// A function of Keras 2 that is a node of TensorFlow, with its attributes.
