@@ -36,7 +36,7 @@ pub(crate) struct LargePages(memmap2::MmapMut);
 
 #[cfg(target_os = "linux")]
 impl LargePages {
-    /// `None` for less than one of them, and where there is no memory: the heap may have it.
+    /// So many bytes, a multiple of four. `None` for less than a page, and where there is no memory: the heap may have it.
     pub fn zeroed(len: usize) -> Option<LargePages> {
         let map = if len < LARGE { None } else { memmap2::MmapMut::map_anon(len).ok() }?;
         // A system without them gives small ones.
@@ -45,12 +45,11 @@ impl LargePages {
     }
 
     pub fn floats(&self) -> &[f32] {
-        bytemuck::cast_slice(&self.0[..self.0.len() / 4 * 4])
+        bytemuck::cast_slice(&self.0)
     }
 
     pub fn floats_mut(&mut self) -> &mut [f32] {
-        let len = self.0.len() / 4 * 4;
-        bytemuck::cast_slice_mut(&mut self.0[..len])
+        bytemuck::cast_slice_mut(&mut self.0)
     }
 }
 

@@ -3,11 +3,11 @@
 use super::failure::{Failure, USAGE};
 use sepal::{AlignedBytes, LoadError, Model, Options, Session};
 use sepal_converter::data::npz::Array;
+use sepal_converter::file::open_regular;
 use sepal_format::ModelView;
 use sepal_format::record::{Header, Io, MAGIC};
 use sepal_kernels::Isa;
-use std::fs::File;
-use std::io::{self, Read as _};
+use std::io::{self, ErrorKind, Read as _};
 use std::mem::size_of;
 use std::path::Path;
 
@@ -37,29 +37,30 @@ pub fn open_verified(path: &Path, isa: Option<&str>) -> Result<Model<'static>, F
     with_isa(model, isa)
 }
 
-/// The first bytes of a file, if these and its length say that it is no model: however large, no more of it is read.
-fn no_model(path: &Path) -> io::Result<Option<AlignedBytes>> {
-    let mut head = [0; size_of::<Header>()];
-    let about = path.metadata()?;
-    if !about.is_file() || about.len() < head.len() as u64 {
-        return Ok(None);
-    }
-    File::open(path)?.read_exact(&mut head)?;
-    let header: Header = bytemuck::pod_read_unaligned(&head);
-    Ok(if header.magic == MAGIC && header.file_len == about.len() { None } else { AlignedBytes::copy(&head) })
-}
-
 /// Reads a file and checks the hash of its weights, too: it may be changed meanwhile.
 pub fn read_verified(path: &Path, isa: Option<&str>) -> Result<Model<'static>, Failure> {
     let read = || {
-        if let Some(head) = no_model(path).map_err(LoadError::Io)? {
-            Model::from_owned(head)?;
-        }
-        let model = Model::from_owned(AlignedBytes::read(path).map_err(LoadError::Io)?)?;
+        let model = Model::from_owned(read(path).map_err(LoadError::Io)?)?;
         model.view().verify_weights()?;
         Ok(model)
     };
     with_isa(read().map_err(|e| refused(path, e))?, isa)
+}
+
+/// All bytes of a file, or the first ones if these and its length say that it is no model: however long it is, no more is read.
+fn read(path: &Path) -> io::Result<AlignedBytes> {
+    let mut file = open_regular(path)?;
+    let len = usize::try_from(file.metadata()?.len()).map_err(|_| ErrorKind::OutOfMemory)?;
+    let mut head = [0; size_of::<Header>()];
+    let first = head.len().min(len);
+    file.read_exact(&mut head[..first])?;
+    let header: Header = bytemuck::pod_read_unaligned(&head);
+    let model = header.magic == MAGIC && header.file_len == len as u64;
+    let mut all = AlignedBytes::zeroed(if model { len } else { first }).ok_or(ErrorKind::OutOfMemory)?;
+    let (start, rest) = all.split_at_mut(first);
+    start.copy_from_slice(&head[..first]);
+    file.read_exact(rest)?;
+    Ok(all)
 }
 
 /// An error unless a file in memory is a sound model, its weights included.

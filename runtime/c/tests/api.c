@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #define CHECK(what)                                                                                                                \
     do {                                                                                                                           \
@@ -246,6 +248,29 @@ static void lives(const char *path) {
     free(file.memory);
 }
 
+/* A child of fork has none of the session's threads, and may free it all the same. */
+static void forks(const char *path) {
+    sepal_model *model = NULL;
+    sepal_session *session = NULL;
+    CHECK(sepal_model_open(path, &model) == SEPAL_STATUS_OK);
+    CHECK(sepal_session_new(model, 3, &session) == SEPAL_STATUS_OK);
+    run_and_compare(session);
+    pid_t child = fork();
+    CHECK(child != -1);
+    if (child == 0) {
+        alarm(20); /* ends it by a signal if it waits for them */
+        sepal_session_free(session);
+        sepal_model_free(model);
+        execl("/bin/true", "true", (char *)NULL);
+        _exit(1);
+    }
+    int status = 1;
+    CHECK(waitpid(child, &status, 0) == child && status == 0);
+    run_and_compare(session);
+    sepal_session_free(session);
+    sepal_model_free(model);
+}
+
 int main(int argc, char **argv) {
     sepal_model *model;
     pthread_t threads[2];
@@ -263,6 +288,7 @@ int main(int argc, char **argv) {
     bad_files(argv[1]);
     sessions(model);
     lives(argv[1]);
+    forks(argv[1]);
     for (i = 0; i < 2; i++) {
         CHECK(pthread_create(&threads[i], NULL, in_a_thread, model) == 0);
     }

@@ -47,8 +47,8 @@ impl Builder {
     }
 }
 
-/// The builder of [`fast`].
-pub fn fast_builder() -> Builder {
+/// The network, its inputs and its outputs.
+pub fn fast() -> (Vec<u8>, Vec<Vec<f32>>, Vec<Vec<f32>>) {
     let mut b = Builder::default();
     let [n, h, w] = [2, 5, 7];
     let image = b.dense(n, h, w, 4);
@@ -72,13 +72,8 @@ pub fn fast_builder() -> Builder {
     b.strassen(Act::RELU, whole, Some(half), last);
     b.io(role::OUTPUT, last, "last", &[2, 3, 5, 32]);
     b.lives();
-    b
-}
 
-/// The network, its inputs and its outputs.
-pub fn fast() -> (Vec<u8>, Vec<Vec<f32>>, Vec<Vec<f32>>) {
-    let b = fast_builder();
-    let inputs = vec![Rng(83).values(2 * 5 * 7 * 4)];
+    let inputs = vec![Rng(83).values(n * h * w * 4)];
     let outputs = b.reference(&inputs);
     (b.file(), inputs, outputs)
 }
