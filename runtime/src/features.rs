@@ -4,11 +4,11 @@
 use crate::LoadError;
 use sepal_format::act::{Act, ActRecord};
 use sepal_format::op::OpRef;
-use sepal_format::record::{Step, dtype};
+use sepal_format::record::{SeparableParams, Step, dtype};
 use sepal_format::{ModelView, strassen};
 
 /// Most features that one step needs.
-const MOST: usize = 3;
+const MOST: usize = 4;
 
 macro_rules! features {
     ($($name:ident $text:literal;)*) => {
@@ -32,6 +32,7 @@ features! {
     WINOGRAD "winograd";
     STRASSEN "strassen";
     DEPTHWISE "depthwise";
+    DEPTHWISE_5X5 "depthwise-5x5";
     SEPARABLE "separable";
     POOL "pool";
     REDUCE "reduce";
@@ -58,6 +59,12 @@ fn of_step(step: &Step) -> [&'static str; MOST] {
     };
     let half = |weight_dtype| if weight_dtype == dtype::F16 { "f16" } else { "" };
     let Some(op) = step.op_ref() else { return [""; MOST] };
+    let five = match op {
+        OpRef::Depthwise(p) | OpRef::Separable(SeparableParams { depthwise: p, .. }) if p.window.kernel == [5, 5] => {
+            "depthwise-5x5"
+        }
+        _ => "",
+    };
     let (name, exp, half) = match op {
         OpRef::Conv(p) => {
             let name = match p.algorithm {
@@ -83,7 +90,7 @@ fn of_step(step: &Step) -> [&'static str; MOST] {
         OpRef::LayerNorm(_) => ("layer-norm", "", ""),
         OpRef::Matmul(_) => ("matmul", "", ""),
     };
-    [name, exp, half]
+    [name, exp, half, five]
 }
 
 /// Whether a model needs a feature.

@@ -100,12 +100,13 @@ impl Kernel for Rows<'_> {
     fn run<S: Simd>(self, s: S) {
         let Window { kernel, stride, dilation, .. } = self.args.window;
         let unrolled = dilation == [1, 1] && S::LANES > 1;
+        let five = unrolled && cfg!(feature = "depthwise-5x5");
         match (kernel, stride, self.args.pre_relu) {
             ([3, 3], [1, 1], false) if unrolled => s.vectorize(Sweep::<3, 1, false>(self)),
             ([3, 3], [1, 1], true) if unrolled => s.vectorize(Sweep::<3, 1, true>(self)),
             ([3, 3], [2, 2], false) if unrolled => s.vectorize(Sweep::<3, 2, false>(self)),
-            ([5, 5], [1, 1], false) if unrolled => s.vectorize(Sweep::<5, 1, false>(self)),
-            ([5, 5], [2, 2], false) if unrolled => s.vectorize(Sweep::<5, 2, false>(self)),
+            ([5, 5], [1, 1], false) if five => s.vectorize(Sweep::<5, 1, false>(self)),
+            ([5, 5], [2, 2], false) if five => s.vectorize(Sweep::<5, 2, false>(self)),
             _ => s.vectorize(AnyWindow(self)),
         }
     }
