@@ -66,7 +66,8 @@ impl Simd for Scalar {
         self
     }
 
-    #[inline(always)]
+    // A call, as it is for the other sets: inlined into all that end with them, activations made up most of this one.
+    #[inline(never)]
     fn vectorize<K: Kernel>(self, k: K) -> K::Out {
         k.run(self)
     }
