@@ -219,6 +219,15 @@ fn info_says_the_same_of_a_source_and_its_file() {
     }
 }
 
+/// What a file says of its network's work may be anything.
+#[test]
+fn shares_of_steps_are_of_all_steps() {
+    let said = ok(&["info", concat!(env!("CARGO_MANIFEST_DIR"), "/../runtime/tests/data/v1/fast-1.sepal")]);
+    let shares: Vec<f64> = said.lines().filter_map(|line| line.strip_suffix(" %")?.rsplit(' ').next()?.parse().ok()).collect();
+    assert_eq!(shares.len(), 13, "{said}");
+    assert!((shares.iter().sum::<f64>() - 100.0).abs() < 1.0, "{said}");
+}
+
 #[test]
 fn arrays_go_in_and_come_out_by_name_or_number() {
     let folder = Folder::new("arrays");

@@ -208,8 +208,11 @@ fn render(path: &Path, model: &Model, pictures: Option<&Preprocessing>) -> Strin
         ("MACs", Side::Right),
         ("share", Side::Right),
     ]);
-    for (i, s) in steps(&model.view()).iter().enumerate() {
-        let share = 100.0 * s.macs as f64 / sizes.macs.max(1) as f64;
+    let steps = steps(&model.view());
+    // Of what the steps do: what the file says of the network is only its word.
+    let all: f64 = steps.iter().map(|s| s.macs as f64).sum();
+    for (i, s) in steps.iter().enumerate() {
+        let share = 100.0 * s.macs as f64 / all;
         let costs = |text: String| if s.macs > 0 { text } else { String::new() };
         table.row([
             i.to_string(),
