@@ -2,7 +2,7 @@
 
 use super::config::{Arg, Body, Call, LayerDef, Model, TensorRef};
 use super::h5::File;
-use super::layers::{Constants, Emit, Integers, Made, Operand, Operands, weight};
+use super::layers::{Constants, Emit, Integers, Kind, Made, Operand, Operands, weight};
 use crate::error::{Error, Result, Unsupported, invalid, request};
 use crate::import::{NODE, Options, shape};
 use crate::ir::Graph;
@@ -142,8 +142,8 @@ fn attempt(model: &Model, demanded: &Demanded, file: &File, options: &Options, f
     let order = schedule(model, &demanded.refs)?;
     let shapes = input_shapes(model, options)?;
     let needed: HashSet<(usize, usize)> = order.iter().copied().collect();
-    let mut given = Vec::new();
-    let mut bound = Vec::new();
+    let (mut given, mut bound) = (Vec::new(), Vec::new());
+    let mut integers: Vec<&str> = Vec::new();
     for t in &model.inputs {
         let layer = &model.layers[t.layer];
         // What is cut off needs no inputs; otherwise the interface stays, with what is not read.
@@ -151,10 +151,16 @@ fn attempt(model: &Model, demanded: &Demanded, file: &File, options: &Options, f
             continue;
         }
         let shape = input_shape(layer, shapes.get(&layer.name).copied(), options.open)?;
-        given.push(Made { value: graph.input(layer.name.clone(), &shape), integer: layer.integer.is_some() });
+        let integer = layer.integer.as_deref().map(|kind| {
+            let number = integers.iter().position(|k| *k == kind).unwrap_or(integers.len());
+            if number == integers.len() {
+                integers.push(kind);
+            }
+            Kind::Of(number)
+        });
+        given.push(Made { value: graph.input(layer.name.clone(), &shape), integer });
         bound.push(*t);
     }
-    let integers = model.inputs.iter().filter_map(|t| model.layers[t.layer].integer.as_deref()).collect();
     let mut walk = Walk {
         file,
         graph: &mut graph,
@@ -230,8 +236,8 @@ struct Walk<'a> {
     graph: &'a mut Graph,
     /// Everything that is not supported.
     faults: &'a mut Vec<Unsupported>,
-    /// The types of all inputs of integers: no layer makes others.
-    integers: HashSet<&'a str>,
+    /// The types of inputs of integers.
+    integers: Vec<&'a str>,
     /// Constants by the layer they belong to: further calls use the same ones.
     shared: HashMap<*const LayerDef, Constants>,
     calls: usize,
@@ -267,11 +273,14 @@ impl Walk<'_> {
                 match &input.integer {
                     None => made = made.float(),
                     Some(kind) => {
-                        let other = self.integers.iter().find(|&k| k != kind).copied();
-                        let given = if made.integer { other } else { Some("floats") };
-                        if let Some(given) = given {
+                        let given = match made.integer {
+                            None => "floats",
+                            Some(Kind::Of(number)) => self.integers.get(number).copied().unwrap_or("others"),
+                            Some(Kind::Several) => "several types",
+                        };
+                        if given != kind {
                             let remedy = format!("make the input `{}` one of floats", input.name);
-                            refuse(format!("takes {kind}, and may be given {given}, which would be cast"), remedy);
+                            refuse(format!("takes {kind}, and is given {given}, which would be cast"), remedy);
                         }
                     }
                 }
@@ -364,7 +373,7 @@ impl Walk<'_> {
             }
             (Err(Error::Invalid(_)), Some(v)) if !self.faults.is_empty() => Ok(v.float()),
             // With a float among them, all become floats.
-            (made, _) => Ok(Made { value: made?, integer: integers == Integers::Kept && operands.all_integers() }),
+            (made, _) => Ok(Made { value: made?, integer: operands.integers().filter(|_| integers == Integers::Kept) }),
         }
     }
 }

@@ -161,7 +161,8 @@ pub(super) fn full_class(json: &Value, class: &str) -> String {
     // Keras 3 keeps the package of a registered class apart from its name.
     let own = ["keras", "tf_keras", "tensorflow"].iter().any(|m| module.split('.').next() == Some(m));
     match text("registered_name").filter(|_| !own) {
-        Some(registered) if registered.contains('>') => registered.to_owned(),
+        // Keras's own has a module where there are registered names.
+        Some(registered) if registered.contains('>') && registered != layers::SCALED_ADD => registered.to_owned(),
         Some(registered) => format!("custom>{registered}"),
         None if !own && !module.is_empty() => format!("{module}>{class}"),
         None => class.to_owned(),
@@ -406,16 +407,13 @@ fn functional(config: &Value, list: &[Value], name: String, path: &str, mut laye
                 remedy: "call it without `training` and save the network again".into(),
             });
         }
-        // Keras's own adds to a tensor what the last convolution of a block gives; of any other one nobody knows what it does.
-        let branch = |a: Option<&Arg>| {
-            matches!(a, Some(Arg::Tensor(t)) if {
-                let name = list[t.layer].get("name").and_then(Value::as_str).unwrap_or_default();
-                name.starts_with("block") && name.ends_with("_conv")
-            })
-        };
-        // Written with its package or without.
-        let scaled = layers::SCALED_ADD.ends_with(layer.class.as_str()) && layer.class.ends_with("CustomScaleLayer");
-        if scaled && keras < 3 && !layer.calls.iter().all(|c| c.args.len() == 2 && branch(c.args.get(1))) {
+        // Keras's own adds to a tensor what the last convolution of a block gives, scaled as these blocks do; of any other one, which
+        // HDF5 files do not tell from it, nobody knows what it does.
+        let scale = json.get("config").and_then(|c| c.get("scale")).and_then(Value::as_f64).unwrap_or(f64::NAN);
+        let branch = |a: Option<&Arg>| matches!(a, Some(Arg::Tensor(t)) if branch_scales(&list[t.layer]).contains(&scale));
+        let named = layers::SCALED_ADD == layer.class || layer.class == "CustomScaleLayer";
+        let scaled = named && json.get("module").is_none_or(Value::is_null);
+        if scaled && !layer.calls.iter().all(|c| c.args.len() == 2 && branch(c.args.get(1))) {
             layer.faults.push(Unsupported {
                 node: if path.is_empty() { layer.name.clone() } else { format!("{path}/{}", layer.name) },
                 kind: layer.class.clone(),
@@ -500,6 +498,18 @@ fn collect(v: &Value, index: &HashMap<String, usize>, into: &mut Vec<TensorRef>)
         list.iter().for_each(|v| collect(v, index, into));
     } else if let Some(map) = v.as_object() {
         map.values().for_each(|v| collect(v, index, into));
+    }
+}
+
+/// What the last convolution of a block of Keras's InceptionResNetV2 is scaled by; nothing for other layers.
+fn branch_scales(layer: &Value) -> &'static [f64] {
+    let name = layer.get("name").and_then(Value::as_str).unwrap_or_default();
+    let block = name.strip_prefix("block").and_then(|name| name.strip_suffix("_conv")).and_then(|name| name.split_once('_'));
+    match block.filter(|(_, number)| number.bytes().all(|b| b.is_ascii_digit())) {
+        Some(("35", _)) => &[0.17],
+        Some(("17", _)) => &[0.1],
+        Some(("8", _)) => &[0.2, 1.0],
+        _ => &[],
     }
 }
 

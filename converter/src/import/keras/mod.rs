@@ -59,7 +59,11 @@ pub fn import_keras(bytes: &[u8], options: &Options) -> Result<Graph> {
 }
 
 fn import(json: &Value, version: &str, store: weights::Store<'_>, options: &Options) -> Result<Graph> {
-    let keras = if version.starts_with('3') { 3 } else { 2 };
+    let keras = match version.split('.').next().and_then(|major| major.parse().ok()) {
+        Some(major @ 2..) => major.min(3),
+        // The first ones did not say.
+        _ => 1,
+    };
     let mut model = config::parse(json, keras)?;
     let demanded = build::demanded(&model, &options.outputs)?;
     let faults = build::faults(&model, &demanded);

@@ -479,8 +479,8 @@ fn types_of_inputs() {
         ("uint8", "float32", None),
         ("float32", "float16", None),
         ("float32", "uint8", Some("given floats")),
-        ("uint8", "int8", Some("takes int8, and may be given uint8")),
-        ("int32", "bool", Some("takes bool, and may be given int32")),
+        ("uint8", "int8", Some("takes int8, and is given uint8")),
+        ("int32", "bool", Some("takes bool, and is given int32")),
         ("float8_e4m3fn", "float32", Some("dtype = \"float8_e4m3fn\"")),
         ("float32", "float8_e5m2", Some("dtype = \"float8_e5m2\"")),
     ] {
@@ -497,6 +497,14 @@ fn types_of_inputs() {
         .replace(r#""layers": ["#, other)
         .replace(r#""input_layers": ["#, r#""input_layers": [["z", 0, 0], "#);
     assert_eq!(built(&two, 3).expect("a network of two inputs").inputs.len(), 2);
+    // Nor where another input is what the nested network is not given.
+    let beside = network("uint8", &[(r#""Functional""#, &nested("uint8"), CALL)])
+        .replace(
+            r#""layers": [{"class_name": "InputLayer", "name": "x""#,
+            &format!(r#"{other}{{"class_name": "InputLayer", "name": "x""#),
+        )
+        .replace(r#""input_layers": [["x""#, r#""input_layers": [["z", 0, 0], ["x""#);
+    assert_eq!(built(&beside, 3).expect("a backbone of integers beside another input").inputs.len(), 2);
     // Keras fits the axes of what a nested network is given.
     let axes = nested("float32").replace("[1, 3, 4]", "[1, 3, 4, 1]");
     match built(&network("float32", &[(r#""Functional""#, axes.as_str(), CALL)]), 3) {
@@ -529,6 +537,16 @@ fn types_of_inputs() {
         Err(Error::Unsupported(all)) => assert!(all[0].what.contains("given floats"), "{all:?}"),
         other => panic!("{other:?}"),
     }
+    // Random layers make floats of them.
+    let random = (r#""RandomFlip""#, LAYER, CALL);
+    assert!(built(&network("uint8", &[random, (r#""Functional""#, &nested("float32"), CALL)]), 3).is_ok());
+    assert!(built(&network("uint8", &[random, (r#""Functional""#, &nested("uint8"), CALL)]), 3).is_err());
+    // Masks of nested lists say nothing.
+    let masks = r#"{"args": [[$, $]], "kwargs": {"mask": [[null, null], null]}}"#;
+    assert!(built(&network("float32", &[(r#""Add""#, LAYER, masks)]), 3).is_ok());
+    // A layer of which a file says next to nothing is one all the same.
+    let bare = (r#""ZeroPadding1D""#, "", CALL);
+    assert!(built(&network("float32", &[bare]), 3).is_ok());
     // Integers alone stay such.
     let joined = (r#""Concatenate""#, LAYER, TWICE);
     assert!(built(&network("uint8", &[joined, (r#""Functional""#, &wide("uint8"), CALL)]), 3).is_ok());
@@ -610,24 +628,93 @@ fn models_of_other_classes_are_refused() {
     }
 }
 
-/// The scaled sum of Keras 2's InceptionResNetV2 is known by what it is given.
+/// The scaled sum of Keras's InceptionResNetV2 is known by what it is given.
 #[test]
 fn scaled_sums_of_others_are_refused() {
-    let with = |branch: &str, more: &str, keras: u32| {
+    let with = |class: &str, branch: &str, more: &str, keras: u32| {
         let json = format!(
             r#"{{"class_name": "Functional", "config": {{"name": "f", "input_layers": [["x", 0, 0]], "output_layers": [["s", 0, 0]],
                 "layers": [
                     {{"class_name": "InputLayer", "name": "x", "config": {{"name": "x", "batch_input_shape": [1, 3]}}}},
-                    {{"class_name": "ReLU", "name": "{branch}", "config": {{"name": "{branch}"}}, "inbound_nodes": [[["x", 0, 0, {{}}]]]}},
-                    {{"class_name": "Custom>CustomScaleLayer", "name": "s", "config": {{"name": "s", "scale": 0.5 {more}}},
+                    {{"class_name": "ReLU", "name": "{branch}", "config": {{"name": "{branch}", "trainable": true}},
+                        "inbound_nodes": [[["x", 0, 0, {{}}]]]}},
+                    {{"class_name": {class}, "name": "s", "config": {{"name": "s", "trainable": true, "scale": {more}}},
                         "inbound_nodes": [[["x", 0, 0, {{}}], ["{branch}", 0, 0, {{}}]]]}}]}}}}"#
         );
         built(&json, keras)
     };
-    assert!(with("block35_1_conv", "", 2).is_ok());
-    for (branch, more, keras) in [("up", "", 2), ("block35_1_conv", r#", "power": 2"#, 2), ("block35_1_conv", "", 3)] {
-        assert!(matches!(with(branch, more, keras), Err(Error::Unsupported(_))), "{branch} {more} {keras}");
+    let registered = r#""Custom>CustomScaleLayer""#;
+    let bare = r#""CustomScaleLayer""#;
+    let own = r#""CustomScaleLayer", "module": "tf_keras.src.applications.inception_resnet_v2""#;
+    let program = r#""CustomScaleLayer", "module": null, "registered_name": "Custom>CustomScaleLayer""#;
+    for (class, branch, scale, keras) in [
+        (registered, "block35_1_conv", "0.17", 2),
+        (registered, "block17_20_conv", "0.1", 2),
+        (registered, "block8_10_conv", "1.0", 2),
+        (bare, "block8_1_conv", "0.2", 3),
+        (own, "any", "0.3", 2),
+    ] {
+        assert!(with(class, branch, scale, keras).is_ok(), "{class} {branch} {scale} {keras}");
     }
+    for (class, branch, scale, keras) in [
+        (registered, "up", "0.17", 2),
+        (registered, "block35_1_conv", "0.2", 2),
+        (registered, "block1_conv", "0.17", 2),
+        (registered, "block35_x_conv", "0.17", 2),
+        (registered, "block35_1_conv", r#"0.17, "power": 2"#, 2),
+        (registered, "block35_1_conv", "0.17", 3),
+        (bare, "block35_1_conv", "0.17", 2),
+        (bare, "up", "0.17", 3),
+        (program, "block35_1_conv", "0.17", 2),
+        (program, "block35_1_conv", "0.17", 3),
+    ] {
+        assert!(matches!(with(class, branch, scale, keras), Err(Error::Unsupported(_))), "{class} {branch} {scale} {keras}");
+    }
+}
+
+/// A class that the Keras which wrote a file has not is a program's own.
+#[test]
+fn names_of_other_versions_are_programs_own() {
+    let of = |class: &str, config: &str, keras: u32| {
+        let json = format!(
+            r#"{{"class_name": "Sequential", "config": {{"name": "s", "layers": [
+                {{"class_name": "InputLayer", "config": {{"batch_input_shape": [1, 4, 4, 3], "name": "i"}}}},
+                {{"class_name": "{class}", "config": {{"name": "l", "trainable": true {config}}}}}]}}}}"#
+        );
+        built(&json, keras)
+    };
+    let pool = r#", "pool_size": [2, 2], "strides": [2, 2], "padding": "valid""#;
+    for (class, config, known) in [
+        ("MaxPool2D", pool, [true, true, false]),
+        ("MaxPooling2D", pool, [true, true, true]),
+        ("AvgPool2D", pool, [true, true, false]),
+        ("GlobalAvgPool2D", "", [true, true, false]),
+        ("RandomErasing", "", [false, false, true]),
+        ("RandomFlip", "", [true, true, true]),
+    ] {
+        for (keras, known) in [1, 2, 3].into_iter().zip(known) {
+            match of(class, config, keras) {
+                Ok(_) => assert!(known, "{class} of Keras {keras}"),
+                Err(Error::Unsupported(all)) => {
+                    assert!(!known && all[0].what.contains("not known"), "{class} of Keras {keras}: {all:?}")
+                }
+                Err(other) => panic!("{class} of Keras {keras}: {other}"),
+            }
+        }
+    }
+    let merged = |keras| {
+        let json = r#"{"class_name": "Model", "config": {"name": "m", "input_layers": [["x", 0, 0]], "output_layers": [["y", 0, 0]], "layers": [
+            {"class_name": "InputLayer", "name": "x", "config": {"name": "x", "batch_input_shape": [1, 3]}},
+            {"class_name": "Merge", "name": "y", "config": {"name": "y", "mode": "sum"}, "inbound_nodes": [[["x", 0, 0], ["x", 0, 0]]]}]}}"#;
+        built(json, keras)
+    };
+    assert!(merged(1).is_ok());
+    assert!(matches!(merged(2), Err(Error::Unsupported(_))));
+    let batch_norm = |more: &str| of("BatchNormalization", more, 2);
+    assert!(
+        matches!(batch_norm(r#", "axis": -1, "epsilon": null"#), Err(Error::Invalid(text)) if text.contains("`epsilon` is null"))
+    );
+    assert!(matches!(batch_norm(r#", "axis": -1"#), Err(Error::Invalid(text)) if text.contains("no weight")));
 }
 
 /// One number stands for the statistics of as many channels as the file claims: it is refused before they are made.

@@ -14,7 +14,7 @@ pub(in super::super) struct Cfg<'a> {
     pub class: &'a str,
     /// Python module of the class, or empty.
     pub module: &'a str,
-    /// 2 or 3.
+    /// 1, 2 or 3.
     pub keras: u32,
     /// The attributes.
     pub map: &'a Map<String, Value>,

@@ -15,19 +15,28 @@ const MAX_ELEMENTS: usize = 1 << 40;
 /// Variables of a layer that are constants of the graph already, by name.
 pub(in super::super) type Constants = HashMap<&'static str, ValueId>;
 
+/// A type of integers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in super::super) enum Kind {
+    /// That of an input of the network, by its number.
+    Of(usize),
+    /// That of several of them, or of nobody knows which.
+    Several,
+}
+
 /// A result of a call.
 #[derive(Clone, Copy, Debug)]
 pub(in super::super) struct Made {
     /// Where it is in the graph, which computes in floats.
     pub value: ValueId,
-    /// Whether its elements are integers for Keras, which computes with them in other ways.
-    pub integer: bool,
+    /// The type of its elements if they are integers for Keras, which computes with them in other ways.
+    pub integer: Option<Kind>,
 }
 
 impl Made {
     /// The same as floats.
     pub fn float(self) -> Made {
-        Made { integer: false, ..self }
+        Made { integer: None, ..self }
     }
 }
 
@@ -63,7 +72,7 @@ impl Operands {
 
     /// Whether any tensor is one of integers.
     pub fn any_integer(&self) -> bool {
-        self.all().any(|made| made.integer)
+        self.all().any(|made| made.integer.is_some())
     }
 
     /// Whether any operand is a constant tensor, of whatever type.
@@ -72,9 +81,12 @@ impl Operands {
         all.into_iter().any(|o| matches!(o, Operand::Value(v) if v.is_array() || v.is_object() || v.is_f64()))
     }
 
-    /// Whether all tensors are.
-    pub fn all_integers(&self) -> bool {
-        self.all().all(|made| made.integer)
+    /// The type of all tensors, if none is one of floats.
+    pub fn integers(&self) -> Option<Kind> {
+        let kinds: Option<Vec<Kind>> = self.all().map(|made| made.integer).collect();
+        let kinds = kinds?;
+        let first = *kinds.first()?;
+        Some(if kinds.iter().all(|&kind| kind == first) { first } else { Kind::Several })
     }
 
     fn all(&self) -> impl Iterator<Item = Made> {
@@ -126,12 +138,12 @@ impl Operands {
     }
 }
 
-/// Whether a value is null, or a list or map of nothing else, as the masks of several inputs are.
+/// Whether a value is null, or a list or map of nothing else, or of such, as the masks of several inputs are.
 fn nothing(v: &Value) -> bool {
     match v {
         Value::Null => true,
-        Value::Array(list) => list.iter().all(Value::is_null),
-        Value::Object(map) => map.values().all(Value::is_null),
+        Value::Array(list) => list.iter().all(nothing),
+        Value::Object(map) => map.values().all(nothing),
         _ => false,
     }
 }

@@ -4,7 +4,7 @@
 use super::activation::{Step, Steps, apply, axis_of, named};
 use super::cfg::{flag, short, values};
 use super::merge::{Concatenate, pair};
-use super::shape::{Nothing, reshape_to, transpose};
+use super::shape::{reshape_to, transpose};
 use super::{Cfg, Emit, Integers, Layer, Operand, Operands, builtin};
 use crate::error::Result;
 use crate::import::keras::config::MAX_CLASS;
@@ -90,18 +90,26 @@ fn call(cfg: &Cfg<'_>, name: &str, shown: &str, config: Map<String, Value>, fixe
         }
         None => {
             cfg.refuse(format!("function `{shown}`"), "replace it by built-in layers, or cut the graph before it with `--outputs`");
-            Box::new(Nothing)
+            super::nothing()
         }
     }
+}
+
+/// The name of the function that a class of `keras.ops` is. One that a program registered is none of Keras's, however it is called.
+fn operation_name(cfg: &Cfg<'_>) -> String {
+    builtin(cfg.class).map_or_else(|| cfg.class.to_owned(), crate::import::keras::weights::snake_case)
+}
+
+/// Whether a class can be one of `keras.ops` that is known.
+pub(super) fn is_operation(cfg: &Cfg<'_>) -> bool {
+    function(&operation_name(cfg), cfg.keras).is_some()
 }
 
 /// A class of `keras.ops`.
 pub(super) fn operation(cfg: &Cfg<'_>) -> Result<Box<dyn Layer>> {
     let mut config = cfg.map.clone();
     config.remove("name");
-    // A class that a program registered is none of Keras's, however it is called.
-    let name = builtin(cfg.class).map_or_else(|| cfg.class.to_owned(), crate::import::keras::weights::snake_case);
-    Ok(call(cfg, &name, cfg.class, config, Vec::new()))
+    Ok(call(cfg, &operation_name(cfg), cfg.class, config, Vec::new()))
 }
 
 /// The modules of TensorFlow whose functions are known by their names.

@@ -18,7 +18,7 @@ mod pool;
 mod shape;
 
 pub(super) use cfg::{Cfg, flag, short, values, weight};
-pub(super) use emit::{Constants, Emit, Made, Operand, Operands};
+pub(super) use emit::{Constants, Emit, Kind, Made, Operand, Operands};
 
 /// A variable of a layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,7 +83,25 @@ pub(super) const SCALED_ADD: &str = "Custom>CustomScaleLayer";
 
 /// Stands for a layer that has been refused.
 pub(super) fn nothing() -> Box<dyn Layer> {
-    Box::new(shape::Nothing)
+    Box::new(shape::Nothing(Integers::Kept))
+}
+
+/// Whether the Keras that wrote a file has a layer class of its own of that name. In HDF5 files classes of programs have their bare names:
+/// what Keras does not have is one of these, and may do anything.
+fn has(class: &str, cfg: &Cfg<'_>) -> bool {
+    match class {
+        "Merge" | "Deconvolution2D" => cfg.keras < 2,
+        "Convolution1D" | "Convolution2D" | "Convolution2DTranspose" | "SeparableConvolution1D" | "SeparableConvolution2D" => {
+            cfg.keras < 3
+        }
+        "BatchNormalizationV1" | "BatchNormalizationV2" | "SyncBatchNormalization" => cfg.keras < 3,
+        "MaxPool1D" | "AvgPool1D" | "GlobalMaxPool1D" | "GlobalAvgPool1D" => cfg.keras < 3,
+        "MaxPool2D" | "AvgPool2D" | "GlobalMaxPool2D" | "GlobalAvgPool2D" => cfg.keras < 3,
+        "RandomHue" | "RandomSaturation" | "RandomShear" | "RandomErasing" => cfg.keras >= 3,
+        // Keras 2 registers its own, and names its module in `.keras` files.
+        "CustomScaleLayer" => cfg.keras >= 3 || !cfg.module.is_empty(),
+        _ => true,
+    }
 }
 
 /// Understands a configuration. Things that Sepal does not do are recorded in `cfg`.
@@ -92,11 +110,11 @@ pub(super) fn nothing() -> Box<dyn Layer> {
 /// [`crate::Error::Invalid`] if an attribute is missing or of the wrong type.
 pub(super) fn parse(cfg: &Cfg<'_>) -> Result<Box<dyn Layer>> {
     // Keras 3 leaves out the module in HDF5 files; but only layers have these attributes.
-    let operation = cfg.keras >= 3 && cfg.module.is_empty() && !cfg.map.contains_key("trainable") && !cfg.map.contains_key("dtype");
-    if operation || cfg.module.contains(".ops.") {
+    let bare = cfg.keras >= 3 && cfg.module.is_empty() && !cfg.map.contains_key("trainable") && !cfg.map.contains_key("dtype");
+    if (bare && function::is_operation(cfg)) || cfg.module.contains(".ops.") {
         return function::operation(cfg);
     }
-    match builtin(cfg.class).unwrap_or_default() {
+    match builtin(cfg.class).filter(|class| has(class, cfg)).unwrap_or_default() {
         _ if cfg.class == SCALED_ADD && cfg.keras < 3 => merge::scaled_add(cfg),
         "Conv1D" | "Convolution1D" => conv::conv(cfg, 1),
         "Conv2D" | "Convolution2D" => conv::conv(cfg, 2),
@@ -130,6 +148,7 @@ pub(super) fn parse(cfg: &Cfg<'_>) -> Result<Box<dyn Layer>> {
         "UpSampling1D" => shape::upsampling(cfg, 1),
         "UpSampling2D" => shape::upsampling(cfg, 2),
         // What acts in training only.
+        random if random.starts_with("Random") && cfg.keras >= 3 => Ok(Box::new(shape::Nothing(Integers::Floats))),
         "Dropout"
         | "SpatialDropout1D"
         | "SpatialDropout2D"
@@ -143,11 +162,7 @@ pub(super) fn parse(cfg: &Cfg<'_>) -> Result<Box<dyn Layer>> {
         | "RandomZoom"
         | "RandomTranslation"
         | "RandomContrast"
-        | "RandomBrightness"
-        | "RandomHue"
-        | "RandomSaturation"
-        | "RandomShear"
-        | "RandomErasing" => Ok(nothing()),
+        | "RandomBrightness" => Ok(nothing()),
         // It has an attribute that otherwise only layers have.
         "Cast" if cfg.keras >= 3 => function::operation(cfg),
         "TFOpLambda" => function::lambda(cfg),

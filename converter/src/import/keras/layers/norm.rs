@@ -45,6 +45,10 @@ pub(super) fn batch(cfg: &Cfg<'_>) -> Result<Box<dyn Layer>> {
     if cfg.flag("renorm", false)? {
         cfg.refuse("renorm = true", "train with renorm=False, or copy the moving statistics into a plain BatchNormalization");
     }
+    // What Keras takes for null depends on what runs it.
+    if cfg.map.get("epsilon").is_some_and(Value::is_null) {
+        return Err(cfg.bad("epsilon"));
+    }
     let epsilon = cfg.number("epsilon")?.unwrap_or(1e-3) as f32;
     Ok(Box::new(BatchNorm { axis, epsilon, scale: cfg.flag("scale", true)?, center: cfg.flag("center", true)? }))
 }

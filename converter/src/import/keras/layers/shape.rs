@@ -6,12 +6,12 @@ use crate::error::Result;
 use crate::ir::{Op, ValueId};
 use serde_json::Value;
 
-/// A layer that does nothing when the network runs.
-pub(super) struct Nothing;
+/// A layer that does nothing when the network runs, but what it makes of integers.
+pub(super) struct Nothing(pub Integers);
 
 impl Layer for Nothing {
     fn integers(&self, _: &Operands) -> Integers {
-        Integers::Kept
+        self.0
     }
 
     fn emit(&self, e: &mut Emit<'_>, inputs: &Operands) -> Result<ValueId> {
