@@ -8,7 +8,7 @@ use sepal_format::record::{SeparableParams, Step, dtype};
 use sepal_format::{ModelView, strassen};
 
 /// Most features that one step needs.
-const MOST: usize = 4;
+const MOST: usize = 5;
 
 macro_rules! features {
     ($($name:ident $text:literal;)*) => {
@@ -33,6 +33,7 @@ features! {
     STRASSEN "strassen";
     DEPTHWISE "depthwise";
     DEPTHWISE_5X5 "depthwise-5x5";
+    DEPTHWISE_RELU "depthwise-relu";
     SEPARABLE "separable";
     POOL "pool";
     REDUCE "reduce";
@@ -59,11 +60,12 @@ fn of_step(step: &Step) -> [&'static str; MOST] {
     };
     let half = |weight_dtype| if weight_dtype == dtype::F16 { "f16" } else { "" };
     let Some(op) = step.op_ref() else { return [""; MOST] };
-    let five = match op {
-        OpRef::Depthwise(p) | OpRef::Separable(SeparableParams { depthwise: p, .. }) if p.window.kernel == [5, 5] => {
-            "depthwise-5x5"
-        }
-        _ => "",
+    let (five, relu) = match op {
+        OpRef::Depthwise(p) | OpRef::Separable(SeparableParams { depthwise: p, .. }) => (
+            if p.window.kernel == [5, 5] { "depthwise-5x5" } else { "" },
+            if p.window.kernel == [3, 3] && p.pre_relu != 0 { "depthwise-relu" } else { "" },
+        ),
+        _ => ("", ""),
     };
     let (name, exp, half) = match op {
         OpRef::Conv(p) => {
@@ -90,7 +92,7 @@ fn of_step(step: &Step) -> [&'static str; MOST] {
         OpRef::LayerNorm(_) => ("layer-norm", "", ""),
         OpRef::Matmul(_) => ("matmul", "", ""),
     };
-    [name, exp, half, five]
+    [name, exp, half, five, relu]
 }
 
 /// Whether a model needs a feature.

@@ -101,9 +101,10 @@ impl Kernel for Rows<'_> {
         let Window { kernel, stride, dilation, .. } = self.args.window;
         let unrolled = dilation == [1, 1] && S::LANES > 1;
         let five = unrolled && cfg!(feature = "depthwise-5x5");
+        let relu = unrolled && cfg!(feature = "depthwise-relu");
         match (kernel, stride, self.args.pre_relu) {
             ([3, 3], [1, 1], false) if unrolled => s.vectorize(Sweep::<3, 1, false>(self)),
-            ([3, 3], [1, 1], true) if unrolled => s.vectorize(Sweep::<3, 1, true>(self)),
+            ([3, 3], [1, 1], true) if relu => s.vectorize(Sweep::<3, 1, true>(self)),
             ([3, 3], [2, 2], false) if unrolled => s.vectorize(Sweep::<3, 2, false>(self)),
             ([5, 5], [1, 1], false) if five => s.vectorize(Sweep::<5, 1, false>(self)),
             ([5, 5], [2, 2], false) if five => s.vectorize(Sweep::<5, 2, false>(self)),
