@@ -17,7 +17,7 @@
 //! ```
 //!
 //! # Features
-//! All are on by default. `threads`, `mmap` and, below both, `std` are what the operating system gives; `scalar`, `avx2`, `avx512`,
+//! All but `sign`, which is about signed files, are on by default. `threads`, `mmap` and, below both, `std` are what the operating system gives; `scalar`, `avx2`, `avx512`,
 //! `neon` and `simd128` (WebAssembly) the instruction sets among which a model chooses when it is loaded; all others what networks are
 //! made of. A small program has those of its network, which [`Model::features`] lists; a model that needs another is refused.
 //!
@@ -29,6 +29,7 @@
 //! | `model`, `map`, `file` | the verified file; `map` holds the one unsafe call that maps it |
 //! | `session`, `arena` | an inference's memory, cut into disjoint tensors without unsafe |
 //! | `exec` | one step: its record to a kernel call, the one `match` over the operators |
+//! | `pipeline` | steps that run together, some rows at a time |
 //! | `features` | what a build has of all this |
 //! | `panels` | weights in the types that a file may store them in |
 //! | `pool` | threads, if asked for |

@@ -3,7 +3,9 @@
 mod common;
 
 use common::missed::{From, OPERATORS, PLANES, missed};
-use common::{Builder, all_ops, all_ops_builder, all_ops_in, all_ops_of, fast::fast, streamed_of, two_plans};
+use common::{
+    Builder, all_ops, all_ops_builder, all_ops_in, all_ops_of, fast::fast, one_depthwise, streamed_of, two_plans, window,
+};
 use sepal::{AlignedBytes, Isa, Layout, LoadError, Model, Options, Session, SessionError};
 use sepal_format::op::Op;
 use sepal_format::record::*;
@@ -47,6 +49,20 @@ fn features_are_what_models_need() {
         assert!(known, "{name} is not needed by the models of the tests");
     }
     assert!(every.features().all(|name| declared.contains(&name)));
+    for (kernel, stride, pre_relu, both, want) in [
+        (5, 1, false, false, Some("depthwise-5x5")),
+        (5, 2, false, false, Some("depthwise-5x5")),
+        (5, 1, false, true, Some("depthwise-5x5")),
+        (3, 1, true, false, Some("depthwise-relu")),
+        (3, 1, true, true, Some("depthwise-relu")),
+        (3, 1, false, false, None),
+        (7, 1, false, false, None),
+    ] {
+        let file = one_depthwise(window([kernel; 2], stride, 1, kernel / 2), pre_relu, both);
+        let model = load(&file);
+        let named: Vec<&str> = model.features().filter(|name| name.starts_with("depthwise-")).collect();
+        assert_eq!(named, want.as_slice(), "{kernel} {stride} {pre_relu} {both}");
+    }
     let f32 = load(&all_ops().0);
     assert!(!f32.features().any(|name| name == "f16" || name == "pipelines"));
 }

@@ -4,7 +4,7 @@
 use super::{Block, HalfBlock, Kernel, Simd};
 use core::arch::x86_64::*;
 
-/// Proof that this CPU has avx2, fma, f16c. Made by [`Isa::detect`](crate::Isa::detect) only.
+/// Proof that this CPU has avx2, fma, f16c. Made by [`new`](Self::new), which looks, and from sets that include this one.
 #[derive(Clone, Copy, Debug)]
 pub struct Avx2(());
 

@@ -5,7 +5,7 @@ use super::avx512_half::Avx512Half;
 use super::{Block, HalfBlock, Kernel, Simd};
 use core::arch::x86_64::*;
 
-/// Proof that this CPU has avx512f, avx512vl, avx512bw, avx512dq, avx2, fma, f16c. Made by [`Isa::detect`](crate::Isa::detect) only.
+/// Proof that this CPU has avx512f, avx512vl, avx512bw, avx512dq, avx2, fma, f16c. Made by [`new`](Self::new), which looks.
 #[derive(Clone, Copy, Debug)]
 pub struct Avx512(());
 

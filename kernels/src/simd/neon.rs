@@ -4,7 +4,7 @@
 use super::{Block, HalfBlock, Kernel, Simd};
 use core::arch::aarch64::*;
 
-/// Proof that this CPU has neon. Made by [`Isa::detect`](crate::Isa::detect) only.
+/// Proof that this CPU has neon. Made by [`new`](Self::new), which looks.
 #[derive(Clone, Copy, Debug)]
 pub struct Neon(());
 

@@ -8,7 +8,7 @@
 use super::{Block, HalfBlock, Kernel, Simd};
 use core::arch::wasm32::*;
 
-/// Proof that this module was built for engines that have simd128. Made by [`Isa::detect`](crate::Isa::detect) only.
+/// Proof that this module was built for engines that have simd128. Made by [`new`](Self::new).
 #[derive(Clone, Copy, Debug)]
 pub struct Simd128(());
 

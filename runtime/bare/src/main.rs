@@ -8,7 +8,7 @@ use core::arch::{asm, global_asm};
 use core::fmt::{self, Write};
 use sepal::{Model, Session};
 
-/// Bytes of the arena; the program says how many of them the model needs.
+/// Most bytes of an arena: a model that needs more is refused.
 const ARENA: usize = 1 << 20;
 
 #[repr(C, align(64))]

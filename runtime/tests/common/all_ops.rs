@@ -544,3 +544,18 @@ pub fn two_plans() -> (Vec<u8>, [(Tensors, Tensors); 2]) {
     });
     (file, cases)
 }
+
+/// A network of one depthwise convolution that keeps the size of its input; if `both`, of a separable one, with a ReLU before it.
+pub fn one_depthwise(w: Window, pre_relu: bool, both: bool) -> Vec<u8> {
+    let mut b = Builder::default();
+    let [h, w_out] = w.stride.map(|stride| 6 / stride);
+    let (x, y) = (b.tensor(1, 6, 6, 16), b.tensor(1, h, w_out, 16));
+    b.io(role::INPUT, x, "x", &[1, 6, 6, 16]);
+    match both {
+        true => b.separable(w, Act::None, x, None, y),
+        false => b.depthwise(w, pre_relu, Act::None, x, y),
+    }
+    b.io(role::OUTPUT, y, "y", &[1, h as u32, w_out as u32, 16]);
+    b.lives();
+    b.file()
+}

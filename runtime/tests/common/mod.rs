@@ -15,7 +15,9 @@ mod all_ops;
 pub mod fast;
 pub mod missed;
 #[allow(unused_imports, reason = "each test uses a part of it")]
-pub use all_ops::{all_ops, all_ops_builder, all_ops_in, all_ops_of, streamed, streamed_builder, streamed_of, two_plans};
+pub use all_ops::{
+    all_ops, all_ops_builder, all_ops_in, all_ops_of, one_depthwise, streamed, streamed_builder, streamed_of, two_plans,
+};
 
 /// A small generator (splitmix64).
 pub struct Rng(pub u64);
