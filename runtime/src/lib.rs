@@ -17,9 +17,10 @@
 //! ```
 //!
 //! # Features
-//! All but `sign`, which is about signed files, are on by default. `threads`, `mmap` and, below both, `std` are what the operating system gives; `scalar`, `avx2`, `avx512`,
-//! `neon` and `simd128` (WebAssembly) the instruction sets among which a model chooses when it is loaded; all others what networks are
-//! made of. A small program has those of its network, which [`Model::features`] lists; a model that needs another is refused.
+//! All but `sign`, which is about signed files, are on by default. `threads`, `mmap` and, below both, `std` are what the operating
+//! system gives; `scalar`, `avx2`, `avx512`, `neon` and `simd128` (WebAssembly) the instruction sets among which a model chooses
+//! when it is loaded; all others what networks are made of. A small program has those of its network, which [`Model::features`]
+//! lists; a model that needs another is refused.
 //!
 //! Without the feature `std` the crate needs neither an allocator nor an operating system: give [`Model::from_bytes`] a `static`
 //! file and [`Session::in_arena`] a `static` arena.

@@ -691,6 +691,8 @@ fn names_of_other_versions_are_programs_own() {
         ("GlobalAvgPool2D", "", [true, true, false]),
         ("RandomErasing", "", [false, false, true]),
         ("RandomFlip", "", [true, true, true]),
+        ("RandomCrop", "", [false, false, false]),
+        ("RandomOther", "", [false, false, false]),
     ] {
         for (keras, known) in [1, 2, 3].into_iter().zip(known) {
             match of(class, config, keras) {

@@ -148,7 +148,6 @@ pub(super) fn parse(cfg: &Cfg<'_>) -> Result<Box<dyn Layer>> {
         "UpSampling1D" => shape::upsampling(cfg, 1),
         "UpSampling2D" => shape::upsampling(cfg, 2),
         // What acts in training only.
-        random if random.starts_with("Random") && cfg.keras >= 3 => Ok(Box::new(shape::Nothing(Integers::Floats))),
         "Dropout"
         | "SpatialDropout1D"
         | "SpatialDropout2D"
@@ -156,13 +155,12 @@ pub(super) fn parse(cfg: &Cfg<'_>) -> Result<Box<dyn Layer>> {
         | "GaussianDropout"
         | "GaussianNoise"
         | "ActivityRegularization"
-        | "Identity"
-        | "RandomFlip"
-        | "RandomRotation"
-        | "RandomZoom"
-        | "RandomTranslation"
-        | "RandomContrast"
-        | "RandomBrightness" => Ok(nothing()),
+        | "Identity" => Ok(nothing()),
+        "RandomFlip" | "RandomRotation" | "RandomZoom" | "RandomTranslation" | "RandomContrast" | "RandomBrightness"
+        | "RandomHue" | "RandomSaturation" | "RandomShear" | "RandomErasing" => {
+            // Keras 3 makes floats of integers there.
+            Ok(Box::new(shape::Nothing(if cfg.keras >= 3 { Integers::Floats } else { Integers::Kept })))
+        }
         // It has an attribute that otherwise only layers have.
         "Cast" if cfg.keras >= 3 => function::operation(cfg),
         "TFOpLambda" => function::lambda(cfg),
