@@ -167,7 +167,9 @@ async function main() {
   // A large picture is still being decoded when a small one is dropped after it.
   await clear();
   await evaluate(`(async () => {
-    const large = await new OffscreenCanvas(5000, 5000).convertToBlob();
+    const canvas = new OffscreenCanvas(5000, 5000);
+    canvas.getContext("2d").fillRect(2000, 1000, 500, 3000);
+    const large = await canvas.convertToBlob();
     const small = await (await fetch("samples/digit_3.png")).blob();
     for (const blob of [large, small]) {
       const dataTransfer = new DataTransfer();
