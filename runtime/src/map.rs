@@ -12,7 +12,7 @@ impl Map {
     /// Maps a file to be read.
     pub fn open(path: &Path) -> io::Result<Map> {
         let file = crate::file::open_regular(path)?;
-        // SAFETY: the bytes must not change while they are mapped. The map is private and read-only, so this process cannot change
+        // SAFETY: the bytes must not change while they are mapped. The map is read-only, so this process cannot change
         // them through it; that nobody truncates or rewrites the file in place is what the documentation of `Model::open` asks of
         // its caller, as of any program that maps its code or data (replacing the file by a rename leaves the map alone). Where
         // that cannot be promised, `AlignedBytes::read` copies the file instead.

@@ -95,21 +95,13 @@ fn call(cfg: &Cfg<'_>, name: &str, shown: &str, config: Map<String, Value>, fixe
     }
 }
 
-/// The name of the function that a class of `keras.ops` is. One that a program registered is none of Keras's, however it is called.
-fn operation_name(cfg: &Cfg<'_>) -> String {
-    builtin(cfg.class).map_or_else(|| cfg.class.to_owned(), crate::import::keras::weights::snake_case)
-}
-
-/// Whether a class can be one of `keras.ops` that is known.
-pub(super) fn is_operation(cfg: &Cfg<'_>) -> bool {
-    function(&operation_name(cfg), cfg.keras).is_some()
-}
-
 /// A class of `keras.ops`.
 pub(super) fn operation(cfg: &Cfg<'_>) -> Result<Box<dyn Layer>> {
     let mut config = cfg.map.clone();
     config.remove("name");
-    Ok(call(cfg, &operation_name(cfg), cfg.class, config, Vec::new()))
+    // A class that a program registered is none of Keras's, however it is called.
+    let name = builtin(cfg.class).map_or_else(|| cfg.class.to_owned(), crate::import::keras::weights::snake_case);
+    Ok(call(cfg, &name, cfg.class, config, Vec::new()))
 }
 
 /// The modules of TensorFlow whose functions are known by their names.

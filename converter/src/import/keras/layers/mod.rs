@@ -86,7 +86,7 @@ pub(super) fn nothing() -> Box<dyn Layer> {
     Box::new(shape::Nothing(Integers::Kept))
 }
 
-/// Whether the Keras that wrote a file has a layer class of its own of that name. In HDF5 files classes of programs have their bare names:
+/// Whether any Keras of the same first number as that which wrote a file has a layer class of its own of that name. In HDF5 files classes of programs have their bare names:
 /// what Keras does not have is one of these, and may do anything.
 fn has(class: &str, cfg: &Cfg<'_>) -> bool {
     match class {
@@ -97,6 +97,9 @@ fn has(class: &str, cfg: &Cfg<'_>) -> bool {
         "BatchNormalizationV1" | "BatchNormalizationV2" | "SyncBatchNormalization" => cfg.keras < 3,
         "MaxPool1D" | "AvgPool1D" | "GlobalMaxPool1D" | "GlobalAvgPool1D" => cfg.keras < 3,
         "MaxPool2D" | "AvgPool2D" | "GlobalMaxPool2D" | "GlobalAvgPool2D" => cfg.keras < 3,
+        "RandomFlip" | "RandomRotation" | "RandomZoom" | "RandomTranslation" | "RandomContrast" | "RandomBrightness" => {
+            cfg.keras >= 2
+        }
         "RandomHue" | "RandomSaturation" | "RandomShear" | "RandomErasing" => cfg.keras >= 3,
         // Keras 2 registers its own, and names its module in `.keras` files.
         "CustomScaleLayer" => cfg.keras >= 3 || !cfg.module.is_empty(),
@@ -109,9 +112,10 @@ fn has(class: &str, cfg: &Cfg<'_>) -> bool {
 /// # Errors
 /// [`crate::Error::Invalid`] if an attribute is missing or of the wrong type.
 pub(super) fn parse(cfg: &Cfg<'_>) -> Result<Box<dyn Layer>> {
-    // Keras 3 leaves out the module in HDF5 files; but only layers have these attributes.
-    let bare = cfg.keras >= 3 && cfg.module.is_empty() && !cfg.map.contains_key("trainable") && !cfg.map.contains_key("dtype");
-    if (bare && function::is_operation(cfg)) || cfg.module.contains(".ops.") {
+    // Keras 3 leaves out the module in HDF5 files; but only layers have these attributes. One without them may be a program's own, or an
+    // operation with a layer's name that is not known.
+    let operation = cfg.keras >= 3 && cfg.module.is_empty() && !cfg.map.contains_key("trainable") && !cfg.map.contains_key("dtype");
+    if operation || cfg.module.contains(".ops.") {
         return function::operation(cfg);
     }
     match builtin(cfg.class).filter(|class| has(class, cfg)).unwrap_or_default() {
@@ -157,10 +161,7 @@ pub(super) fn parse(cfg: &Cfg<'_>) -> Result<Box<dyn Layer>> {
         | "ActivityRegularization"
         | "Identity" => Ok(nothing()),
         "RandomFlip" | "RandomRotation" | "RandomZoom" | "RandomTranslation" | "RandomContrast" | "RandomBrightness"
-        | "RandomHue" | "RandomSaturation" | "RandomShear" | "RandomErasing" => {
-            // Keras 3 makes floats of integers there.
-            Ok(Box::new(shape::Nothing(if cfg.keras >= 3 { Integers::Floats } else { Integers::Kept })))
-        }
+        | "RandomHue" | "RandomSaturation" | "RandomShear" | "RandomErasing" => Ok(Box::new(shape::Nothing(Integers::Floats))),
         // It has an attribute that otherwise only layers have.
         "Cast" if cfg.keras >= 3 => function::operation(cfg),
         "TFOpLambda" => function::lambda(cfg),
