@@ -2,13 +2,15 @@
 //! is refused when it is loaded, so that no step can find itself without its kernel.
 
 use crate::LoadError;
+use crate::exec::window;
 use sepal_format::act::{Act, ActRecord};
 use sepal_format::op::OpRef;
 use sepal_format::record::{SeparableParams, Step, dtype};
 use sepal_format::{ModelView, strassen};
+use sepal_kernels::ops::depthwise::Depthwise;
 
 /// Most features that one step needs.
-const MOST: usize = 5;
+const MOST: usize = 4;
 
 macro_rules! features {
     ($($name:ident $text:literal;)*) => {
@@ -30,6 +32,7 @@ macro_rules! features {
 features! {
     CONV "conv";
     WINOGRAD "winograd";
+    WINOGRAD_1D "winograd-1d";
     STRASSEN "strassen";
     DEPTHWISE "depthwise";
     DEPTHWISE_5X5 "depthwise-5x5";
@@ -60,12 +63,12 @@ fn of_step(step: &Step) -> [&'static str; MOST] {
     };
     let half = |weight_dtype| if weight_dtype == dtype::F16 { "f16" } else { "" };
     let Some(op) = step.op_ref() else { return [""; MOST] };
-    let (five, relu) = match op {
-        OpRef::Depthwise(p) | OpRef::Separable(SeparableParams { depthwise: p, .. }) => (
-            if p.window.kernel == [5, 5] { "depthwise-5x5" } else { "" },
-            if p.window.kernel == [3, 3] && p.pre_relu != 0 { "depthwise-relu" } else { "" },
-        ),
-        _ => ("", ""),
+    let own = match op {
+        OpRef::Conv(p) if p.algorithm > strassen::CODE && p.window.kernel.contains(&1) => "winograd-1d",
+        OpRef::Depthwise(p) | OpRef::Separable(SeparableParams { depthwise: p, .. }) => {
+            Depthwise::feature(&window(&p.window), p.pre_relu != 0).unwrap_or("")
+        }
+        _ => "",
     };
     let (name, exp, half) = match op {
         OpRef::Conv(p) => {
@@ -92,7 +95,7 @@ fn of_step(step: &Step) -> [&'static str; MOST] {
         OpRef::LayerNorm(_) => ("layer-norm", "", ""),
         OpRef::Matmul(_) => ("matmul", "", ""),
     };
-    [name, exp, half, five, relu]
+    [name, exp, half, own]
 }
 
 /// Whether a model needs a feature.

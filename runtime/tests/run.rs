@@ -4,7 +4,8 @@ mod common;
 
 use common::missed::{From, OPERATORS, PLANES, missed};
 use common::{
-    Builder, all_ops, all_ops_builder, all_ops_in, all_ops_of, fast::fast, one_depthwise, streamed_of, two_plans, window,
+    Builder, all_ops, all_ops_builder, all_ops_in, all_ops_of, fast::fast, fast::one_winograd, one_depthwise, streamed_of,
+    two_plans, window,
 };
 use sepal::{AlignedBytes, Isa, Layout, LoadError, Model, Options, Session, SessionError};
 use sepal_format::op::Op;
@@ -49,19 +50,32 @@ fn features_are_what_models_need() {
         assert!(known, "{name} is not needed by the models of the tests");
     }
     assert!(every.features().all(|name| declared.contains(&name)));
-    for (kernel, stride, pre_relu, both, want) in [
-        (5, 1, false, false, Some("depthwise-5x5")),
-        (5, 2, false, false, Some("depthwise-5x5")),
-        (5, 1, false, true, Some("depthwise-5x5")),
-        (3, 1, true, false, Some("depthwise-relu")),
-        (3, 1, true, true, Some("depthwise-relu")),
-        (3, 1, false, false, None),
-        (7, 1, false, false, None),
+    // What has code of its own, and no more: a window that runs the common code asks for none.
+    for (kernel, stride, dilation, pre_relu, want) in [
+        (5, 1, 1, false, Some("depthwise-5x5")),
+        (5, 2, 1, false, Some("depthwise-5x5")),
+        (5, 3, 1, false, None),
+        (5, 1, 2, false, None),
+        (5, 1, 1, true, None),
+        (3, 1, 1, true, Some("depthwise-relu")),
+        (3, 2, 1, true, None),
+        (3, 1, 2, true, None),
+        (3, 1, 1, false, None),
+        (7, 1, 1, false, None),
     ] {
-        let file = one_depthwise(window([kernel; 2], stride, 1, kernel / 2), pre_relu, both);
+        for both in [false, true] {
+            let file = one_depthwise(window([kernel; 2], stride, dilation, dilation * (kernel / 2)), pre_relu, both);
+            let model = load(&file);
+            let named: Vec<&str> = model.features().filter(|name| name.starts_with("depthwise-")).collect();
+            assert_eq!(named, want.as_slice(), "{kernel} {stride} {dilation} {pre_relu} {both}");
+        }
+    }
+    for (kernel, tile) in sepal_format::winograd::TILES {
+        let file = one_winograd(kernel.map(|n| n as usize), tile.map(|n| n as usize));
         let model = load(&file);
-        let named: Vec<&str> = model.features().filter(|name| name.starts_with("depthwise-")).collect();
-        assert_eq!(named, want.as_slice(), "{kernel} {stride} {pre_relu} {both}");
+        let named: Vec<&str> = model.features().collect();
+        let want: &[&str] = if kernel == [3, 3] { &["winograd"] } else { &["winograd", "winograd-1d"] };
+        assert_eq!(named, want, "{kernel:?} {tile:?}");
     }
     let f32 = load(&all_ops().0);
     assert!(!f32.features().any(|name| name == "f16" || name == "pipelines"));

@@ -182,6 +182,13 @@ fn act_across<S: Simd>(s: S, act: Act, x: &mut [Block], pixels: usize, nb: usize
                     }
                 }
             }
+            for _ in 0..total % SIDE {
+                let block = &mut x[place()];
+                for j in 0..S::PARTS {
+                    let y = apply(s, $act, s.load(block, j));
+                    s.store(y, block, j);
+                }
+            }
         }};
     }
     match act {
@@ -192,14 +199,20 @@ fn act_across<S: Simd>(s: S, act: Act, x: &mut [Block], pixels: usize, nb: usize
         Act::Exp => long!(Act::Exp),
         _ => unreachable!("not a long activation"),
     }
-    for _ in 0..total % SIDE {
-        act_row(s, act, core::slice::from_mut(&mut x[place()]));
+}
+
+/// Applies an activation to whole blocks in place, by a call: what all activations take is too much to be there wherever one may follow.
+#[inline(always)]
+pub(crate) fn act_row<S: Simd>(s: S, act: Act, row: &mut [Block]) {
+    if act != Act::None {
+        let blocks = row.len();
+        s.vectorize(InPlace { act, x: row, pixels: 1, nb: blocks, pb: blocks });
     }
 }
 
-/// Applies an activation to whole blocks in place.
+/// The code of that.
 #[inline(always)]
-pub(crate) fn act_row<S: Simd>(s: S, act: Act, row: &mut [Block]) {
+fn act_blocks<S: Simd>(s: S, act: Act, row: &mut [Block]) {
     // One loop per activation: the match inside `apply` folds away where its argument is one literal variant.
     macro_rules! short {
         ($act:expr, $row:expr) => {
@@ -316,7 +329,7 @@ impl Kernel for InPlace<'_> {
             return act_across(s, act, x, pixels, nb, pb);
         }
         for ([at, _], len) in Pieces::new(pixels, nb, [pb; 2]).iter() {
-            act_row(s, act, &mut x[at..][..len]);
+            act_blocks(s, act, &mut x[at..][..len]);
         }
     }
 }

@@ -43,6 +43,17 @@ pub struct Depthwise<'a> {
     pub act: Act,
 }
 
+impl Depthwise<'_> {
+    /// The feature beyond `depthwise` that holds the code of a window, if it has code of its own there.
+    pub fn feature(window: &Window, pre_relu: bool) -> Option<&'static str> {
+        match (window.kernel, window.stride, window.dilation, pre_relu) {
+            ([3, 3], [1, 1], [1, 1], true) => Some("depthwise-relu"),
+            ([5, 5], [1, 1] | [2, 2], [1, 1], false) => Some("depthwise-5x5"),
+            _ => None,
+        }
+    }
+}
+
 /// Runs a depthwise convolution.
 pub fn depthwise(isa: Isa, par: &dyn Parallel, args: &Depthwise, input: View, out: ViewMut) {
     assert!(input.shape.n == out.shape.n && input.shape.c == out.shape.c, "depthwise: shapes do not match");
@@ -100,6 +111,7 @@ impl Kernel for Rows<'_> {
     fn run<S: Simd>(self, s: S) {
         let Window { kernel, stride, dilation, .. } = self.args.window;
         let unrolled = dilation == [1, 1] && S::LANES > 1;
+        // What is behind these is what `Depthwise::feature` tells.
         let five = unrolled && cfg!(feature = "depthwise-5x5");
         let relu = unrolled && cfg!(feature = "depthwise-relu");
         match (kernel, stride, self.args.pre_relu) {

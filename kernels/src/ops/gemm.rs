@@ -298,7 +298,6 @@ impl Tile<'_> {
         out: &mut [f32],
         sums: &mut Sums,
     ) {
-        let Tile { a, segments, .. } = *self;
         let mut acc = [[s.splat(0.0); NV]; MR];
         let bias = &self.bias[block..][..NB];
         for j in 0..NV {
@@ -310,10 +309,26 @@ impl Tile<'_> {
         let panels: [&[Block]; NB] = core::array::from_fn(|j| &self.panels[(block + j) * self.k..][..self.k]);
         // Not with four panels of whole vectors: that loop needs all registers, and one more for the tap. Their runs are as good.
         if (NB < 4 || S::PARTS > 1) && !self.taps.is_empty() {
-            let rows: [&[f32]; MR] = core::array::from_fn(|i| &a[offsets[i]..][..self.span]);
+            let rows: [&[f32]; MR] = core::array::from_fn(|i| &self.a[offsets[i]..][..self.span]);
             s.multiply_taps::<MR, NB, NV>(self.taps, self.span, rows, panels, &mut acc);
-            return self.finish::<S, MR, NB, NV>(s, acc, block * BLOCK, m, out);
+        } else {
+            self.sum_runs::<S, MR, NB, NV>(s, offsets, panels, ahead, &mut acc, sums);
         }
+        self.finish::<S, MR, NB, NV>(s, acc, block * BLOCK, m, out, sums);
+    }
+
+    /// The sums over the runs of the window, in chunks, for which `sums` is room.
+    #[inline(always)]
+    fn sum_runs<S: Simd, const MR: usize, const NB: usize, const NV: usize>(
+        &self,
+        s: S,
+        offsets: &[usize; MR],
+        panels: [&[Block]; NB],
+        ahead: usize,
+        acc: &mut [[S::V; NV]; MR],
+        sums: &mut Sums,
+    ) {
+        let Tile { a, segments, .. } = *self;
         let (mut k, mut chunk_end) = (0, CHUNK);
         for sy in 0..segments.ny {
             for sx in 0..segments.nx {
@@ -334,7 +349,7 @@ impl Tile<'_> {
                     let run = left.min(chunk_end - k);
                     let rows: [&[f32]; MR] = core::array::from_fn(|i| &a[offsets[i] + at..][..run]);
                     let parts: [&[Block]; NB] = core::array::from_fn(|j| &panels[j][k..][..run]);
-                    s.multiply::<MR, NB, NV>(run, ahead, rows, parts, &mut acc);
+                    s.multiply::<MR, NB, NV>(run, ahead, rows, parts, acc);
                     k += run;
                     at += run;
                     left -= run;
@@ -348,7 +363,6 @@ impl Tile<'_> {
                 }
             }
         }
-        self.finish::<S, MR, NB, NV>(s, acc, block * BLOCK, m, out);
     }
 
     /// The end of a tile: residual, clamp, store.
@@ -360,9 +374,18 @@ impl Tile<'_> {
         channel: usize,
         m: usize,
         out: &mut [f32],
+        sums: &mut Sums,
     ) {
-        if self.channels - channel < NB * BLOCK {
-            return self.store_partial::<S, MR, NB, NV>(s, acc, m, channel, out);
+        let room = self.channels - channel;
+        if room < NB * BLOCK {
+            for (i, row) in acc.iter().enumerate() {
+                for (j, v) in row.iter().enumerate() {
+                    s.store(*v, &mut sums[i * NB + j / S::PARTS], j % S::PARTS);
+                }
+            }
+            let residual = self.residual.map(|(r, pixel)| (&r[m * pixel + channel..], pixel));
+            let (sums, out) = (&mut sums[..MR * NB], &mut out[channel..]);
+            return s.vectorize(Partial { sums, nb: NB, room, residual, lo: self.lo, hi: self.hi, out, out_pixel: self.out_pixel });
         }
         if let Some((r, pixel)) = self.residual {
             for (i, row) in acc.iter_mut().enumerate() {
@@ -385,31 +408,43 @@ impl Tile<'_> {
             }
         }
     }
+}
 
-    /// The end of a tile whose last block belongs in part to another group: through a copy, `room` channels of it.
+/// The end of a tile whose last block belongs in part to another group, `room` channels of it: all sizes of tiles share this one.
+struct Partial<'a> {
+    /// `nb` blocks for each pixel of the tile: residual, clamp, store are still to come.
+    sums: &'a mut [Block],
+    nb: usize,
+    room: usize,
+    residual: Option<(&'a [f32], usize)>,
+    lo: f32,
+    hi: f32,
+    out: &'a mut [f32],
+    out_pixel: usize,
+}
+
+impl Kernel for Partial<'_> {
+    type Out = ();
+
     #[inline(always)]
-    fn store_partial<S: Simd, const MR: usize, const NB: usize, const NV: usize>(
-        &self,
-        s: S,
-        acc: [[S::V; NV]; MR],
-        m: usize,
-        channel: usize,
-        out: &mut [f32],
-    ) {
-        let room = self.channels - channel;
+    fn run<S: Simd>(self, s: S) {
         let (lo, hi) = (s.splat(self.lo), s.splat(self.hi));
-        for (i, row) in acc.iter().enumerate() {
-            let mut blocks = [[0.0f32; BLOCK]; NB];
+        let clamps = self.lo > f32::NEG_INFINITY || self.hi < f32::INFINITY;
+        for (i, sums) in self.sums.chunks_mut(self.nb).enumerate() {
             if let Some((r, pixel)) = self.residual {
-                blocks.as_flattened_mut()[..room].copy_from_slice(&r[(m + i) * pixel + channel..][..room]);
+                let r = &r[i * pixel..][..self.room];
+                for (sum, r) in sums.as_flattened_mut().iter_mut().zip(r) {
+                    *sum += r;
+                }
             }
-            for (j, v) in row.iter().enumerate() {
-                let b = &mut blocks[j / S::PARTS];
-                let v = if self.residual.is_some() { s.add(*v, s.load(b, j % S::PARTS)) } else { *v };
-                let v = if self.clamps { s.min(hi, s.max(lo, v)) } else { v };
-                s.store(v, b, j % S::PARTS);
+            if clamps {
+                for sum in &mut *sums {
+                    for j in 0..S::PARTS {
+                        s.store(s.min(hi, s.max(lo, s.load(sum, j))), sum, j);
+                    }
+                }
             }
-            out[i * self.out_pixel + channel..][..room].copy_from_slice(&blocks.as_flattened()[..room]);
+            self.out[i * self.out_pixel..][..self.room].copy_from_slice(&sums.as_flattened()[..self.room]);
         }
     }
 }
@@ -449,10 +484,10 @@ impl Kernel for Gemm<'_> {
             let out = &mut out[m0 * out_pixel..];
             let whole = blocks - narrow_blocks;
             for b0 in (0..whole).step_by(group) {
-                strip.run(s, b0, group.min(whole - b0), out, &mut sums);
+                strip.run(s, s, b0, group.min(whole - b0), out, &mut sums);
             }
             if narrow_blocks > 0 {
-                strip.run(s.half(), blocks - narrow_blocks, narrow_blocks, out, &mut sums);
+                strip.run(s.half(), s, blocks - narrow_blocks, narrow_blocks, out, &mut sums);
             }
             m0 += rows;
         }
@@ -477,9 +512,9 @@ struct Strip<'a> {
 }
 
 impl Strip<'_> {
-    /// `nb` panels from `block` on, for all pixels.
+    /// `nb` panels from `block` on, for all pixels; activations that are not a clamp by the vectors of `whole`.
     #[inline(always)]
-    fn run<S: Simd>(&self, s: S, block: usize, nb: usize, out: &mut [f32], sums: &mut Sums) {
+    fn run<S: Simd, W: Simd>(&self, s: S, whole: W, block: usize, nb: usize, out: &mut [f32], sums: &mut Sums) {
         let Strip { tile, offsets, act, n, whole_blocks, .. } = *self;
         let end_channel = (block + nb) * BLOCK;
         let half = S::PARTS == 2 && whole_blocks && end_channel > n && half_empty(n);
@@ -506,11 +541,11 @@ impl Strip<'_> {
                 let rows = count * size;
                 if whole_blocks {
                     let x = &mut blocks_mut(target)[block..];
-                    s.vectorize(InPlace { act, x, pixels: rows, nb, pb: tile.out_pixel / BLOCK });
+                    whole.vectorize(InPlace { act, x, pixels: rows, nb, pb: tile.out_pixel / BLOCK });
                 } else {
                     let channels = (n - block * BLOCK).min(nb * BLOCK);
                     for row in target.chunks_mut(tile.out_pixel).take(rows) {
-                        act_channels(s, act, &mut row[block * BLOCK..][..channels]);
+                        act_channels(whole, act, &mut row[block * BLOCK..][..channels]);
                     }
                 }
             }

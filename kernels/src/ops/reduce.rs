@@ -108,9 +108,12 @@ impl Kernel for Reduce<'_> {
                 rest = narrow;
             };
         }
-        side_by_side!(8, 1);
-        side_by_side!(4, 2);
-        side_by_side!(2, 4);
+        // What is not a sum is rare, and gets by with less code.
+        if matches!(self.kind, ReduceKind::Mean | ReduceKind::Sum) {
+            side_by_side!(8, 1);
+            side_by_side!(4, 2);
+            side_by_side!(2, 4);
+        }
         side_by_side!(1, 8);
         debug_assert!(rest.is_empty());
     }
@@ -133,11 +136,11 @@ impl ReduceKind {
         let scale = s.splat(1.0 / pixels as f32);
         for j in 0..S::PARTS {
             let acc = match self {
-                // One loop for each: the match inside `add` folds away.
-                ReduceKind::Mean | ReduceKind::Sum => ReduceKind::Sum.runs::<S, N, R>(s, pixels, step, data, j),
-                ReduceKind::Max => ReduceKind::Max.runs::<S, N, R>(s, pixels, step, data, j),
-                ReduceKind::Min => ReduceKind::Min.runs::<S, N, R>(s, pixels, step, data, j),
-                ReduceKind::Product => ReduceKind::Product.runs::<S, N, R>(s, pixels, step, data, j),
+                // One loop for each: the match inside `add` folds away. Several blocks are always sums.
+                ReduceKind::Max if N == 1 => ReduceKind::Max.runs::<S, N, R>(s, pixels, step, data, j),
+                ReduceKind::Min if N == 1 => ReduceKind::Min.runs::<S, N, R>(s, pixels, step, data, j),
+                ReduceKind::Product if N == 1 => ReduceKind::Product.runs::<S, N, R>(s, pixels, step, data, j),
+                _ => ReduceKind::Sum.runs::<S, N, R>(s, pixels, step, data, j),
             };
             for i in 0..N {
                 s.store(if self == ReduceKind::Mean { s.mul(acc[i], scale) } else { acc[i] }, &mut out[i], j);

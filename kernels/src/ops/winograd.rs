@@ -164,16 +164,17 @@ impl Image<'_> {
                 isa.run(Step::<'_, '_, '_, $y, $x, _, _, _, _> { image: self, way, tiles, transforms: PhantomData })
             };
         }
+        let line = cfg!(feature = "winograd-1d");
         match (self.args.window.kernel, self.plan.tile) {
             ([3, 3], [2, 2]) => run!(F23, F23),
             ([3, 3], [4, 4]) => run!(F43, F43),
-            ([1, 3], [1, 2]) => run!(One, F23),
-            ([3, 1], [2, 1]) => run!(F23, One),
-            ([1, 3], [1, 4]) => run!(One, F43),
-            ([3, 1], [4, 1]) => run!(F43, One),
-            ([1, 7], [1, 4]) => run!(One, F47),
-            ([7, 1], [4, 1]) => run!(F47, One),
-            _ => unreachable!("checked by `exists`"),
+            ([1, 3], [1, 2]) if line => run!(One, F23),
+            ([3, 1], [2, 1]) if line => run!(F23, One),
+            ([1, 3], [1, 4]) if line => run!(One, F43),
+            ([3, 1], [4, 1]) if line => run!(F43, One),
+            ([1, 7], [1, 4]) if line => run!(One, F47),
+            ([7, 1], [4, 1]) if line => run!(F47, One),
+            _ => unreachable!("checked by `exists`, and the features when a model is loaded"),
         }
     }
 }

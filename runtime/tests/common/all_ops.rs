@@ -72,9 +72,9 @@ impl Builder {
         self.step(&params, &[x], y, meaning);
     }
 
-    pub(super) fn separable(&mut self, w: Window, act: Act, x: u32, residual: Option<u32>, y: u32) {
+    pub(super) fn separable(&mut self, w: Window, pre_relu: bool, act: Act, x: u32, residual: Option<u32>, y: u32) {
         let (from, to) = (self.shape(x), self.shape(y));
-        let (depthwise, dw, db) = self.depthwise_parts(w, from.c, true, Act::RELU);
+        let (depthwise, dw, db) = self.depthwise_parts(w, from.c, pre_relu, Act::RELU);
         let second = self.conv_parts(Window::ONE, 1, from.c, to.c, act);
         let wide = if self.halves { widened(second.params.weights.len as usize / 2, to.c) } else { 0 };
         self.needs_scratch(separable_scratch(w, from, to) + wide);
@@ -84,7 +84,7 @@ impl Builder {
         let (pw, pb) = (second.weights, second.bias);
         let meaning = Self::on(y, &inputs, move |x, y| {
             let mut middle = super::Image::new(Shape { c: from.c, ..to });
-            reference::depthwise::depthwise(w, &dw, &db, true, Act::RELU, x[0].view(), middle.view_mut());
+            reference::depthwise::depthwise(w, &dw, &db, pre_relu, Act::RELU, x[0].view(), middle.view_mut());
             let r = x.get(1).map(|r| r.view());
             reference::conv::conv(Window::ONE, 1, &pw, &pb, act, middle.view(), r, y.view_mut());
         });
@@ -253,11 +253,11 @@ pub fn all_ops_in(halves: bool) -> Builder {
     let a = b.tensor(1, 5, 4, 20);
     b.conv(three(2, 1), 1, Act::RELU, image, None, a);
     let s = b.tensor(1, 5, 4, 24);
-    b.separable(three(1, 1), Act::Silu, a, None, s);
+    b.separable(three(1, 1), true, Act::Silu, a, None, s);
     let c = b.tensor(1, 5, 4, 20);
     b.conv(Window::ONE, 4, Act::None, s, Some(a), c);
     let s2 = b.tensor(1, 5, 4, 20);
-    b.separable(window([5, 5], 1, 1, 2), Act::HardSwish, c, Some(a), s2);
+    b.separable(window([5, 5], 1, 1, 2), false, Act::HardSwish, c, Some(a), s2);
     let d = b.tensor(1, 3, 2, 20);
     b.depthwise(window([3, 3], 2, 2, 2), true, Act::Tanh, s2, d);
     let e = b.tensor(1, 3, 2, 20);
@@ -488,7 +488,7 @@ fn streamed_in(bands: [u32; 2], halves: bool, batch: usize) -> Builder {
     let skip = b.tensor(batch, 7, 5, 32);
     b.conv(window([1, 1], 2, 1, 0), 1, Act::None, stem, None, skip);
     let both = b.tensor(batch, 7, 5, 32);
-    b.separable(window([5, 5], 1, 1, 2), Act::Silu, down, Some(skip), both);
+    b.separable(window([5, 5], 1, 1, 2), false, Act::Silu, down, Some(skip), both);
     let pooled = b.tensor(batch, 7, 5, 32);
     b.pool(three(1, 1), PoolKind::Max, both, Some(skip), pooled);
     let scaled = b.tensor(batch, 7, 5, 32);
@@ -545,14 +545,14 @@ pub fn two_plans() -> (Vec<u8>, [(Tensors, Tensors); 2]) {
     (file, cases)
 }
 
-/// A network of one depthwise convolution that keeps the size of its input; if `both`, of a separable one, with a ReLU before it.
+/// A network of one depthwise convolution that keeps the size of its input; if `both`, of a separable one.
 pub fn one_depthwise(w: Window, pre_relu: bool, both: bool) -> Vec<u8> {
     let mut b = Builder::default();
     let [h, w_out] = w.stride.map(|stride| 6 / stride);
     let (x, y) = (b.tensor(1, 6, 6, 16), b.tensor(1, h, w_out, 16));
     b.io(role::INPUT, x, "x", &[1, 6, 6, 16]);
     match both {
-        true => b.separable(w, Act::None, x, None, y),
+        true => b.separable(w, pre_relu, Act::None, x, None, y),
         false => b.depthwise(w, pre_relu, Act::None, x, y),
     }
     b.io(role::OUTPUT, y, "y", &[1, h as u32, w_out as u32, 16]);

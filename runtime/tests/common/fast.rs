@@ -77,3 +77,14 @@ pub fn fast() -> (Vec<u8>, Vec<Vec<f32>>, Vec<Vec<f32>>) {
     let outputs = b.reference(&inputs);
     (b.file(), inputs, outputs)
 }
+
+/// A network of one Winograd convolution that keeps the size of its input.
+pub fn one_winograd(kernel: [usize; 2], tile: Tile) -> Vec<u8> {
+    let mut b = Builder::default();
+    let (x, y) = (b.tensor(1, 6, 6, 16), b.tensor(1, 6, 6, 16));
+    b.io(role::INPUT, x, "x", &[1, 6, 6, 16]);
+    b.winograd(Window { kernel, pad: kernel.map(|k| k / 2), ..Window::ONE }, tile, Act::None, x, None, y);
+    b.io(role::OUTPUT, y, "y", &[1, 6, 6, 16]);
+    b.lives();
+    b.file()
+}

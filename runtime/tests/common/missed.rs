@@ -13,7 +13,7 @@ pub const OPERATORS: [Put; 7] = [
     |b, w, x, y| b.conv(w, 1, Act::RELU, x, None, y),
     |b, w, x, y| b.conv(w, 4, Act::None, x, None, y),
     |b, w, x, y| b.depthwise(w, true, Act::RELU, x, y),
-    |b, w, x, y| b.separable(w, Act::None, x, None, y),
+    |b, w, x, y| b.separable(w, true, Act::None, x, None, y),
     |b, w, x, y| b.pool(w, PoolKind::Max, x, None, y),
     |b, w, x, y| b.pool(w, PoolKind::AverageWithPad { pad_end: w.pad }, x, None, y),
     |b, w, x, y| b.conv_of_planes(w, Act::RELU, x, y),
