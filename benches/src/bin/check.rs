@@ -151,7 +151,11 @@ fn source(name: &str, text: &str) -> Vec<String> {
         broken.push(format!("{name}: {lines} lines, more than {MAX_LINES}"));
     }
     let word = concat!("un", "safe");
-    let allowed = |line: &str| ["allow", "expect"].iter().any(|level| line.contains(&format!("{level}({word}_code")));
+    // A lint's level may stand anywhere in a list, or on a line of its own.
+    let allowed = |line: &str| {
+        has_word(line, &format!("{word}_code"))
+            && !["deny", "forbid"].iter().any(|level| line.contains(&format!("{level}({word}_code")))
+    };
     if let Some(i) = text.lines().position(|l| has_word(code(l), word) || allowed(code(l)))
         && !UNSAFE.iter().any(|(file, _)| *file == name)
     {
@@ -172,8 +176,11 @@ fn manifests(root: &Path) -> Vec<PathBuf> {
 
 /// Whether a manifest has the lints of the workspace.
 fn demands_reasons(manifest: &str) -> bool {
+    let word = concat!("un", "safe");
     manifest.contains("[lints]\nworkspace = true")
-        || ["unsafe_code = \"deny\"", "undocumented_unsafe_blocks = \"deny\""].iter().all(|line| manifest.contains(line))
+        || [format!("{word}_code"), format!("undocumented_{word}_blocks")]
+            .iter()
+            .all(|l| manifest.contains(&format!("{l} = \"deny\"")))
 }
 
 /// Whether the line or a comment right above it says why what is there may be; other lines need not.
@@ -226,6 +233,8 @@ mod tests {
         assert_eq!(rules(&format!(r#"f("//", '"', {word} fn a())"#)), 1);
         assert_eq!(rules(&format!(r#"f("\"", "\\") // {word} fn a()"#)), 0);
         assert_eq!(rules(&format!("#![allow({word}_code)]")), 1);
+        assert_eq!(rules(&format!("#![allow(\n    dead_code, {word}_code\n)]")), 1);
+        assert_eq!(rules(&format!("#![forbid({word}_code)]")), 0);
         assert_eq!(rules(&format!("// {word} {{ }}\n/// {word}\n#![deny({word}_code)]")), 0);
         assert_eq!(source("kernels/src/simd/neon.rs", &format!("// SAFETY: why\n{word} {{ }}")).len(), 0);
         assert_eq!(source("runtime/tests/a.rs", &format!("// SAFETY: why\n{word} impl GlobalAlloc for A {{}}")).len(), 1);

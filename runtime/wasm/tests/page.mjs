@@ -9,11 +9,16 @@ import { extname, join, resolve } from "node:path";
 const [site, nativePath, shots] = process.argv.slice(2).map((path) => resolve(path));
 const native = JSON.parse(readFileSync(nativePath));
 const types = { ".html": "text/html", ".js": "text/javascript", ".wasm": "application/wasm", ".png": "image/png" };
+/** Takes the way to send the next sample of a 7, if somebody wants to hold it back. */
+let held = null;
 const server = createServer((request, response) => {
   const path = join(site, request.url === "/" ? "index.html" : request.url);
   if (!path.startsWith(site) || !existsSync(path)) return response.writeHead(404).end();
   response.writeHead(200, { "content-type": types[extname(path)] ?? "application/octet-stream" });
-  createReadStream(path).pipe(response);
+  const send = () => createReadStream(path).pipe(response);
+  if (held === null || !request.url.endsWith("digit_7.png")) return send();
+  held(send);
+  held = null;
 });
 await new Promise((done) => server.listen(0, "127.0.0.1", done));
 const address = `http://127.0.0.1:${server.address().port}/`;
@@ -179,7 +184,24 @@ async function main() {
   })()`);
   await probabilities();
   await new Promise((done) => setTimeout(done, 1500));
-  check(best(JSON.parse((await evaluate("document.body.dataset.probabilities")) ?? "[]")) === 3, "the last picture stays");
+  const stays = async () => best(JSON.parse((await evaluate("document.body.dataset.probabilities")) ?? "[]"));
+  check((await stays()) === 3, "the last picture stays");
+
+  // A sample that the server holds back comes after another one, and after what is no picture.
+  for (const [then, want, what] of [
+    ['document.querySelectorAll("#samples button")[3].click()', 3, "another sample"],
+    ['dispatchEvent(new DragEvent("drop", { dataTransfer: new DataTransfer(), cancelable: true }))', -1, "no file"],
+  ]) {
+    await clear();
+    const late = new Promise((done) => (held = done));
+    await evaluate('document.querySelectorAll("#samples button")[7].click()');
+    const release = await late;
+    await evaluate(then);
+    if (want >= 0) await probabilities();
+    release();
+    await new Promise((done) => setTimeout(done, 500));
+    check((await stays()) === want, `a sample that is late does not replace ${what}`);
+  }
 
   await clear();
   await drop(join(site, "sepal.js"));

@@ -61,7 +61,8 @@ fn is_own(name: &str, keras: u32) -> bool {
 pub(super) fn attribute(cfg: &Cfg<'_>) -> Result<Steps> {
     let Some(value) = cfg.get("activation") else { return Ok(Vec::new()) };
     let name = match value {
-        Value::String(name) => Some(name.as_str()),
+        // Keras 2 writes functions of programs by their bare names, too.
+        Value::String(name) => Some(name.as_str()).filter(|name| cfg.keras >= 3 || !is_own(name, cfg.keras)),
         Value::Object(o) => match (o.get("class_name").and_then(Value::as_str), o.get("config")) {
             // So are functions written that Keras does not know by their names alone.
             (Some("function"), Some(Value::String(name))) => Some(name.as_str()).filter(|name| !is_own(name, cfg.keras)),

@@ -86,8 +86,27 @@ pub(super) fn nothing() -> Box<dyn Layer> {
     Box::new(shape::Nothing(Integers::Kept))
 }
 
-/// Whether any Keras of the same first number as that which wrote a file has a layer class of its own of that name. In HDF5 files classes of programs have their bare names:
-/// what Keras does not have is one of these, and may do anything.
+/// What changes pictures in training only, with the first number of the oldest Keras that has it.
+const RANDOM: [(&str, u32); 10] = [
+    ("RandomFlip", 2),
+    ("RandomRotation", 2),
+    ("RandomZoom", 2),
+    ("RandomTranslation", 2),
+    ("RandomContrast", 2),
+    ("RandomBrightness", 2),
+    ("RandomHue", 3),
+    ("RandomSaturation", 3),
+    ("RandomShear", 3),
+    ("RandomErasing", 3),
+];
+
+/// The first number of the oldest Keras that has such a layer; nothing for other layers.
+fn random(class: &str) -> Option<u32> {
+    RANDOM.iter().find(|(name, _)| *name == class).map(|&(_, first)| first)
+}
+
+/// Whether any Keras of the same first number as that which wrote a file has a layer class of its own of that name. In HDF5 files
+/// classes of programs have their bare names: what Keras does not have is one of these, and may do anything.
 fn has(class: &str, cfg: &Cfg<'_>) -> bool {
     match class {
         "Merge" | "Deconvolution2D" => cfg.keras < 2,
@@ -97,13 +116,9 @@ fn has(class: &str, cfg: &Cfg<'_>) -> bool {
         "BatchNormalizationV1" | "BatchNormalizationV2" | "SyncBatchNormalization" => cfg.keras < 3,
         "MaxPool1D" | "AvgPool1D" | "GlobalMaxPool1D" | "GlobalAvgPool1D" => cfg.keras < 3,
         "MaxPool2D" | "AvgPool2D" | "GlobalMaxPool2D" | "GlobalAvgPool2D" => cfg.keras < 3,
-        "RandomFlip" | "RandomRotation" | "RandomZoom" | "RandomTranslation" | "RandomContrast" | "RandomBrightness" => {
-            cfg.keras >= 2
-        }
-        "RandomHue" | "RandomSaturation" | "RandomShear" | "RandomErasing" => cfg.keras >= 3,
         // Keras 2 registers its own, and names its module in `.keras` files.
         "CustomScaleLayer" => cfg.keras >= 3 || !cfg.module.is_empty(),
-        _ => true,
+        _ => random(class).is_none_or(|first| cfg.keras >= first),
     }
 }
 
@@ -160,8 +175,7 @@ pub(super) fn parse(cfg: &Cfg<'_>) -> Result<Box<dyn Layer>> {
         | "GaussianNoise"
         | "ActivityRegularization"
         | "Identity" => Ok(nothing()),
-        "RandomFlip" | "RandomRotation" | "RandomZoom" | "RandomTranslation" | "RandomContrast" | "RandomBrightness"
-        | "RandomHue" | "RandomSaturation" | "RandomShear" | "RandomErasing" => Ok(Box::new(shape::Nothing(Integers::Floats))),
+        class if random(class).is_some() => Ok(Box::new(shape::Nothing(Integers::Floats))),
         // It has an attribute that otherwise only layers have.
         "Cast" if cfg.keras >= 3 => function::operation(cfg),
         "TFOpLambda" => function::lambda(cfg),
