@@ -73,6 +73,23 @@ pub fn interpret(graph: &Graph, inputs: &[Vec<f64>], progress: &mut dyn FnMut(us
 /// # Errors
 /// As [`interpret`].
 pub fn interpret_observed(graph: &Graph, inputs: Vec<Vec<f64>>, observe: &mut dyn FnMut(ValueId, &[f64])) -> Result<Vec<Vec<f64>>> {
+    walk(graph, inputs, &mut |v, y| observe(v, y))
+}
+
+/// [`interpret`] with every tensor between the nodes rounded to f32: how far that alone moves the outputs tells how much of an error is
+/// the network's own. `inputs` are values of f32.
+///
+/// # Errors
+/// As [`interpret`].
+pub fn interpret_rounded(graph: &Graph, inputs: Vec<Vec<f64>>, progress: &mut dyn FnMut()) -> Result<Vec<Vec<f64>>> {
+    walk(graph, inputs, &mut |_, y| {
+        y.iter_mut().for_each(|y| *y = f64::from(*y as f32));
+        progress();
+    })
+}
+
+/// Evaluates node after node; `each` sees every result, and may change it.
+fn walk(graph: &Graph, inputs: Vec<Vec<f64>>, each: &mut dyn FnMut(ValueId, &mut [f64])) -> Result<Vec<Vec<f64>>> {
     graph.verify().map_err(|e| invalid(format!("inconsistent network: {e}")))?;
     if inputs.len() != graph.inputs.len() {
         return Err(invalid(format!("{} inputs given, the network has {}", inputs.len(), graph.inputs.len())));
@@ -89,8 +106,8 @@ pub fn interpret_observed(graph: &Graph, inputs: Vec<Vec<f64>>, observe: &mut dy
     let last_use = last_uses(graph);
     for (i, n) in graph.nodes.iter().enumerate() {
         let args: Vec<Arg> = n.inputs.iter().map(|&v| arg(graph, &tensors, v)).collect();
-        let y = evaluate(&n.op, &args, graph.shape(n.output));
-        observe(n.output, &y);
+        let mut y = evaluate(&n.op, &args, graph.shape(n.output));
+        each(n.output, &mut y);
         tensors[n.output.0] = Some(y);
         for v in n.inputs.iter().chain([&n.output]) {
             if last_use[v.0] == i {

@@ -312,10 +312,17 @@ pub fn summary(converted: &Converted) -> Result<String, Failure> {
         "self-check",
         match &s.self_check {
             Some(c) => format!(
-                "passed: at most {:.1e} of the output's range away from the source in f64 (limit {:.0e}{})",
+                "passed: at most {:.1e} of the output's range away from the source in f64 (limit {:.0e}{}{})",
                 c.relative,
                 s.self_check_limit,
-                if s.report.pruned.as_ref().is_some_and(|p| p.error > 0.0) { " besides the stated error" } else { "" }
+                if s.report.pruned.as_ref().is_some_and(|p| p.error > 0.0) { " besides the stated error" } else { "" },
+                c.rounding.map_or_else(String::new, |r| {
+                    let times = convert::TIMES_ROUNDING;
+                    format!(
+                        ", or {times} times the {r:.1e} that rounding the source's tensors to f32 moves {}",
+                        out::plain(&c.output)
+                    )
+                }),
             ),
             None => "left out".into(),
         },
