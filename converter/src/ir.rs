@@ -242,6 +242,8 @@ pub struct Graph {
     pub nodes: Vec<Node>,
     /// What the caller gives.
     pub inputs: Vec<ValueId>,
+    /// Extents of inputs, by their axes, that the source leaves open; importers tell, passes do not keep them.
+    pub open: Vec<(ValueId, usize)>,
     /// What the caller gets.
     pub outputs: Vec<ValueId>,
     /// Names of the outputs, in the source's words; the values may carry others.
@@ -273,6 +275,13 @@ impl Graph {
     pub fn input(&mut self, name: impl Into<String>, shape: &[usize]) -> ValueId {
         let v = self.value(name, shape);
         self.inputs.push(v);
+        v
+    }
+
+    /// Adds a graph input some of whose extents the source leaves open.
+    pub(crate) fn open_input(&mut self, name: impl Into<String>, shape: &[usize], open: &[usize]) -> ValueId {
+        let v = self.input(name, shape);
+        self.open.extend(open.iter().map(|&axis| (v, axis)));
         v
     }
 

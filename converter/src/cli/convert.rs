@@ -34,7 +34,9 @@ pub struct Args {
     output: Option<PathBuf>,
     #[command(flatten)]
     import: ImportArgs,
-    /// Several plans over the same weights: batches or sizes of the inputs; given both, each with each
+    /// Several plans over the same weights: batches or sizes of the inputs; given both, each with each. They are those of the inputs
+    /// that leave them open; if none does, of all that agree in them. An input that --input-shape names keeps its own, unless it is
+    /// the only one that could vary
     #[arg(long = "plan", value_name = "batch=1,4|size=224,320x240")]
     plans: Vec<Vary>,
     /// Type of the stored weights; f16: half the file, within 1e-3 of the range
