@@ -277,7 +277,8 @@ fn evaluate<'a>(
     outputs: &[usize],
 ) -> Res<Option<Vec<ValueId>>> {
     let model = b.model;
-    let Some(import) = ops::find(code) else {
+    let constant = || op.inputs.iter().filter_map(|&t| index(model, t)).all(|t| b.is_constant(t));
+    let Some(import) = ops::find(code).or_else(|| ops::constant::find(code).filter(|_| constant())) else {
         return unsupported("the operator is not supported", ops::remedy(code));
     };
     for &t in op.inputs.iter().filter(|&&t| t != -1) {
@@ -366,6 +367,15 @@ impl Builder<'_> {
         let tensor = &self.model.tensors[t];
         let bytes = self.model.buffers.get(tensor.buffer).copied().unwrap_or_default();
         (!bytes.is_empty() || tensor.shape.contains(&0)).then_some(bytes)
+    }
+
+    /// Whether a tensor is stored, or was computed from such alone.
+    fn is_constant(&self, t: usize) -> bool {
+        match self.slots[t] {
+            Some(Slot::Value(v)) => self.graph.data(v).is_some(),
+            Some(Slot::Unknown) => false,
+            None => self.stored(t).is_some(),
+        }
     }
 
     fn decode(&mut self, t: usize) -> Res<(Vec<usize>, Data)> {
