@@ -3,12 +3,9 @@
 use super::fail::{Res, bad, unsupported};
 use super::schema::options as field;
 use super::{Ctx, Values, shape};
-use crate::import::parts::cut;
+use crate::import::parts::{MAX_PIECES, cut};
 use crate::ir::{Op, ValueId};
 use std::sync::Arc;
-
-/// More repetitions than this make no sense.
-const MAX_REPEATS: usize = 64;
 
 /// What was done when the constant was read, or changes only the type.
 pub(super) fn nothing(cx: &mut Ctx<'_, '_>) -> Values {
@@ -150,9 +147,9 @@ pub(super) fn tile(cx: &mut Ctx<'_, '_>) -> Values {
         if dims[axis] == 1 || repeats[axis] == 1 {
             continue;
         }
-        let most = if cx.b.graph.data(x).is_some() { shape::MAX_ELEMENTS } else { MAX_REPEATS };
+        let most = if cx.b.graph.data(x).is_some() { shape::MAX_ELEMENTS } else { MAX_PIECES };
         if repeats[axis] > most || repeats[axis] == 0 {
-            return unsupported(format!("{} repeats", repeats[axis]), format!("repeat at most {MAX_REPEATS} times"));
+            return unsupported(format!("{} repeats", repeats[axis]), format!("repeat at most {MAX_PIECES} times"));
         }
         dims[axis] = dims[axis].saturating_mul(repeats[axis]);
         cx.b.budget.pay(repeats[axis])?;
