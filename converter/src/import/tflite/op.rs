@@ -15,7 +15,7 @@ pub(super) struct Ctx<'c, 'a> {
     pub b: &'c mut Builder<'a>,
     pub op: &'c Operator<'a>,
     /// What the node is called.
-    name: &'c str,
+    pub name: &'c str,
     kind: &'c str,
     /// Indices of the tensors to write.
     pub outputs: &'c [usize],

@@ -4,12 +4,18 @@ use super::fail::{Res, bad, unsupported};
 use super::schema::options as field;
 use super::{Ctx, Values, shape};
 use crate::import::parts::{MAX_PIECES, cut};
+use crate::import::tflite::tensor::is_narrow;
 use crate::ir::{Op, ValueId};
 use std::sync::Arc;
 
 /// What was done when the constant was read, or changes only the type.
 pub(super) fn nothing(cx: &mut Ctx<'_, '_>) -> Values {
-    Ok(vec![cx.value(0)?])
+    let x = cx.value(0)?;
+    // A cast to halves; the report is to say that it rounds nothing.
+    if cx.b.graph.data(x).is_none() && cx.outputs.iter().any(|&t| is_narrow(cx.b.model.tensors[t].element)) {
+        cx.b.graph.leave_unrounded(cx.name);
+    }
+    Ok(vec![x])
 }
 
 /// The same elements under another shape.
