@@ -109,7 +109,11 @@ fn transposed_window(cx: &Ctx<'_, '_, '_>, axes: usize, input: [usize; 2], k: [u
                 // zeros behind them, ONNX's reference puts some before.
                 if same && full + extra[i] < wanted {
                     return unsupported(
-                        format!("auto_pad {auto:?} for {wanted} pixels, of which the windows give {}", full + extra[i]),
+                        format!(
+                            "auto_pad {:?} for {wanted} pixels, of which the windows give {}",
+                            cx.string("auto_pad", "")?,
+                            full + extra[i]
+                        ),
                         "say the pads and output_padding that are meant",
                     );
                 }
