@@ -242,6 +242,10 @@ pub struct Graph {
     pub nodes: Vec<Node>,
     /// What the caller gives.
     pub inputs: Vec<ValueId>,
+    /// Extents of inputs, by their axes, that the source leaves open; importers tell, passes do not keep them.
+    pub open: Vec<(ValueId, usize)>,
+    /// Casts of the source to fewer bits of a float, which round nothing here: the name of the first, and how many there are.
+    pub unrounded: Option<(String, usize)>,
     /// What the caller gets.
     pub outputs: Vec<ValueId>,
     /// Names of the outputs, in the source's words; the values may carry others.
@@ -274,6 +278,18 @@ impl Graph {
         let v = self.value(name, shape);
         self.inputs.push(v);
         v
+    }
+
+    /// Adds a graph input some of whose extents the source leaves open.
+    pub(crate) fn open_input(&mut self, name: impl Into<String>, shape: &[usize], open: &[usize]) -> ValueId {
+        let v = self.input(name, shape);
+        self.open.extend(open.iter().map(|&axis| (v, axis)));
+        v
+    }
+
+    /// Counts a cast that rounds nothing.
+    pub(crate) fn leave_unrounded(&mut self, name: &str) {
+        self.unrounded.get_or_insert_with(|| (name.to_owned(), 0)).1 += 1;
     }
 
     /// Appends a node and gives its output, whose name is the node's.

@@ -3,7 +3,7 @@
 use crate::emit::input_layouts;
 use crate::error::{Error, Result, Unsupported, request};
 use crate::import::Options;
-use crate::ir::Graph;
+use crate::ir::{Graph, ValueId};
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
@@ -11,9 +11,9 @@ use std::sync::Arc;
 /// What a plan has other than the source; nothing for what stays.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Wanted {
-    /// The first extent of every input.
+    /// The first extent of the inputs that leave it open, or of all that may have a batch.
     pub batch: Option<usize>,
-    /// Rows and columns of every input that has them.
+    /// Rows and columns of the inputs that leave them open, or of all that have some.
     pub size: Option<[usize; 2]>,
 }
 
@@ -106,11 +106,13 @@ pub(crate) fn read(wanted: &[Wanted], options: &Options, import: impl Fn(&Option
     }
     let mut plans: Vec<Planned> = Vec::new();
     for &wanted in wanted {
-        let input_shapes = shapes(&base, wanted)?;
-        let import_options = Options { input_shapes, ..options.clone() };
-        let mut graph = import(&import_options).map_err(|e| of_plan(e, wanted))?;
+        let input_shapes = shapes(&base, wanted, options)?;
+        let all = Wanted { batch: wanted.batch.or(open.batch), size: wanted.size.or(open.size) };
+        let mut graph = import(&Options { input_shapes, open: all, ..options.clone() }).map_err(|e| of_plan(e, wanted))?;
         share(&base, &mut graph);
-        plans.push(Planned { graph, import: import_options, wanted });
+        // Whoever reads the source again is to need no more than these: a shape may have named extents of other inputs.
+        let input_shapes = graph.inputs.iter().map(|&v| (graph.values[v.0].name.clone(), graph.shape(v).to_vec())).collect();
+        plans.push(Planned { graph, import: Options { input_shapes, ..options.clone() }, wanted });
     }
     Ok(plans)
 }
@@ -148,21 +150,76 @@ pub fn rows_and_columns(layout: u32, shape: &[usize]) -> Option<[usize; 2]> {
     }
 }
 
-/// The shapes of a network's inputs in a plan.
-fn shapes(base: &Graph, wanted: Wanted) -> Result<Vec<(String, Vec<usize>)>> {
-    let mut sized = wanted.size.is_none();
-    let one = |(&v, layout): (&crate::ir::ValueId, u32)| {
-        let mut shape = base.shape(v).to_vec();
-        if let (Some([h, w]), Some([y, x])) = (wanted.size, rows_and_columns(layout, &shape)) {
-            (shape[y], shape[x], sized) = (h, w, true);
-        }
-        if let (Some(n), Some(first)) = (wanted.batch, shape.first_mut()) {
-            *first = n;
-        }
-        (base.values[v.0].name.clone(), shape)
+/// An input, and how much a plan may change it.
+struct Candidate {
+    input: ValueId,
+    /// The axes that a plan changes.
+    axes: Vec<usize>,
+    /// The source leaves one of them open.
+    open: bool,
+    /// The user gives its shape.
+    named: bool,
+}
+
+/// The inputs that a plan changes. What the source leaves open goes before what it fixes, and what the user gives a shape for comes in
+/// only where nothing else is: `all` are those that might. What is fixed is changed only where all of it is the same.
+fn chosen(base: &Graph, wanted: Wanted, what: &str, mut all: Vec<Candidate>) -> Result<Vec<Candidate>> {
+    // A list of numbers has no batch, unless the source says so.
+    let tiers: [fn(&Candidate, bool) -> bool; 4] = [
+        |c, _| c.open && !c.named,
+        |c, list| c.open && c.named && !list,
+        |c, list| !c.open && !c.named && !list,
+        |c, list| c.open || !list,
+    ];
+    let list = |c: &Candidate| base.shape(c.input).len() < 2;
+    let Some(tier) = tiers.iter().position(|may| all.iter().any(|c| may(c, list(c)))) else {
+        return Err(request(format!("plan {wanted}: no input is known to have {what}")));
     };
-    let all = base.inputs.iter().zip(input_layouts(base)).map(one).collect();
-    if sized { Ok(all) } else { Err(request(format!("plan {wanted}: no input is known to have rows and columns"))) }
+    all.retain(|c| tiers[tier](c, list(c)));
+    let extents = |c: &Candidate| c.axes.iter().map(|&a| base.shape(c.input)[a]).collect::<Vec<_>>();
+    if tier > 0 && all.iter().any(|c| extents(c) != extents(&all[0])) {
+        let show = |c: &Candidate| format!("{} {:?}", base.values[c.input.0].name, base.shape(c.input));
+        let list = all.iter().map(show).collect::<Vec<_>>().join(", ");
+        let remedy = if tier == 2 { ": give those that keep theirs a shape, with --input-shape" } else { "" };
+        return Err(request(format!("plan {wanted}: no input leaves {what} open, and the inputs differ in it, {list}{remedy}")));
+    }
+    Ok(all)
+}
+
+/// The shapes to give for the network's inputs in a plan: the user's, and those of inputs that it changes.
+fn shapes(base: &Graph, wanted: Wanted, options: &Options) -> Result<Vec<(String, Vec<usize>)>> {
+    let name = |v: ValueId| &base.values[v.0].name;
+    let named = |v: ValueId| options.input_shapes.iter().any(|(n, _)| n.is_empty() || n == name(v));
+    let candidate = |input: ValueId, axes: Vec<usize>| {
+        let open = axes.iter().any(|&axis| base.open.contains(&(input, axis)));
+        Candidate { input, axes, open, named: named(input) }
+    };
+    let mut changed: HashMap<ValueId, Vec<usize>> = HashMap::new();
+    let mut change = |all: Vec<Candidate>, extents: &[usize]| {
+        for c in all {
+            let shape = changed.entry(c.input).or_insert_with(|| base.shape(c.input).to_vec());
+            c.axes.iter().zip(extents).for_each(|(&axis, &n)| shape[axis] = n);
+        }
+    };
+    if let Some(n) = wanted.batch {
+        let all = base.inputs.iter().filter(|v| !base.shape(**v).is_empty()).map(|&v| candidate(v, vec![0]));
+        change(chosen(base, wanted, "a batch", all.collect())?, &[n]);
+    }
+    if let Some(size) = wanted.size {
+        let pictures = base.inputs.iter().zip(input_layouts(base));
+        let open = |v, axes: &[usize; 2]| axes.iter().all(|&axis| base.open.contains(&(v, axis)));
+        let both_open = |v| [[1, 2], [2, 3]].into_iter().find(|axes| base.shape(v).len() == 4 && open(v, axes));
+        // As where the importers close open extents: a few rows look like the channels of a picture.
+        let of = |v, layout| both_open(v).filter(|_| layout == 0).or_else(|| rows_and_columns(layout, base.shape(v)));
+        let axes = |(&v, layout)| of(v, layout).map(|axes| candidate(v, axes.to_vec()));
+        change(chosen(base, wanted, "rows and columns", pictures.filter_map(axes).collect())?, &size);
+    }
+    // Without a name, a shape is that of the only input.
+    let gone = |n: &String| changed.keys().any(|&v| n.is_empty() || n == name(v));
+    let kept = options.input_shapes.iter().filter(|(n, _)| !gone(n));
+    let kept: Vec<_> = kept.cloned().collect();
+    let own = base.inputs.iter().filter_map(|v| changed.get(v).map(|shape| (name(*v).clone(), shape.clone())));
+    Ok(own.chain(kept).collect())
 }
 
 /// Constants that are the same in both are kept once.

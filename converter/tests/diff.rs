@@ -151,6 +151,11 @@ fn the_command_compares_pictures_and_writes_a_page() {
         assert!(page.starts_with("<!doctype html>") && page.ends_with("</html>\n"));
         assert!(!page.contains("http") && !page.contains("<script") && !page.contains("src="), "it stands alone");
         assert!(page.contains("Memory over time") && page.contains("Steps and row pipelines") && page.contains("Batch norms"));
+        // However many lanes the steps have, they shrink to the page: a picture without a box of its own is cut.
+        let pictures: Vec<&str> = page.split("<svg ").skip(1).map(|svg| svg.split_once('>').unwrap().0).collect();
+        assert!(pictures.len() > 2 && pictures.iter().all(|svg| svg.contains("viewBox=")), "{pictures:?}");
+        let fits = |class: &str| page.contains(&format!("svg.{class} {{")) && pictures.iter().any(|svg| svg.contains(class));
+        assert!(fits("fit") && fits("steps"), "{pictures:?}");
     }
     let json: Value = serde_json::from_str(&f.ok(&["diff", "digits.keras", "digits.sepal", "--json"])).unwrap();
     assert!(json["first_diverging"].is_null());

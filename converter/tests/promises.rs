@@ -169,6 +169,25 @@ fn several_plans_in_one_file() {
     assert!(f.fails(2, &["convert", "net.keras", "-o", "no.sepal", "--plan", "size=2"]).contains("plan size=2"));
 }
 
+/// `x` of an open batch, plus `bias` of 1 by 4, in ONNX.
+const BIASED: &[u8] = b"\x08\x08:O\x0a\x11\x0a\x01x\x0a\x04bias\x12\x01y\x22\x03Add\x12\x01gZ\x14\x0a\x01x\x12\x0f\x0a\x0d\x08\x01\x12\x09\x0a\x03\x12\x01n\x0a\x02\x08\x04Z\x16\x0a\x04bias\x12\x0e\x0a\x0c\x08\x01\x12\x08\x0a\x02\x08\x01\x0a\x02\x08\x04b\x09\x0a\x01y\x12\x04\x0a\x02\x08\x01B\x04\x0a\x00\x10\x11";
+
+/// A plan is known by the batch of the inputs that have one.
+#[test]
+fn plans_leave_what_has_no_batch() {
+    use sepal_converter::data::npz::{Array, read_npz, write_npz};
+    let f = Folder::converted("biased");
+    std::fs::write(f.path("biased.onnx"), BIASED).unwrap();
+    f.ok(&["convert", "biased.onnx", "-o", "biased.sepal", "--plan", "batch=1,2"]);
+    let array = |shape: [usize; 2], values: &[f32]| Array { shape: shape.to_vec(), values: values.to_vec() };
+    let x = array([2, 4], &[0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]);
+    write_npz(&f.path("in.npz"), &[("x".into(), x), ("bias".into(), array([1, 4], &[1.0; 4]))]).unwrap();
+    f.ok(&["run", "biased.sepal", "--input", "in.npz", "--output", "out.npz", "--plan", "batch=2"]);
+    assert_eq!(read_npz(&f.path("out.npz")).unwrap()["y"].values, [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]);
+    f.fails(1, &["run", "biased.sepal", "--input", "in.npz", "--plan", "batch=3"]);
+    assert!(f.ok(&["diff", "biased.onnx", "biased.sepal", "--plan", "batch=1"]).contains("No layer is off"));
+}
+
 #[test]
 fn verify_holds_to_an_index_and_to_the_hash() {
     let f = Folder::converted("verify");

@@ -8,6 +8,7 @@
 use sepal::{Model, Options, Session};
 use sepal_converter::Error;
 use sepal_converter::convert::{ConvertOptions, convert_bytes};
+use sepal_converter::import::MAX_PIECES;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -149,6 +150,8 @@ fn table(version: &str, all: &BTreeMap<String, Operator>) -> String {
         "# ONNX operators\n\nMade by `cargo run -p sepal-benches --bin conformance`, which runs the node tests of {version} through conversion and\n\
          runtime, and checked by `.ci/run`: an operator is listed as supported where every test passes that is about f32 tensors of known shapes.\n\
          What a test passes as inputs but a network holds as weights is frozen into the model.\n\n\
+         What a network computes is put in another order by slices, at most {MAX_PIECES} for a node: Slice with a negative step, Gather and its kin by\n\
+         indices in no order, Compress, ReverseSequence, Tile, and Pad with elements of the tensor. More are refused, by an error that says so.\n\n\
          **{} operators, all of whose {cases} tests pass.**\n\n| operator | tests passed | tests of other things, and of what |\n|---|---|---|\n",
         all.values().filter(|o| full(o)).count()
     );

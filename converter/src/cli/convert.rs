@@ -22,7 +22,11 @@ Examples:
   sepal convert model.keras --input-shape image=1,299,299,3 --outputs features
   sepal convert model.keras --plan batch=1,4
   sepal convert model.onnx --normalize imagenet --resize crop:0.875 --labels imagenet.txt
-  sepal convert model.h5 --prune-dead --report report.html";
+  sepal convert model.h5 --prune-dead --report report.html
+
+A plan changes the inputs whose batch, or rows and columns, the source leaves open;
+if it leaves none open, those that have one, if it is the same in all. An input that
+--input-shape names keeps its shape, unless no other could change.";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -34,7 +38,7 @@ pub struct Args {
     output: Option<PathBuf>,
     #[command(flatten)]
     import: ImportArgs,
-    /// Several plans over the same weights: batches or sizes of the inputs; given both, each with each
+    /// Several plans over the same weights, for batches or sizes of the inputs, or for each with each; see below
     #[arg(long = "plan", value_name = "batch=1,4|size=224,320x240")]
     plans: Vec<Vary>,
     /// Type of the stored weights; f16: half the file, within 1e-3 of the range

@@ -1,6 +1,6 @@
 //! Which of a file's plans a command is about.
 
-use super::engine;
+use super::engine::{self, Port};
 use super::failure::{Failure, INVALID};
 use super::out;
 use sepal::Model;
@@ -77,17 +77,27 @@ impl PlanArg {
     }
 }
 
-/// Whether a plan's inputs are of this batch and size.
+/// Whether a plan's inputs are of this batch and size: all those that differ among the plans of the file, or any if none does.
 fn has(plan: &Model, wanted: Wanted) -> bool {
-    let ports = engine::inputs(plan);
-    let batch = wanted.batch.is_none_or(|n| !ports.is_empty() && ports.iter().all(|p| p.dims.first() == Some(&n)));
-    let code = |layout| match layout {
+    let is = |wanted: &dyn Fn(&Port) -> bool, same: &dyn Fn(&Port, &Port) -> bool| {
+        let ports = engine::inputs(plan);
+        let others: Vec<Vec<Port>> = plan.plans().map(|p| engine::inputs(&p)).collect();
+        let varies = |i: usize| others.iter().any(|other| other.get(i).is_none_or(|p| !same(p, &ports[i])));
+        let varying: Vec<&Port> = (0..ports.len()).filter(|&i| varies(i)).map(|i| &ports[i]).collect();
+        if varying.is_empty() { ports.iter().any(wanted) } else { varying.into_iter().all(wanted) }
+    };
+    let batch = wanted.batch.is_none_or(|n| is(&|p| p.dims.first() == Some(&n), &|a, b| a.dims.first() == b.dims.first()));
+    batch && wanted.size.is_none_or(|size| is(&|p| sides(p) == Some(size), &|a, b| sides(a) == sides(b)))
+}
+
+/// Rows and columns of an input.
+fn sides(p: &Port) -> Option<[usize; 2]> {
+    let layout = match p.layout {
         "NHWC" => 1,
         "NCHW" => 2,
         _ => 0,
     };
-    let mut sizes = ports.iter().filter_map(|p| rows_and_columns(code(p.layout), &p.dims).map(|axes| axes.map(|a| p.dims[a])));
-    batch && wanted.size.is_none_or(|size| sizes.any(|s| s == size))
+    rows_and_columns(layout, &p.dims).map(|axes| axes.map(|a| p.dims[a]))
 }
 
 /// What the inputs of a plan are, in a few words.

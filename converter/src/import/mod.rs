@@ -13,6 +13,8 @@ mod parts;
 mod shape;
 pub mod tflite;
 
+pub use parts::MAX_PIECES;
+
 /// Bytes of the heap that reading any source takes at most, besides [`HEAP_RATIO`] times its length.
 pub const HEAP_BYTES: usize = 192 << 20;
 /// See [`HEAP_BYTES`]. Compressed weights, and constants that a source computes, may be larger than the source.

@@ -16,8 +16,9 @@ pub(super) trait Emit {
 /// Start, length and step along an axis.
 pub(super) type Part = (i64, usize, i64);
 
-/// More pieces than this make no sense.
-pub(super) const MAX_PIECES: usize = 64;
+/// Slices that one node of the source becomes at most: each is a step of the file, and where more are needed another order of the weights
+/// is the better way.
+pub const MAX_PIECES: usize = 64;
 
 /// All of a tensor.
 pub(super) fn whole(dims: &[usize]) -> Vec<Part> {

@@ -181,8 +181,8 @@ pub fn section(facts: &Facts) -> String {
     }
     format!(
         "<section><h2>Steps and row pipelines</h2>\n<p>In the order in which they run. Steps on a coloured ground take turns, a few rows at \
-         a time, so that what lies between them stays in the cache.</p>\n<div class=\"tall\"><svg width=\"{width:.0}\" \
-         height=\"{height:.0}\" role=\"img\" aria-label=\"{}\">\n{content}</svg></div></section>\n",
+         a time, so that what lies between them stays in the cache.</p>\n<div class=\"tall\"><svg class=\"steps\" \
+         width=\"{width:.0}\" viewBox=\"0 0 {width:.0} {height:.0}\" role=\"img\" aria-label=\"{}\">\n{content}</svg></div></section>\n",
         esc("the steps and what they read")
     )
 }

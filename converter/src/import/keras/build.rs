@@ -158,7 +158,8 @@ fn attempt(model: &Model, demanded: &Demanded, file: &File, options: &Options, f
             }
             Kind::Of(number)
         });
-        given.push(Made { value: graph.input(layer.name.clone(), &shape), integer });
+        let value = graph.open_input(layer.name.clone(), &shape, &open_axes(layer, shape.len()));
+        given.push(Made { value, integer });
         bound.push(*t);
     }
     let mut walk = Walk {
@@ -217,6 +218,12 @@ fn input_shape(layer: &LayerDef, given: Option<&[usize]>, open: Wanted) -> Resul
             show(declared)
         ))),
     }
+}
+
+/// Axes whose extents the source leaves open.
+fn open_axes(layer: &LayerDef, rank: usize) -> Vec<usize> {
+    let declared = if let Body::Input(Some(declared)) = &layer.body { &declared[..] } else { &[] };
+    (0..rank).filter(|&axis| declared.get(axis).is_none_or(Option::is_none)).collect()
 }
 
 fn show(shape: &Option<Vec<Option<usize>>>) -> String {

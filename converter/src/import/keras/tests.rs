@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 mod mutation;
 mod real;
+mod resizing;
 mod strings;
 
 /// The arrays of an npz, by name.

@@ -216,7 +216,10 @@ fn inputs<'a>(b: &mut Builder<'a, '_>, proto: &Proto<'a>, options: &Options) -> 
                     b.problem(i.name, "input", what, "export the model with float32 inputs and outputs");
                     Slot::Unknown
                 }
-                Ok(shape) => Slot::Runtime(b.graph.input(i.name, &shape)),
+                Ok(shape) => {
+                    let open = open_axes(i, given.contains_key(i.name), &symbols, shape.len());
+                    Slot::Runtime(b.graph.open_input(i.name, &shape, &open))
+                }
                 Err(what) => {
                     let before = b.guess.take();
                     b.problem(i.name, "input", what, format!("give its shape: --input-shape {}=1,...", i.name));
@@ -248,6 +251,16 @@ fn guess(i: &ValueInfo<'_>) -> Option<Vec<usize>> {
 
 fn show(shape: &[usize]) -> String {
     shape.iter().map(ToString::to_string).collect::<Vec<_>>().join("x")
+}
+
+/// Axes whose extents the source leaves open. Where no shape is given, those of another input may tell them.
+fn open_axes(i: &ValueInfo<'_>, given: bool, symbols: &HashMap<&str, usize>, rank: usize) -> Vec<usize> {
+    let Some(dims) = &i.dims else { return (0..rank).collect() };
+    let open = |d: &Dim<'_>| match d {
+        Dim::Known(n) => *n <= 0,
+        Dim::Symbol(s) => given || !symbols.contains_key(s),
+    };
+    dims.iter().enumerate().filter_map(|(axis, d)| open(d).then_some(axis)).collect()
 }
 
 /// The shape of an input; an unknown batch is 1.

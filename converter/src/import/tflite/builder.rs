@@ -172,7 +172,7 @@ fn inputs(b: &mut Builder<'_>, options: &Options) -> Result<()> {
             Slot::Unknown
         } else {
             match input_shape(tensor, given.get(&t).copied(), options.open) {
-                Ok(dims) => Slot::Value(b.graph.input(name, &dims)),
+                Ok(dims) => Slot::Value(b.graph.open_input(name, &dims, &open_axes(tensor, dims.len()))),
                 Err(what) => {
                     b.problem(&name, "input", what, format!("give its shape: --input-shape {name}=1,..."));
                     Slot::Unknown
@@ -183,10 +183,21 @@ fn inputs(b: &mut Builder<'_>, options: &Options) -> Result<()> {
     Ok(())
 }
 
+/// What a tensor says of its shape; open extents are below 1.
+fn declared<'t>(tensor: &'t Tensor<'_>) -> &'t [i64] {
+    let fits = tensor.signature.len() == tensor.shape.len();
+    if fits { &tensor.signature } else { &tensor.shape }
+}
+
+/// Axes whose extents the source leaves open.
+fn open_axes(tensor: &Tensor<'_>, rank: usize) -> Vec<usize> {
+    let declared = declared(tensor);
+    (0..rank).filter(|&axis| declared.get(axis).is_none_or(|&d| d <= 0)).collect()
+}
+
 /// The shape of an input; a batch that may vary is 1.
 fn input_shape(tensor: &Tensor<'_>, given: Option<&[usize]>, open: Wanted) -> std::result::Result<Vec<usize>, String> {
-    let fits = tensor.signature.len() == tensor.shape.len();
-    let declared = if fits { &tensor.signature } else { &tensor.shape };
+    let declared = declared(tensor);
     let dims = match given {
         Some(dims) if dims.len() != declared.len() && !declared.is_empty() => {
             return Err(format!("it has {} axes, the shape given for it {}", declared.len(), dims.len()));
@@ -266,7 +277,8 @@ fn evaluate<'a>(
     outputs: &[usize],
 ) -> Res<Option<Vec<ValueId>>> {
     let model = b.model;
-    let Some(import) = ops::find(code) else {
+    let constant = || op.inputs.iter().filter_map(|&t| index(model, t)).all(|t| b.is_constant(t));
+    let Some(import) = ops::find(code).or_else(|| ops::constant::find(code).filter(|_| constant())) else {
         return unsupported("the operator is not supported", ops::remedy(code));
     };
     for &t in op.inputs.iter().filter(|&&t| t != -1) {
@@ -355,6 +367,15 @@ impl Builder<'_> {
         let tensor = &self.model.tensors[t];
         let bytes = self.model.buffers.get(tensor.buffer).copied().unwrap_or_default();
         (!bytes.is_empty() || tensor.shape.contains(&0)).then_some(bytes)
+    }
+
+    /// Whether a tensor is stored, or was computed from such alone.
+    fn is_constant(&self, t: usize) -> bool {
+        match self.slots[t] {
+            Some(Slot::Value(v)) => self.graph.data(v).is_some(),
+            Some(Slot::Unknown) => false,
+            None => self.stored(t).is_some(),
+        }
     }
 
     fn decode(&mut self, t: usize) -> Res<(Vec<usize>, Data)> {

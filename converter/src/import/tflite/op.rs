@@ -15,7 +15,7 @@ pub(super) struct Ctx<'c, 'a> {
     pub b: &'c mut Builder<'a>,
     pub op: &'c Operator<'a>,
     /// What the node is called.
-    name: &'c str,
+    pub name: &'c str,
     kind: &'c str,
     /// Indices of the tensors to write.
     pub outputs: &'c [usize],
@@ -165,11 +165,14 @@ impl<'c, 'a> Ctx<'c, 'a> {
             self.b.graph.nodes.push(node);
             return Ok(output);
         }
-        if let Op::Conv { .. } | Op::ConvTranspose { .. } | Op::Pool { .. } | Op::Dense { .. } = node.op {
-            // They may be a lot of work in a hostile file; no trained network has one of a constant.
-            return unsupported("its input is a constant", "fold constants before exporting the model");
+        let count = |v: ValueId| self.b.graph.shape(v).iter().product::<usize>();
+        let work = inputs.iter().chain([&output]).map(|&v| count(v)).sum();
+        let sums = products(&node.op, count(inputs[0]), inputs.get(1).map(|&w| self.b.graph.shape(w)), dims);
+        // The first step of a recurrent network multiplies its zeros; in a hostile file it may be a lot of work.
+        if sums.is_none_or(|n| n > self.b.budget.0) {
+            return unsupported("its input is a constant, and much is to be computed", "fold constants before exporting the model");
         }
-        let work = inputs.iter().chain([&output]).map(|v| self.b.graph.shape(*v).iter().product::<usize>()).sum();
+        self.b.budget.pay(sums.unwrap_or(0))?;
         self.b.budget.pay(work)?;
         let data = interp::evaluate_constant(&self.b.graph, &node).into_iter().map(|v| v as f32).collect();
         self.b.graph.values[output.0].data = Some(Arc::new(data));
@@ -203,5 +206,21 @@ impl Emit for Ctx<'_, '_> {
     }
     fn shape(&self, v: ValueId) -> Vec<usize> {
         Ctx::shape(self, v)
+    }
+}
+
+/// How many products, or elements of windows, an operator sums for its result; none if they are beyond counting.
+fn products(op: &Op, input: usize, weights: Option<&[usize]>, dims: &[usize]) -> Option<usize> {
+    let out: usize = dims.iter().product();
+    let weights = weights.unwrap_or(&[]);
+    let all = |dims: &[usize]| dims.iter().try_fold(1usize, |n, &d| n.checked_mul(d));
+    match op {
+        // Weights by row, column, channel of the input and of the output, or the other way round.
+        Op::Conv { .. } => all(weights.get(..3)?)?.checked_mul(out),
+        Op::ConvTranspose { .. } => all(weights.get(..3)?)?.checked_mul(input),
+        Op::Dense { .. } => weights.first()?.checked_mul(out),
+        Op::Matmul => weights[..weights.len().checked_sub(1)?].last()?.checked_mul(out),
+        Op::Pool { window, .. } => all(&window.kernel)?.checked_mul(out),
+        _ => Some(0),
     }
 }

@@ -49,6 +49,10 @@ pub(super) mod options {
         pub const CONCATENATION: usize = 0;
         pub const PACK: usize = 1;
         pub const GATHER: usize = 0;
+        pub const ONE_HOT: usize = 0;
+        /// `ReverseSequenceOptions`: along which a sequence goes, and along which there are several.
+        pub const SEQUENCE: usize = 0;
+        pub const SEQUENCES: usize = 1;
     }
     /// `ConcatenationOptions`.
     pub const CONCATENATION_ACTIVATION: usize = 1;

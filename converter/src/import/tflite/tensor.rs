@@ -56,6 +56,11 @@ pub(super) fn is_quantised(element: i8) -> bool {
     matches!(element, 3 | 7 | 9 | 17)
 }
 
+/// Whether it is a float of fewer bits than the network computes in.
+pub(super) fn is_narrow(element: i8) -> bool {
+    matches!(element, FLOAT16 | 18)
+}
+
 /// Whether a float of the graph may have this type in the source.
 pub(super) fn is_float(element: i8) -> bool {
     matches!(element, FLOAT32 | FLOAT16 | 10 | 18)

@@ -340,7 +340,11 @@ impl Call {
                 Ok(x)
             }
             Function::Cast => match b.value(e, &["dtype"], 1)?.and_then(Value::as_str) {
-                Some("float16" | "bfloat16" | "float32" | "float64") => Ok(x),
+                Some("float32" | "float64") => Ok(x),
+                Some("float16" | "bfloat16") => {
+                    e.graph.leave_unrounded(&e.path);
+                    Ok(x)
+                }
                 other => Err(e.unsupported(format!("cast to {}", short(other.unwrap_or("?"))), "cast to float32, or not at all")),
             },
             Function::Activation(steps) => apply(e, x, steps, true),

@@ -15,6 +15,7 @@ mod function;
 mod merge;
 mod norm;
 mod pool;
+mod resizing;
 mod shape;
 
 pub(super) use cfg::{Cfg, flag, short, values, weight};
@@ -116,6 +117,7 @@ fn has(class: &str, cfg: &Cfg<'_>) -> bool {
         "BatchNormalizationV1" | "BatchNormalizationV2" | "SyncBatchNormalization" => cfg.keras < 3,
         "MaxPool1D" | "AvgPool1D" | "GlobalMaxPool1D" | "GlobalAvgPool1D" => cfg.keras < 3,
         "MaxPool2D" | "AvgPool2D" | "GlobalMaxPool2D" | "GlobalAvgPool2D" => cfg.keras < 3,
+        "Resizing" | "Rescaling" | "Normalization" => cfg.keras >= 2,
         // Keras 2 registers its own, and names its module in `.keras` files.
         "CustomScaleLayer" => cfg.keras >= 3 || !cfg.module.is_empty(),
         _ => random(class).is_none_or(|first| cfg.keras >= first),
@@ -146,6 +148,7 @@ pub(super) fn parse(cfg: &Cfg<'_>) -> Result<Box<dyn Layer>> {
         "BatchNormalization" | "BatchNormalizationV1" | "BatchNormalizationV2" | "SyncBatchNormalization" => norm::batch(cfg),
         "Normalization" => norm::normalization(cfg),
         "Rescaling" => norm::rescaling(cfg),
+        "Resizing" => resizing::resizing(cfg),
         "Activation" | "ReLU" | "LeakyReLU" | "ELU" | "Softmax" => activation::layer(cfg),
         "PReLU" => activation::prelu(cfg),
         "Add" | "Subtract" | "Multiply" | "Average" | "Maximum" | "Minimum" => merge::layer(cfg),

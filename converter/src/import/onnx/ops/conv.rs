@@ -105,6 +105,18 @@ fn transposed_window(cx: &Ctx<'_, '_, '_>, axes: usize, input: [usize; 2], k: [u
         };
         out[i] = match wanted {
             Some(wanted) => {
+                // The operator's text makes the padding negative then, and forbids that of pads: ONNX Runtime gives fewer pixels or puts
+                // zeros behind them, ONNX's reference puts some before.
+                if same && full + extra[i] < wanted {
+                    return unsupported(
+                        format!(
+                            "auto_pad {:?} for {wanted} pixels, of which the windows give {}",
+                            cx.string("auto_pad", "")?,
+                            full + extra[i]
+                        ),
+                        "say the pads and output_padding that are meant",
+                    );
+                }
                 let total = (full + extra[i]).saturating_sub(wanted);
                 let (less, more) = (total / 2, total - total / 2);
                 (before[i], after[i]) = if auto == AutoPad::SameUpper { (less, more) } else { (more, less) };

@@ -22,16 +22,27 @@ pub(super) fn nothing(cx: &mut Ctx<'_, '_, '_>) -> Values {
             if !Type::from_onnx(to)?.is_float() {
                 return unsupported(format!("a cast to {}", type_name(to)), "keep activations in floating point");
             }
+            note_rounding(cx, Type::from_onnx(to)?);
         }
         "CastLike" => {
             cx.ignore(&["saturate", "round_mode"]);
             if let Operand::Const { value: Const { data: Data::Int(_), .. }, .. } = cx.operand(1) {
                 return unsupported("a cast to integers", "keep activations in floating point");
             }
+            if let Operand::Const { value: Const { ty, .. }, .. } = *cx.operand(1) {
+                note_rounding(cx, ty);
+            }
         }
         _ => {}
     }
     Ok(vec![cx.runtime(0)?])
+}
+
+/// The report is to say of a cast that it would round.
+fn note_rounding(cx: &mut Ctx<'_, '_, '_>, to: Type) {
+    if matches!(to, Type::Float16 | Type::Bfloat16) {
+        cx.b.graph.leave_unrounded(cx.name);
+    }
 }
 
 /// Refuses a Dropout that trains.
@@ -152,7 +163,10 @@ pub(in super::super) fn slices(cx: &mut Ctx<'_, '_, '_>, dims: &[usize]) -> Res<
     }
     let mut parts: Vec<(i64, usize, i64)> = dims.iter().map(|&d| (0, d, 1)).collect();
     for (i, &a) in axes.iter().enumerate() {
-        let (start, len) = shape::slice(dims[a], starts[i], ends[i], steps[i])?;
+        // Backwards, the operator's text clamps a start before the first element to it, as ONNX Runtime does; numpy, and so ONNX's reference,
+        // takes nothing.
+        let first = if steps[i] < 0 { starts[i].max(-(dims[a] as i64)) } else { starts[i] };
+        let (start, len) = shape::slice(dims[a], first, ends[i], steps[i])?;
         parts[a] = (start, len, steps[i]);
     }
     Ok(parts)

@@ -229,3 +229,21 @@ fn parts_without_elements_are_left_out() {
     let nothing = import(&model(18, &[value("x", &[1, 3])], &inits, &nodes[1..2], &["b"]));
     assert!(nothing.is_err());
 }
+
+/// Backwards, a start before the first element is the first: so says the operator's text, and numpy otherwise.
+#[test]
+fn slices_backwards_begin_at_the_first_element() {
+    let list = |name: &str, v: i64| int64s(name, &[1], &[v]);
+    let of = |start: i64, end: i64, step: i64| {
+        let inits = [list("s", start), list("e", end), list("axis", 3), list("step", step)];
+        import(&model(17, &[], &inits, &[node("Slice", &["x", "s", "e", "axis", "step"], &["y"], &[])], &["y"]))
+    };
+    for (start, step) in [(-9, -1), (-5, -3), (i64::MIN, -1), (-4, -1)] {
+        let g = of(start, i64::MIN, step).unwrap();
+        let x: Vec<f64> = (0..32).map(f64::from).collect();
+        assert_eq!(interp::interpret(&g, &[x], &mut |_, _| {}).unwrap()[0], (0..8).map(|i| f64::from(4 * i)).collect::<Vec<_>>());
+    }
+    assert_eq!(unsupported(of(-9, -2, -1)).len(), 1);
+    let inits = [int64s("k", &[3], &[5, 6, 7]), list("s", -9), list("e", -9), list("axis", 0), list("step", -1)];
+    assert_eq!(constant(&inits, &[node("Slice", &["k", "s", "e", "axis", "step"], &["c"], &[])]).1, [5.0]);
+}

@@ -231,3 +231,41 @@ fn attributes_and_shapes_that_do_not_fit_are_invalid() {
     let sideways = [int("blocksize", 1), text("mode", "sideways")];
     assert!(check(&[node("DepthToSpace", &["x"], &["y"], &sideways)]).contains("sideways"));
 }
+
+/// Where the strides ask for more pixels than the windows give, ONNX Runtime and ONNX's reference disagree on where the missing ones go.
+#[test]
+fn transposed_windows_below_their_stride_are_refused_with_same_padding() {
+    let transposed = |kernel: i64, pad: &str, more: &[super::write::Message]| {
+        let w = floats("w", &[2, 1, kernel, kernel], &vec![1.0; (2 * kernel * kernel) as usize]);
+        let own = [&[text("auto_pad", pad), ints("strides", &[2, 2])], more].concat();
+        import(&model(17, &[], &[w], &[node("ConvTranspose", &["x", "w"], &["y"], &own)], &["y"]))
+    };
+    for pad in ["SAME_UPPER", "SAME_LOWER"] {
+        for more in [&[][..], &[ints("output_shape", &[8, 8])]] {
+            let all = unsupported(transposed(1, pad, more));
+            assert!(
+                all[0].what.contains("8 pixels, of which the windows give 7") && all[0].remedy.contains("output_padding"),
+                "{all:?}"
+            );
+        }
+        assert!(transposed(1, pad, &[ints("output_padding", &[1, 1])]).is_ok());
+        assert!(transposed(2, pad, &[]).is_ok());
+    }
+    // Without it they agree: zeros behind.
+    assert!(transposed(1, "NOTSET", &[ints("output_shape", &[8, 8])]).is_ok());
+}
+
+/// Casts to halves round nothing, which the report says.
+#[test]
+fn casts_that_round_nothing_are_told() {
+    let cast = |from: &str, to: &str, ty: i64| node("Cast", &[from], &[to], &[int("to", ty)]);
+    let told = |nodes: &[super::write::Message]| {
+        let g = import(&model(17, &[], &[], nodes, &["y"])).unwrap();
+        crate::passes::run(g).unwrap().1.notes.iter().filter(|note| note.starts_with("import: cast")).cloned().collect::<Vec<_>>()
+    };
+    assert!(told(&[cast("x", "a", 1), node("Relu", &["a"], &["y"], &[])]).is_empty());
+    let one = told(&[cast("x", "a", 10), node("Relu", &["a"], &["b"], &[]), cast("b", "y", 1)]);
+    assert!(matches!(&one[..], [note] if note.contains("'Cast#0' to fewer bits rounds nothing (1 in all)")), "{one:?}");
+    let two = told(&[cast("x", "a", 16), node("Relu", &["a"], &["b"], &[]), cast("b", "y", 10)]);
+    assert!(matches!(&two[..], [note] if note.contains("(2 in all)")), "{two:?}");
+}

@@ -6,6 +6,7 @@ mod errors;
 mod hostile;
 mod models;
 mod npz;
+mod plans;
 mod write;
 
 use crate::error::{Error, Unsupported};

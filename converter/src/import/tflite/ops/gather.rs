@@ -2,24 +2,27 @@
 
 use super::fail::{Res, bad, unsupported};
 use super::schema::options as field;
-use super::{Ctx, Values, shape};
+use super::{Ctx, Values, constant, shape};
 use crate::import::parts::{self, MAX_PIECES};
 use crate::ir::{Op, ValueId};
 
 /// The elements at some indices along an axis.
-fn take(cx: &mut Ctx<'_, '_>, suffix: &str, x: ValueId, axis: usize, indices: &[i64]) -> Res<ValueId> {
+pub(super) fn take(cx: &mut Ctx<'_, '_>, suffix: &str, x: ValueId, axis: usize, indices: &[i64]) -> Res<ValueId> {
     let dims = cx.shape(x);
     if let Some(i) = indices.iter().find(|&&i| !(0..dims[axis] as i64).contains(&i)) {
         return bad(format!("index {i} of {}", dims[axis]));
     }
     cx.b.budget.pay(indices.len())?;
+    if cx.b.graph.data(x).is_some() {
+        return constant::take(cx, x, axis, indices);
+    }
     parts::take(cx, suffix, x, axis, indices)
 }
 
 /// The last element of an axis first.
 pub(super) fn turned(cx: &mut Ctx<'_, '_>, suffix: &str, x: ValueId, axis: usize) -> Res<ValueId> {
     let len = cx.shape(x)[axis];
-    if len > MAX_PIECES {
+    if len > MAX_PIECES && cx.b.graph.data(x).is_none() {
         return unsupported(format!("{len} elements backwards"), "turn the order of the channels in the weights");
     }
     take(cx, suffix, x, axis, &(0..len as i64).rev().collect::<Vec<_>>())

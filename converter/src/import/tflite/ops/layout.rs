@@ -3,16 +3,19 @@
 use super::fail::{Res, bad, unsupported};
 use super::schema::options as field;
 use super::{Ctx, Values, shape};
-use crate::import::parts::cut;
+use crate::import::parts::{MAX_PIECES, cut};
+use crate::import::tflite::tensor::is_narrow;
 use crate::ir::{Op, ValueId};
 use std::sync::Arc;
 
-/// More repetitions than this make no sense.
-const MAX_REPEATS: usize = 64;
-
 /// What was done when the constant was read, or changes only the type.
 pub(super) fn nothing(cx: &mut Ctx<'_, '_>) -> Values {
-    Ok(vec![cx.value(0)?])
+    let x = cx.value(0)?;
+    // A cast to halves; the report is to say that it rounds nothing.
+    if cx.b.graph.data(x).is_none() && cx.outputs.iter().any(|&t| is_narrow(cx.b.model.tensors[t].element)) {
+        cx.b.graph.leave_unrounded(cx.name);
+    }
+    Ok(vec![x])
 }
 
 /// The same elements under another shape.
@@ -150,10 +153,12 @@ pub(super) fn tile(cx: &mut Ctx<'_, '_>) -> Values {
         if dims[axis] == 1 || repeats[axis] == 1 {
             continue;
         }
-        if repeats[axis] > MAX_REPEATS || repeats[axis] == 0 {
-            return unsupported(format!("{} repeats", repeats[axis]), format!("repeat at most {MAX_REPEATS} times"));
+        let most = if cx.b.graph.data(x).is_some() { shape::MAX_ELEMENTS } else { MAX_PIECES };
+        if repeats[axis] > most || repeats[axis] == 0 {
+            return unsupported(format!("{} repeats", repeats[axis]), format!("repeat at most {MAX_PIECES} times"));
         }
         dims[axis] = dims[axis].saturating_mul(repeats[axis]);
+        cx.b.budget.pay(repeats[axis])?;
         x = cx.emit(&axis.to_string(), Op::Concat { axis }, &vec![x; repeats[axis]], &dims)?;
     }
     for (d, r) in dims.iter_mut().zip(&repeats).filter(|(d, _)| **d == 1) {
@@ -195,26 +200,58 @@ pub(super) fn space_to_depth(cx: &mut Ctx<'_, '_>) -> Values {
     Ok(vec![shuffle(cx, x, &[n, h / b, b, w / b, b, c], vec![0, 1, 3, 2, 4, 5], &joined)?])
 }
 
-/// Block extents (input 1) and what is padded or cropped (input 2) of an image's rows and columns.
-fn batches(cx: &mut Ctx<'_, '_>) -> Res<([usize; 2], [(usize, usize); 2])> {
+/// What an operator of blocks does to rows and columns.
+struct Blocks {
+    /// Block extents.
+    by: [usize; 2],
+    /// What is padded or cropped.
+    edges: [(usize, usize); 2],
+    /// The tensor has rows alone, as of a Conv1D: it is an image of one column.
+    rows_alone: bool,
+}
+
+/// Block extents (input 1) and what is padded or cropped (input 2); nothing for blocks of single elements that stay as they are.
+fn batches(cx: &mut Ctx<'_, '_>) -> Res<Option<Blocks>> {
     let x = cx.value(0)?;
-    if cx.shape(x).len() != 4 {
-        return unsupported(format!("blocks of shape {:?}", cx.shape(x)), "only images of four axes are supported");
-    }
     let blocks = shape::from_i64(&cx.list(1)?)?;
     let (_, edges) = cx.ints(2)?;
-    let edges = if edges.len() == 4 { shape::from_i64(&edges)? } else { vec![] };
-    match (&blocks[..], &edges[..]) {
-        (&[by, bx], &[t, b, l, r]) if (1..=1 << 12).contains(&by) && (1..=1 << 12).contains(&bx) => {
-            Ok(([by, bx], [(t, b), (l, r)]))
-        }
-        _ => bad(format!("blocks of {blocks:?}, edges of {edges:?}")),
+    let rank = cx.shape(x).len();
+    if blocks.iter().all(|&b| b == 1) && edges.iter().all(|&e| e == 0) && edges.len() == 2 * blocks.len() && blocks.len() < rank {
+        return Ok(None);
+    }
+    let edges = if edges.len() <= 4 { shape::from_i64(&edges)? } else { vec![] };
+    let (by, edges, rows_alone) = match (rank, &blocks[..], &edges[..]) {
+        (4, &[by, bx], &[t, b, l, r]) => ([by, bx], [(t, b), (l, r)], false),
+        (3, &[by], &[t, b]) => ([by, 1], [(t, b), (0, 0)], true),
+        (3 | 4, ..) => return bad(format!("blocks of {blocks:?}, edges of {edges:?} for {:?}", cx.shape(x))),
+        _ => return unsupported(format!("blocks of shape {:?}", cx.shape(x)), "only images of four axes, or three, are supported"),
+    };
+    if by.iter().any(|b| !(1..=1 << 12).contains(b)) {
+        return bad(format!("blocks of {blocks:?}"));
+    }
+    Ok(Some(Blocks { by, edges, rows_alone }))
+}
+
+/// Rows alone as an image of one column.
+fn as_image(cx: &mut Ctx<'_, '_>, x: ValueId, rows_alone: bool) -> Res<ValueId> {
+    match cx.shape(x)[..] {
+        [n, l, c] if rows_alone => cx.emit("column", Op::Reshape, &[x], &[n, l, 1, c]),
+        _ => Ok(x),
+    }
+}
+
+/// An image of one column as rows alone.
+fn as_rows(cx: &mut Ctx<'_, '_>, y: ValueId, rows_alone: bool) -> Values {
+    match cx.shape(y)[..] {
+        [n, l, 1, c] if rows_alone => Ok(vec![cx.emit("rows", Op::Reshape, &[y], &[n, l, c])?]),
+        _ => Ok(vec![y]),
     }
 }
 
 pub(super) fn space_to_batch(cx: &mut Ctx<'_, '_>) -> Values {
     let x = cx.value(0)?;
-    let ([by, bx], [rows, columns]) = batches(cx)?;
+    let Some(Blocks { by: [by, bx], edges: [rows, columns], rows_alone }) = batches(cx)? else { return Ok(vec![x]) };
+    let x = as_image(cx, x, rows_alone)?;
     let [n, h, w, c] = cx.image(x)?;
     let (h, w) = (h + rows.0 + rows.1, w + columns.0 + columns.1);
     if h % by != 0 || w % bx != 0 {
@@ -223,12 +260,14 @@ pub(super) fn space_to_batch(cx: &mut Ctx<'_, '_>) -> Values {
     let pads = vec![(0, 0), rows, columns, (0, 0)];
     let x = cx.emit("pad", Op::Pad { pads, value: 0.0 }, &[x], &[n, h, w, c])?;
     let joined = [n.saturating_mul(by * bx), h / by, w / bx, c];
-    Ok(vec![shuffle(cx, x, &[n, h / by, by, w / bx, bx, c], vec![2, 4, 0, 1, 3, 5], &joined)?])
+    let y = shuffle(cx, x, &[n, h / by, by, w / bx, bx, c], vec![2, 4, 0, 1, 3, 5], &joined)?;
+    as_rows(cx, y, rows_alone)
 }
 
 pub(super) fn batch_to_space(cx: &mut Ctx<'_, '_>) -> Values {
     let x = cx.value(0)?;
-    let ([by, bx], [rows, columns]) = batches(cx)?;
+    let Some(Blocks { by: [by, bx], edges: [rows, columns], rows_alone }) = batches(cx)? else { return Ok(vec![x]) };
+    let x = as_image(cx, x, rows_alone)?;
     let [n, h, w, c] = cx.image(x)?;
     if n % (by * bx) != 0 {
         return bad(format!("{n} images do not make blocks of {by} by {bx}"));
@@ -241,5 +280,6 @@ pub(super) fn batch_to_space(cx: &mut Ctx<'_, '_>) -> Values {
         return bad(format!("nothing is left of {whole:?}"));
     };
     let parts = [(0, n, 1), (rows.0 as i64, h, 1), (columns.0 as i64, w, 1), (0, c, 1)];
-    Ok(vec![cut(cx, "crop", y, &parts)?])
+    let y = cut(cx, "crop", y, &parts)?;
+    as_rows(cx, y, rows_alone)
 }

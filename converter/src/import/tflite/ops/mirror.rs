@@ -24,7 +24,7 @@ pub(super) fn mirror_pad(cx: &mut Ctx<'_, '_>) -> Values {
         if before.max(after) + offset > extent {
             return bad(format!("a border of {before} and {after} around {extent}"));
         }
-        if before + after > MAX_PIECES {
+        if before + after > MAX_PIECES && cx.b.graph.data(x).is_none() {
             return unsupported(format!("a border of {before} and {after}"), format!("pad at most {MAX_PIECES} pixels"));
         }
         let mut parts = vec![];

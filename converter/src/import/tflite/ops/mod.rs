@@ -3,6 +3,7 @@
 
 mod activation;
 mod arithmetic;
+pub(super) mod constant;
 mod conv;
 mod dense;
 mod function;

@@ -67,8 +67,6 @@ fn what_was_found_stays_mended() {
         ("ss_shrinkmask", "begin_mask and shrink_axis_mask for one axis"),
         ("tc_odd", "7 pixels with a stride of 2 from 2 pixels"),
         ("tc_short", "4 pixels with a stride of 1 from 4 pixels"),
-        ("near_both", "align_corners with half_pixel_centers"),
-        ("s2b3d", "blocks of shape"),
     ] {
         let e = refuse(name);
         assert!(matches!(&e, Error::Unsupported(all) if all[0].what.contains(word)), "{name}: {e}");
@@ -79,6 +77,8 @@ fn what_was_found_stays_mended() {
 fn small_files_cannot_ask_for_much() {
     let e = tflite::import(&bytes("refused/swollen.tflite"), &Options::default()).unwrap_err();
     assert!(matches!(&e, Error::Invalid(m) if m.contains("multiply beyond all measure")), "{e}");
+    let e = tflite::import(&bytes("refused/laborious.tflite"), &Options::default()).unwrap_err();
+    assert!(matches!(&e, Error::Unsupported(all) if all[0].what.contains("much is to be computed")), "{e}");
 }
 
 #[test]
@@ -98,6 +98,12 @@ fn outputs_and_shapes_may_be_chosen() {
     assert!(refused(named("x0", &[1, 9, 9])).contains("4 axes"));
     assert!(refused(named("x0", &[1, 9, 9, 4])).contains("do not fit 4"), "{}", refused(named("x0", &[1, 9, 9, 4])));
     assert!(refused(Options { outputs: vec!["no".into()], ..Options::default() }).contains("no tensor named"));
+}
+
+#[test]
+fn blocks_of_one_element_are_nothing() {
+    let g = tflite::import(&bytes("nothing_happens.tflite"), &Options::default()).unwrap();
+    assert!(!g.nodes.iter().any(|n| n.kind.contains("BATCH")), "{:?}", g.nodes);
 }
 
 #[test]

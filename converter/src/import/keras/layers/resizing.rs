@@ -1,0 +1,51 @@
+//! `Resizing`: images made to another size, as TensorFlow resizes them.
+
+use super::{Cfg, Emit, Layer, Operands};
+use crate::error::Result;
+use crate::ir::{Op, Places, ResizeKind, ValueId};
+
+struct Resizing {
+    size: [usize; 2],
+    kind: ResizeKind,
+    /// What is not done where the size changes, and what to do about it.
+    refused: Option<(String, &'static str)>,
+}
+
+pub(super) fn resizing(cfg: &Cfg<'_>) -> Result<Box<dyn Layer>> {
+    cfg.channels_last()?;
+    let size = [cfg.count("height")?, cfg.count("width")?];
+    let mode = cfg.text("interpolation")?.unwrap_or("bilinear");
+    // Of other modes an image of that size already makes nothing either.
+    let kind = if mode.eq_ignore_ascii_case("bilinear") { ResizeKind::Bilinear } else { ResizeKind::Nearest };
+    let mut refused = None;
+    for (key, remedy) in [
+        ("crop_to_aspect_ratio", "crop the images before the network"),
+        ("pad_to_aspect_ratio", "pad the images before the network"),
+        // TensorFlow's nearest pixels know none.
+        ("antialias", "resize without it, or before the network"),
+    ] {
+        if cfg.flag(key, false)? && (key != "antialias" || kind == ResizeKind::Bilinear) {
+            refused = Some((format!("{key} = true"), remedy));
+        }
+    }
+    if kind == ResizeKind::Nearest && !mode.eq_ignore_ascii_case("nearest") {
+        refused = Some((format!("interpolation = {}", super::short(format_args!("{mode:?}"))), "use \"bilinear\" or \"nearest\""));
+    }
+    Ok(Box::new(Resizing { size, kind, refused }))
+}
+
+impl Layer for Resizing {
+    fn emit(&self, e: &mut Emit<'_>, inputs: &Operands) -> Result<ValueId> {
+        let x = e.ranked(inputs, 4)?;
+        let [n, h, w, c] = e.shape(x)[..] else { return Err(e.invalid("an image has four axes")) };
+        let shape = [n, self.size[0], self.size[1], c];
+        // An image of that size already stays as it is, whatever would be done to others.
+        if [h, w] == self.size {
+            return e.node("", Op::Reshape, &[x], &shape);
+        }
+        match &self.refused {
+            None => e.node("", Op::Resize { kind: self.kind, places: Places::Middles }, &[x], &shape),
+            Some((what, remedy)) => Err(e.unsupported(what.clone(), *remedy)),
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! Operators that the network cannot compute, on constants: there they are a table of numbers like any other.
+
+use super::fail::{Res, bad, unsupported};
+use super::schema::options as field;
+use super::{Ctx, Import, Values, builtin, shape};
+use crate::ir::ValueId;
+use std::sync::Arc;
+
+/// How an operator all of whose inputs are constants is read, where [`super::find`] has none.
+pub(in super::super) fn find(code: i32) -> Option<Import> {
+    Some(match builtin::name(code)? {
+        "FLOOR_MOD" => |cx| binary(cx, floor_mod),
+        "ATAN2" => |cx| binary(cx, f32::atan2),
+        "ARG_MAX" => |cx| arg(cx, |a, b| a > b),
+        "ARG_MIN" => |cx| arg(cx, |a, b| a < b),
+        "TOPK_V2" => top,
+        "ONE_HOT" => one_hot,
+        "EMBEDDING_LOOKUP" => embedding,
+        "REVERSE_SEQUENCE" => reverse_sequence,
+        "MATRIX_DIAG" => diagonal,
+        "SCATTER_ND" => scatter,
+        "WHERE" => places_of_truth,
+        _ => return None,
+    })
+}
+
+/// A constant that is computed.
+fn made(cx: &mut Ctx<'_, '_>, dims: &[usize], data: Vec<f32>) -> Res<ValueId> {
+    match shape::count(dims) {
+        Some(n) if n == data.len() && n > 0 => {}
+        _ => return unsupported(format!("a constant of shape {dims:?}"), "it is empty or too large"),
+    }
+    Ok(cx.b.graph.constant("constant", dims, Arc::new(data)))
+}
+
+/// Pays for a tensor of these extents, and says how many elements it has.
+fn room(cx: &mut Ctx<'_, '_>, dims: &[usize]) -> Res<usize> {
+    let Some(n) = shape::count(dims).filter(|_| dims.len() <= shape::MAX_RANK) else {
+        return unsupported(format!("a constant of shape {dims:?}"), "it is too large");
+    };
+    cx.b.budget.pay(n)?;
+    Ok(n)
+}
+
+/// The elements of a constant at `places`, under another shape.
+fn pick(cx: &mut Ctx<'_, '_>, x: ValueId, dims: &[usize], places: impl Iterator<Item = usize>) -> Res<ValueId> {
+    room(cx, dims)?;
+    let data = cx.data(x, 0)?;
+    let picked: Option<Vec<f32>> = places.map(|p| data.get(p).copied()).collect();
+    match picked {
+        Some(picked) => made(cx, dims, picked),
+        None => bad("an index lies outside a constant"),
+    }
+}
+
+/// A tensor as `outer` times `extent` times `inner` elements, around an axis.
+fn around(dims: &[usize], axis: usize) -> [usize; 3] {
+    [dims[..axis].iter().product(), dims[axis], dims[axis + 1..].iter().product()]
+}
+
+/// The elements of a constant at indices along an axis, all of which it has.
+pub(super) fn take(cx: &mut Ctx<'_, '_>, x: ValueId, axis: usize, indices: &[i64]) -> Res<ValueId> {
+    let mut dims = cx.shape(x);
+    let [outer, extent, inner] = around(&dims, axis);
+    dims[axis] = indices.len();
+    let at = |o: usize| indices.iter().flat_map(move |&i| (0..inner).map(move |k| (o * extent + i as usize) * inner + k));
+    pick(cx, x, &dims, (0..outer).flat_map(at))
+}
+
+/// The remainder that has the divisor's sign.
+fn floor_mod(a: f32, b: f32) -> f32 {
+    let r = a % b;
+    if r != 0.0 && (r < 0.0) != (b < 0.0) { r + b } else { r }
+}
+
+fn binary(cx: &mut Ctx<'_, '_>, f: fn(f32, f32) -> f32) -> Values {
+    let (a, b) = (cx.value(0)?, cx.value(1)?);
+    let (from, to) = ([cx.shape(a), cx.shape(b)], shape::broadcast(cx.b.graph.shape(a), cx.b.graph.shape(b))?);
+    let n = room(cx, &to)?;
+    let (a, b) = (cx.data(a, 0)?, cx.data(b, 1)?);
+    // Where an operand's element is: its axes are the last ones, and those of extent 1 stand still.
+    let place = |dims: &[usize], mut i: usize| {
+        let (mut at, mut step) = (0, 1);
+        for axis in (0..dims.len()).rev() {
+            let extent = to[to.len() - dims.len() + axis];
+            at += if dims[axis] == 1 { 0 } else { i % extent * step };
+            (i, step) = (i / extent, step * dims[axis]);
+        }
+        at
+    };
+    let data = (0..n).map(|i| f(a[place(&from[0], i)], b[place(&from[1], i)])).collect();
+    Ok(vec![made(cx, &to, data)?])
+}
+
+/// Which element along an axis is the best; of equal ones the first.
+fn arg(cx: &mut Ctx<'_, '_>, better: fn(f32, f32) -> bool) -> Values {
+    let x = cx.value(0)?;
+    let mut dims = cx.shape(x);
+    let axis = shape::axis(cx.scalar(1)?, dims.len())?;
+    let [outer, extent, inner] = around(&dims, axis);
+    dims.remove(axis);
+    room(cx, &dims)?;
+    let data = cx.data(x, 0)?;
+    let best = |l: usize| {
+        let at = |i: usize| data[(l / inner * extent + i) * inner + l % inner];
+        (1..extent).fold(0, |best, i| if better(at(i), at(best)) { i } else { best }) as f32
+    };
+    Ok(vec![made(cx, &dims, (0..outer * inner).map(best).collect())?])
+}
+
+/// The largest of each row, and where they are: largest first, of equal ones the first.
+fn top(cx: &mut Ctx<'_, '_>) -> Values {
+    let x = cx.value(0)?;
+    let mut dims = cx.shape(x);
+    let k = shape::from_i64(&[cx.scalar(1)?])?[0];
+    let Some(last) = dims.last_mut() else { return bad("there is nothing to choose from") };
+    let extent = std::mem::replace(last, k);
+    if k > extent || extent == 0 {
+        return bad(format!("{k} of {extent} elements"));
+    }
+    room(cx, &dims)?;
+    let (data, mut values, mut places) = (cx.data(x, 0)?, vec![], vec![]);
+    for row in data.chunks_exact(extent) {
+        let mut by: Vec<usize> = (0..extent).collect();
+        by.sort_by(|&a, &b| row[b].total_cmp(&row[a]));
+        values.extend(by[..k].iter().map(|&i| row[i]));
+        places.extend(by[..k].iter().map(|&i| i as f32));
+    }
+    Ok(vec![made(cx, &dims, values)?, made(cx, &dims, places)?])
+}
+
+/// Rows of one kind of number, with another where an index says; an index outside says nothing.
+fn one_hot(cx: &mut Ctx<'_, '_>) -> Values {
+    let (mut dims, indices) = cx.ints(0)?;
+    let depth = shape::from_i64(&[cx.scalar(1)?])?[0];
+    let mut number = |i: usize| -> Res<f32> {
+        let v = cx.value(i)?;
+        cx.data(v, i)?.first().copied().map_or_else(|| bad(format!("input {i} is empty")), Ok)
+    };
+    let (on, off) = (number(2)?, number(3)?);
+    let axis = match cx.int(field::axis::ONE_HOT, 0)? {
+        -1 => dims.len(),
+        axis => shape::axis(axis, dims.len() + 1)?,
+    };
+    dims.insert(axis, depth);
+    let n = room(cx, &dims)?;
+    let [_, _, inner] = around(&dims, axis);
+    let at = |i: usize| indices[i / (depth * inner) * inner + i % inner];
+    let data = (0..n).map(|i| if at(i) == (i / inner % depth) as i64 { on } else { off }).collect();
+    Ok(vec![made(cx, &dims, data)?])
+}
+
+/// Rows of a table.
+fn embedding(cx: &mut Ctx<'_, '_>) -> Values {
+    let (_, indices) = cx.ints(0)?;
+    let table = cx.value(1)?;
+    let rows = cx.shape(table).first().copied().unwrap_or(0) as i64;
+    if let Some(i) = indices.iter().find(|i| !(0..rows).contains(*i)) {
+        return bad(format!("row {i} of {rows}"));
+    }
+    Ok(vec![take(cx, table, 0, &indices)?])
+}
+
+/// The first elements of each sequence of a batch, as many as are its own, in the opposite order.
+fn reverse_sequence(cx: &mut Ctx<'_, '_>) -> Values {
+    let x = cx.value(0)?;
+    let dims = cx.shape(x);
+    let (_, lens) = cx.ints(1)?;
+    let time = shape::axis(cx.int(field::axis::SEQUENCE, 0)?, dims.len())?;
+    let batch = shape::axis(cx.int(field::axis::SEQUENCES, 0)?, dims.len())?;
+    if time == batch || lens.len() != dims[batch] || lens.iter().any(|&l| l < 0 || l > dims[time] as i64) {
+        return bad(format!("{} lengths along axis {time} of {dims:?}, one for each of axis {batch}", lens.len()));
+    }
+    let [_, extent, inner] = around(&dims, time);
+    let [_, sequences, between] = around(&dims, batch);
+    let place = |i: usize| {
+        let (t, len) = (i / inner % extent, lens[i / between % sequences] as usize);
+        if t < len { i + (len - 1 - t) * inner - t * inner } else { i }
+    };
+    Ok(vec![pick(cx, x, &dims, (0..dims.iter().product()).map(place))?])
+}
+
+/// Rows as the diagonals of matrices.
+fn diagonal(cx: &mut Ctx<'_, '_>) -> Values {
+    let x = cx.value(0)?;
+    let mut dims = cx.shape(x);
+    let Some(&n) = dims.last() else { return bad("a single number has no diagonal") };
+    dims.push(n);
+    let all = room(cx, &dims)?;
+    let data = cx.data(x, 0)?;
+    let at = |i: usize| if i / n % n == i % n { data[i / n] } else { 0.0 };
+    Ok(vec![made(cx, &dims, (0..all).map(at).collect())?])
+}
+
+/// Updates added to zeros, at places along the first axes.
+fn scatter(cx: &mut Ctx<'_, '_>) -> Values {
+    let (list, indices) = cx.ints(0)?;
+    let updates = cx.value(1)?;
+    let dims = shape::from_i64(&cx.list(2)?)?;
+    let named = list.last().copied().filter(|n| (1..=dims.len()).contains(n));
+    let (Some(named), data) = (named, cx.data(updates, 1)?) else { return bad(format!("indices of shape {list:?} for {dims:?}")) };
+    let mut all = vec![0f32; room(cx, &dims)?];
+    let inner: usize = dims[named..].iter().product();
+    if inner == 0 || data.len() != indices.len() / named * inner {
+        return bad(format!("{} updates for indices of shape {list:?} and {dims:?}", data.len()));
+    }
+    for (row, update) in indices.chunks_exact(named).zip(data.chunks_exact(inner)) {
+        let mut at = 0;
+        for (&i, &d) in row.iter().zip(&dims) {
+            match usize::try_from(i) {
+                Ok(i) if i < d => at = at * d + i,
+                _ => return bad(format!("index {i} of {d}")),
+            }
+        }
+        all[at * inner..][..inner].iter_mut().zip(update).for_each(|(a, u)| *a += u);
+    }
+    Ok(vec![made(cx, &dims, all)?])
+}
+
+/// The places of what is not zero, a row each.
+fn places_of_truth(cx: &mut Ctx<'_, '_>) -> Values {
+    let x = cx.value(0)?;
+    let dims = cx.shape(x);
+    let data = cx.data(x, 0)?;
+    let true_at: Vec<usize> = (0..data.len()).filter(|&i| data[i] != 0.0).collect();
+    let rows = [true_at.len(), dims.len()];
+    room(cx, &rows)?;
+    let mut places = vec![];
+    for i in true_at {
+        places.extend((0..dims.len()).map(|axis| {
+            let [_, extent, inner] = around(&dims, axis);
+            (i / inner % extent) as f32
+        }));
+    }
+    Ok(vec![made(cx, &rows, places)?])
+}
