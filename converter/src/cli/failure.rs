@@ -73,7 +73,7 @@ impl Failure {
                 VERIFICATION,
                 format!(
                     "{source}: the self-check failed, nothing is written\n  {}\n  \
-                     This is a fault of the converter: please report it. --no-verify leaves the check out.",
+                     This is a fault of the converter, unless sums of the network nearly cancel: please report it. --no-verify leaves the check out.",
                     plain(why)
                 ),
             ),

@@ -98,6 +98,7 @@ fn arg(cx: &mut Ctx<'_, '_>, better: fn(f32, f32) -> bool) -> Values {
     let mut dims = cx.shape(x);
     let axis = shape::axis(cx.scalar(1)?, dims.len())?;
     let [outer, extent, inner] = around(&dims, axis);
+    room(cx, &dims)?;
     dims.remove(axis);
     room(cx, &dims)?;
     let data = cx.data(x, 0)?;
@@ -108,11 +109,17 @@ fn arg(cx: &mut Ctx<'_, '_>, better: fn(f32, f32) -> bool) -> Values {
     Ok(vec![made(cx, &dims, (0..outer * inner).map(best).collect())?])
 }
 
+/// Looks at each element that sorting takes, at most.
+const SORTING: usize = 32;
+
 /// The largest of each row, and where they are: largest first, of equal ones the first.
 fn top(cx: &mut Ctx<'_, '_>) -> Values {
     let x = cx.value(0)?;
     let mut dims = cx.shape(x);
     let k = shape::from_i64(&[cx.scalar(1)?])?[0];
+    // All of it is sorted.
+    let all = room(cx, &dims)?;
+    cx.b.budget.pay(SORTING * all)?;
     let Some(last) = dims.last_mut() else { return bad("there is nothing to choose from") };
     let extent = std::mem::replace(last, k);
     if k > extent || extent == 0 {
@@ -122,7 +129,8 @@ fn top(cx: &mut Ctx<'_, '_>) -> Values {
     let (data, mut values, mut places) = (cx.data(x, 0)?, vec![], vec![]);
     for row in data.chunks_exact(extent) {
         let mut by: Vec<usize> = (0..extent).collect();
-        by.sort_by(|&a, &b| row[b].total_cmp(&row[a]));
+        // Zeros are equal, whatever their signs.
+        by.sort_by(|&a, &b| (row[b] + 0.0).total_cmp(&(row[a] + 0.0)));
         values.extend(by[..k].iter().map(|&i| row[i]));
         places.extend(by[..k].iter().map(|&i| i as f32));
     }
@@ -154,7 +162,9 @@ fn one_hot(cx: &mut Ctx<'_, '_>) -> Values {
 fn embedding(cx: &mut Ctx<'_, '_>) -> Values {
     let (_, indices) = cx.ints(0)?;
     let table = cx.value(1)?;
-    let rows = cx.shape(table).first().copied().unwrap_or(0) as i64;
+    let Some(&rows) = cx.shape(table).first() else { return bad("a single number is no table") };
+    let rows = rows as i64;
+    cx.b.budget.pay(indices.len())?;
     if let Some(i) = indices.iter().find(|i| !(0..rows).contains(*i)) {
         return bad(format!("row {i} of {rows}"));
     }
@@ -195,6 +205,7 @@ fn diagonal(cx: &mut Ctx<'_, '_>) -> Values {
 /// Updates added to zeros, at places along the first axes.
 fn scatter(cx: &mut Ctx<'_, '_>) -> Values {
     let (list, indices) = cx.ints(0)?;
+    cx.b.budget.pay(indices.len())?;
     let updates = cx.value(1)?;
     let dims = shape::from_i64(&cx.list(2)?)?;
     let named = list.last().copied().filter(|n| (1..=dims.len()).contains(n));
@@ -221,6 +232,7 @@ fn scatter(cx: &mut Ctx<'_, '_>) -> Values {
 fn places_of_truth(cx: &mut Ctx<'_, '_>) -> Values {
     let x = cx.value(0)?;
     let dims = cx.shape(x);
+    room(cx, &dims)?;
     let data = cx.data(x, 0)?;
     let true_at: Vec<usize> = (0..data.len()).filter(|&i| data[i] != 0.0).collect();
     let rows = [true_at.len(), dims.len()];

@@ -57,7 +57,14 @@ fn what_was_found_stays_mended() {
         let path = super::data().join("../tflite_found").join(name).with_extension("tflite");
         tflite::import(&std::fs::read(&path).unwrap(), &Options::default()).unwrap_err()
     };
-    for (name, word) in [("empty_conv", "an image of shape [1, 4, 4, 0]"), ("empty_dw", "an image of shape [1, 4, 4, 0]")] {
+    for (name, word) in [
+        ("empty_conv", "an image of shape [1, 4, 4, 0]"),
+        ("empty_dw", "an image of shape [1, 4, 4, 0]"),
+        ("embedding_of_nothing", "a single number is no table"),
+        // A large constant that is looked at, or sorted, again and again.
+        ("many_arg_max", "multiply beyond all measure"),
+        ("many_top", "multiply beyond all measure"),
+    ] {
         let e = refuse(name);
         assert!(matches!(&e, Error::Invalid(m) if m.contains(word)), "{name}: {e}");
     }
