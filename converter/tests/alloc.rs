@@ -126,22 +126,24 @@ fn reading_takes_a_multiple_of_the_file() {
     }
 }
 
-/// Files that readers of the code made to take gigabytes: see the folder. Each says what it is by its name.
+/// Files that readers of the code made to take gigabytes: see the folders. Each says what it is by its name.
 fn what_was_found_stays_within_its_bounds() {
-    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/keras_found");
-    let mut files = 0;
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        let bytes = std::fs::read(&path).unwrap();
-        let before = sepal_heap::restart_peak();
-        let read = sepal_converter::import::import_bytes(&bytes, None, &sepal_converter::import::Options::default());
-        let used = sepal_heap::peak().saturating_sub(before);
-        // None of them is one that Keras would write, and all of them are far below the bound.
-        assert!(read.is_err(), "{}", path.display());
-        assert!(used < 64 << 20, "{}: {used} bytes", path.display());
-        files += 1;
+    for (folder, count) in [("keras_found", 17), ("extents_found", 10)] {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(folder);
+        let mut files = 0;
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let bytes = std::fs::read(&path).unwrap();
+            let before = sepal_heap::restart_peak();
+            let read = sepal_converter::import::import_bytes(&bytes, None, &sepal_converter::import::Options::default());
+            let used = sepal_heap::peak().saturating_sub(before);
+            // None of them is one that a framework would write, and all of them are far below the bound.
+            assert!(read.is_err(), "{}", path.display());
+            assert!(used < 64 << 20, "{}: {used} bytes", path.display());
+            files += 1;
+        }
+        assert_eq!(files, count);
     }
-    assert_eq!(files, 17);
 }
 
 /// Files that readers of the code made to take gigabytes or minutes where networks are planned. All of them may be converted.

@@ -169,7 +169,7 @@ pub(in super::super) fn concat(cx: &mut Ctx<'_, '_, '_>, parts: &[&Const]) -> Re
 fn join(cx: &mut Ctx<'_, '_, '_>, parts: &[&Const], axis: usize, dims: Vec<usize>) -> Res<Const> {
     let n = room(cx, &dims)?;
     let ty = parts.first().map_or(Type::Float, |c| c.ty);
-    let outer: usize = dims[..axis].iter().product();
+    let outer: usize = if n == 0 { 0 } else { dims[..axis].iter().product() };
     fn joined<'t, T: Copy + 't>(outer: usize, n: usize, parts: impl Iterator<Item = &'t [T]> + Clone) -> Vec<T> {
         let mut out = Vec::with_capacity(n);
         for o in 0..outer {

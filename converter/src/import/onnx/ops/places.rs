@@ -76,6 +76,7 @@ pub(super) fn scatter(cx: &mut Ctx<'_, '_, '_>) -> Values {
         other => return unsupported(format!("reduction {other:?}"), "scatter without it, or with \"add\""),
     };
     let n: usize = xs.iter().product();
+    cx.b.charge(n)?;
     let mut mask = vec![0f32; n];
     for &p in &places {
         mask[p] += 1.0;
@@ -86,6 +87,7 @@ pub(super) fn scatter(cx: &mut Ctx<'_, '_, '_>) -> Values {
             if own != dims {
                 return bad(format!("updates of shape {own:?}, the indices take {dims:?}"));
             }
+            cx.b.charge(n)?;
             let mut all = vec![0f32; n];
             for (&p, &u) in places.iter().zip(u.iter()) {
                 all[p] = if add { all[p] + u } else { u };
@@ -155,6 +157,7 @@ fn spread(cx: &mut Ctx<'_, '_, '_>, x: ValueId, dims: &[usize], start: &[usize],
 pub(super) fn triangle(cx: &mut Ctx<'_, '_, '_>) -> Values {
     let x = cx.runtime(0)?;
     let (rows, columns, upper, diagonal) = data::triangle_of(cx, &cx.shape(x))?;
+    cx.b.charge(rows.saturating_mul(columns))?;
     let mask = data::in_triangle(rows, columns, upper, diagonal).map(|m| f32::from(u8::from(m))).collect();
     let mask = known(cx, "mask", &[rows, columns], mask)?;
     Ok(vec![logic::node(cx, "", BinaryOp::Where, x, mask)?])

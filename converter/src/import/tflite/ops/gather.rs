@@ -25,6 +25,7 @@ pub(super) fn turned(cx: &mut Ctx<'_, '_>, suffix: &str, x: ValueId, axis: usize
     if len > MAX_PIECES && cx.b.graph.data(x).is_none() {
         return unsupported(format!("{len} elements backwards"), "turn the order of the channels in the weights");
     }
+    cx.b.budget.pay(len)?;
     take(cx, suffix, x, axis, &(0..len as i64).rev().collect::<Vec<_>>())
 }
 
