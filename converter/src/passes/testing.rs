@@ -3,6 +3,10 @@ use crate::interp::interpret;
 use crate::ir::{Act, BinaryOp, Graph, Op, Pads, ValueId, Window};
 use std::sync::Arc;
 
+/// How far a function may be off, as a share of its range, by the rounding of folded weights to f32: some 1e-7, but a hundred times as
+/// much where a folded shift nearly cancels the rest, as one of 30 does in a saved case.
+pub(super) const ROUNDING: f64 = 1e-5;
+
 /// Small numbers that are exact in f32, and whose products and short sums are exact in f64.
 pub(super) struct Numbers(pub(super) u32);
 
@@ -118,7 +122,7 @@ pub(super) fn same_values(before: &Graph, after: &Graph, origins: &super::Origin
         assert_eq!(x.len(), moved.len(), "{}", o.name);
         let scale = x.iter().fold(1.0f64, |m, x| m.max(x.abs()));
         let error = x.iter().zip(&moved).fold(0.0f64, |m, (a, b)| m.max((a - b).abs()));
-        assert!(error / scale < 2e-6, "{} ({}): {error}\n{before}\n{after}", o.name, n.name);
+        assert!(error / scale < ROUNDING, "{} ({}): {error}\n{before}\n{after}", o.name, n.name);
         compared += 1;
     }
     compared

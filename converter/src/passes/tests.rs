@@ -1,5 +1,5 @@
 //! All passes together.
-use super::testing::{Numbers, batch_norm, binary, conv, finish, same_function, same_values, window};
+use super::testing::{Numbers, ROUNDING, batch_norm, binary, conv, finish, same_function, same_values, window};
 use super::*;
 use crate::ir::{Act, BinaryOp, PoolKind, ReduceKind, ValueId};
 use proptest::prelude::*;
@@ -8,7 +8,7 @@ use proptest::prelude::*;
 fn optimise(before: &Graph) -> (Graph, Report) {
     let (after, report) = run(before.clone()).unwrap();
     let error = same_function(before, &after);
-    assert!(error < 2e-6, "{error}\n{before}\n{after}");
+    assert!(error < ROUNDING, "{error}\n{before}\n{after}");
     same_values(before, &after, &report.origins);
     (after, report)
 }
