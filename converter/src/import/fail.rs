@@ -2,7 +2,8 @@
 
 use crate::error::Error;
 
-/// The importer adds the node's name: an [`Fail::Unsupported`] is collected with the others, the rest end the import.
+/// The importer adds the node's name: an [`Fail::Unsupported`] is collected with the others, the rest end the import;
+/// of those [`Fail::Invalid`] counts only where nothing before it was a guess.
 #[derive(Debug)]
 pub(super) enum Fail {
     /// The model breaks a rule of its format.
@@ -14,6 +15,8 @@ pub(super) enum Fail {
         /// What the user can do about it.
         remedy: String,
     },
+    /// What a file of its size may ask for is used up: whatever else is wrong, the import ends.
+    Exhausted(&'static str),
     /// Already complete.
     Error(Error),
 }

@@ -9,18 +9,19 @@ pub(super) const MAX_RANK: usize = 16;
 /// Elements of the largest tensor: 8 GB of floats.
 pub(super) const MAX_ELEMENTS: usize = 1 << 31;
 
-/// The product of the other extents of a tensor that has none in one axis.
-const MAX_EMPTY: usize = 1 << 16;
-
 /// The largest stride, kernel or padding that is taken seriously.
 pub(super) const MAX_STEP: i64 = 1 << 24;
 
-/// Number of elements; `None` when it is beyond [`MAX_ELEMENTS`]. That bounds the product of any of the extents; those of a tensor
-/// that is empty multiply to at most [`MAX_EMPTY`] besides.
+/// Number of elements; `None` when it is beyond [`MAX_ELEMENTS`]. That bounds the product of any of the extents, also where one is 0.
 pub(super) fn count(dims: &[usize]) -> Option<usize> {
     let n = dims.iter().try_fold(1usize, |n, &d| n.checked_mul(d.max(1)).filter(|&n| n <= MAX_ELEMENTS))?;
-    // Whoever goes along the axes of a tensor without elements, which cost nothing, is to be done at once.
-    if dims.contains(&0) { (n <= MAX_EMPTY).then_some(0) } else { Some(n) }
+    Some(if dims.contains(&0) { 0 } else { n })
+}
+
+/// What going along some of the axes takes at most: elements, of which a tensor with an extent of 0 has none, though its other axes
+/// may be long.
+pub(super) fn span(dims: &[usize]) -> usize {
+    dims.iter().fold(1, |n, &d| n.saturating_mul(d.max(1)))
 }
 
 /// Extents as the file writes them.

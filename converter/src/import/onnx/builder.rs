@@ -35,8 +35,10 @@ pub(super) struct Builder<'a, 'p> {
     pub opset: i64,
     pub slots: HashMap<&'a str, Slot<'a>>,
     files: Files<'p>,
-    /// Elements that constants may still take, so that a small file cannot ask for a large memory.
+    /// Elements that constants may take, so that a small file cannot ask for a large memory; besides those that external data pays for.
     budget: u64,
+    /// Elements that they took.
+    spent: u64,
     /// Multiply-adds that constants may still take, so that nobody waits long for a small file.
     work: u64,
     /// Constants already in the graph: by name in the source and by what was done to them.
@@ -61,10 +63,11 @@ impl Builder<'_, '_> {
     pub(super) fn charge(&mut self, elements: usize) -> Res<()> {
         // Bytes of external data count like those of the model.
         let limit = self.budget.saturating_add(self.files.read.saturating_mul(ELEMENTS_PER_BYTE as u64));
-        if elements as u64 > limit {
-            return bad("the constants of the model multiply beyond all measure");
+        let spent = self.spent.saturating_add(elements as u64);
+        if spent > limit {
+            return Err(Fail::Exhausted("the constants of the model multiply beyond all measure"));
         }
-        self.budget = self.budget.saturating_sub(elements as u64);
+        self.spent = spent;
         Ok(())
     }
 
@@ -110,6 +113,7 @@ pub(super) fn build(proto: &Proto<'_>, opset: i64, len: usize, folder: Option<&P
         files: Files::new(folder),
         work: MOST_WORK,
         budget: (len as u64).saturating_mul(ELEMENTS_PER_BYTE as u64).saturating_add(1 << 20),
+        spent: 0,
         weights: HashMap::new(),
         counted: HashSet::new(),
         names: HashSet::new(),
@@ -309,6 +313,8 @@ pub(super) fn node<'a>(b: &mut Builder<'a, '_>, n: &Node<'a>, name: &str, known:
         Err(Fail::Unsupported { what, remedy }) => b.problem(name, &kind, what, remedy),
         // Behind a guess nothing can be called wrong.
         Err(Fail::Invalid(_)) if !b.problems.is_empty() => {}
+        Err(Fail::Exhausted(_)) if !b.problems.is_empty() => return Err(Error::Unsupported(std::mem::take(&mut b.problems))),
+        Err(Fail::Exhausted(m)) => return Err(invalid(format!("{name} ({kind}): {m}"))),
         Err(Fail::Invalid(m)) => return Err(invalid(format!("{name} ({kind}): {m}"))),
         Err(Fail::Error(e)) => return Err(e),
     }
@@ -472,7 +478,7 @@ fn named(f: Fail, name: &str) -> Fail {
     match f {
         Fail::Invalid(m) => Fail::Invalid(format!("initializer {name:?}: {m}")),
         Fail::Unsupported { what, remedy } => Fail::Unsupported { what: format!("initializer {name:?}: {what}"), remedy },
-        e @ Fail::Error(_) => e,
+        e @ (Fail::Exhausted(_) | Fail::Error(_)) => e,
     }
 }
 
@@ -480,6 +486,7 @@ fn named(f: Fail, name: &str) -> Fail {
 fn output<'a>(b: &mut Builder<'a, '_>, name: &'a str, inputs: &HashSet<ValueId>, declared: i64) -> Result<()> {
     let mut resolved = resolve(b, name).map_err(|f| match f {
         Fail::Error(e) => e,
+        Fail::Exhausted(m) => invalid(format!("output {name:?}: {m}")),
         Fail::Invalid(m) | Fail::Unsupported { what: m, .. } => invalid(format!("output {name:?}: {m}")),
     })?;
     // What computes integers or truth values has been refused, or holds them as floats: no caller would expect that.

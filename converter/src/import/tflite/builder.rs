@@ -254,6 +254,8 @@ fn operator(b: &mut Builder<'_>, i: usize) -> Result<()> {
         }
         // Behind a guess nothing can be called wrong.
         Some(Fail::Invalid(_)) if !b.problems.is_empty() => {}
+        Some(Fail::Exhausted(_)) if !b.problems.is_empty() => return Err(Error::Unsupported(std::mem::take(&mut b.problems))),
+        Some(Fail::Exhausted(m)) => return Err(invalid(format!("operator {i}, {name} ({kind}, builtin {}): {m}", code.builtin))),
         Some(Fail::Invalid(m)) => return Err(invalid(format!("operator {i}, {name} ({kind}, builtin {}): {m}", code.builtin))),
         Some(Fail::Error(e)) => return Err(e),
     }
@@ -386,7 +388,7 @@ impl Builder<'_> {
             Fail::Unsupported { what, remedy } => {
                 Fail::Unsupported { what: format!("tensor {t} ({}): {what}", short(tensor.name)), remedy }
             }
-            e @ Fail::Error(_) => e,
+            e @ (Fail::Exhausted(_) | Fail::Error(_)) => e,
         })
     }
 

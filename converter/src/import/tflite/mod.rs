@@ -37,6 +37,7 @@ pub const IDENTIFIER: &[u8] = b"TFL3";
 /// As [`super::import`].
 pub fn import(bytes: &[u8], options: &Options) -> Result<Graph> {
     let model = schema::Model::parse(bytes).map_err(|f| match f {
+        fail::Fail::Exhausted(m) => invalid(format!("a damaged TFLite file: {m}")),
         fail::Fail::Invalid(m) => invalid(format!("a damaged TFLite file: {m}")),
         fail::Fail::Unsupported { what, .. } => invalid(format!("a damaged TFLite file: {what}")),
         fail::Fail::Error(e) => e,

@@ -178,7 +178,9 @@ pub(super) struct Budget(pub usize);
 impl Budget {
     /// Pays for `elements` more, or refuses.
     pub(super) fn pay(&mut self, elements: usize) -> Res<()> {
-        let Some(left) = self.0.checked_sub(elements) else { return bad("lists and constants multiply beyond all measure") };
+        let Some(left) = self.0.checked_sub(elements) else {
+            return Err(Fail::Exhausted("lists and constants multiply beyond all measure"));
+        };
         self.0 = left;
         Ok(())
     }

@@ -134,6 +134,7 @@ pub(super) fn unique(cx: &mut Ctx<'_, '_, '_>, args: &Args) -> Res<Vec<Const>> {
     let axis = shape::axis(cx.int("axis", 0)?, dims.len())?;
     let sorted = cx.flag("sorted", true)?;
     let [outer, extent, inner] = around(&dims, axis);
+    cx.b.charge(3 * extent)?;
     let part = |i: usize| (0..outer).flat_map(move |o| (o * extent + i) * inner..(o * extent + i + 1) * inner);
     let compare = |&a: &usize, &b: &usize| {
         let by = part(a).zip(part(b)).map(|(a, b)| order(x, a, b));
@@ -155,7 +156,6 @@ pub(super) fn unique(cx: &mut Ctx<'_, '_, '_>, args: &Args) -> Res<Vec<Const>> {
     groups.iter().enumerate().for_each(|(k, g)| g.iter().for_each(|&i| inverse[i] = k as i64));
     dims[axis] = groups.len();
     room(cx, &dims)?;
-    cx.b.charge(3 * extent)?;
     let firsts: Vec<usize> = groups.iter().map(|g| g[0]).collect();
     let picked: Vec<usize> =
         (0..outer).flat_map(|o| firsts.iter().flat_map(move |&i| (o * extent + i) * inner..(o * extent + i + 1) * inner)).collect();

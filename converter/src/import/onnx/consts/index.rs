@@ -95,7 +95,6 @@ pub(in super::super) fn rows(dims: &[usize], indices: &Const, values: &[i64], ba
 pub(super) fn gather_nd(cx: &mut Ctx<'_, '_, '_>, args: &Args) -> Res<Const> {
     let (x, indices) = (args.get(0)?, args.get(1)?);
     let batch = shape::from_i64(&[cx.int("batch_dims", 0)?])?[0];
-    cx.b.charge(indices.len().max(1))?;
     let rows = rows(&x.dims, indices, args.ints(1)?, batch)?;
     room(cx, &rows.dims)?;
     let picked = rows.places();
@@ -122,7 +121,6 @@ pub(in super::super) fn scattered(
     indices: &Const,
     values: &[i64],
 ) -> Res<(Vec<usize>, Vec<usize>)> {
-    cx.b.charge(indices.len().max(1))?;
     let rows = rows(dims, indices, values, 0)?;
     room(cx, &rows.dims)?;
     Ok((rows.places(), rows.dims))

@@ -209,9 +209,10 @@ pub(super) fn evaluate(cx: &mut Ctx<'_, '_, '_>) -> Res<Option<Vec<Const>>> {
             _ => None,
         });
     }
-    // What shares its data pays nothing; everything else for what it reads and writes.
+    // What shares its data pays nothing; everything else for what it reads and writes, and for the axes it goes along.
     if !matches!(op, "Identity" | "Dropout" | "Reshape" | "Flatten" | "Squeeze" | "Unsqueeze") && !of_shape {
-        cx.b.charge(args.iter().flatten().map(Const::len).sum())?;
+        let spans = args.iter().flatten().map(|c| shape::span(&c.dims));
+        cx.b.charge(spans.fold(0, usize::saturating_add))?;
     }
     f(cx, &Args(args)).map(Some)
 }
@@ -305,7 +306,7 @@ fn room(cx: &mut Ctx<'_, '_, '_>, dims: &[usize]) -> Res<usize> {
         return unsupported(format!("a tensor of {} axes", dims.len()), format!("use at most {}", shape::MAX_RANK));
     }
     let Some(n) = shape::count(dims) else { return bad(format!("a constant of shape {dims:?} is too large")) };
-    cx.b.charge(n)?;
+    cx.b.charge(shape::span(dims))?;
     Ok(n)
 }
 

@@ -224,7 +224,8 @@ pub(super) fn einsum(cx: &mut Ctx<'_, '_, '_>, args: &Args) -> Res<Const> {
     let dims = extents[..output.len()].to_vec();
     let n = room(cx, &dims)?;
     let Some(terms) = shape::count(&extents[output.len()..]) else { return bad("the sum is too long") };
-    cx.b.spend((n as u64).saturating_mul(terms as u64).saturating_mul(parts.len() as u64))?;
+    let finding = parts.len().saturating_mul(letters.len().max(1));
+    cx.b.spend((n as u64).saturating_mul(terms.max(1) as u64).saturating_mul(finding as u64))?;
     // What one step along a letter is in each input.
     let steps: Vec<Vec<usize>> = inputs
         .iter()

@@ -15,7 +15,7 @@ fn indices(cx: &mut Ctx<'_, '_, '_>) -> Res<(Const, Arc<Vec<i64>>)> {
     match cx.constant(1)?.cloned() {
         Some(c) => match c.data.clone() {
             Data::Int(v) => {
-                cx.b.charge(v.len())?;
+                cx.b.charge(shape::span(&c.dims))?;
                 Ok((c, v))
             }
             Data::Float(_) | Data::Double(_) => bad("the indices are not integers"),
@@ -48,7 +48,7 @@ pub(super) fn gather_nd(cx: &mut Ctx<'_, '_, '_>) -> Values {
     let (c, values) = indices(cx)?;
     let batch = shape::from_i64(&[cx.int("batch_dims", 0)?])?[0];
     let rows = index::rows(&xs, &c, &values, batch)?;
-    cx.b.charge(shape::count(&rows.dims).unwrap_or(usize::MAX))?;
+    cx.b.charge(shape::span(&rows.dims))?;
     picked(cx, x, &rows.places(), &rows.dims)
 }
 

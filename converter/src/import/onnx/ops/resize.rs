@@ -20,6 +20,9 @@ pub(super) fn resize(cx: &mut Ctx<'_, '_, '_>) -> Values {
     let upsample = cx.node.op_type == "Upsample";
     let (scales, sizes) = scales(cx, &xs)?;
     let (dims, factors) = extents(cx, &xs, scales.as_deref(), sizes.as_deref())?;
+    if shape::count(&dims).is_none() {
+        return unsupported(format!("{xs:?} to {dims:?}"), "it is too large");
+    }
     let mode = cx.string("mode", "nearest")?.to_string();
     let coordinates = cx.string("coordinate_transformation_mode", "half_pixel")?.to_string();
     let rounding = cx.string("nearest_mode", "round_prefer_floor")?.to_string();
@@ -50,6 +53,7 @@ pub(super) fn resize(cx: &mut Ctx<'_, '_, '_>) -> Values {
         if n == m && (factors[i] - 1.0).abs() < 1e-9 && part == (0.0, 1.0) {
             continue;
         }
+        cx.b.charge(m.min(resize_agree::CHECKED))?;
         match how {
             Some(How::Repeat) => resize_agree::check(&rule, &axis, Some(&|i| i / (m / n)))?,
             Some(How::Resize(ResizeKind::Nearest, p)) => resize_agree::check(&rule, &axis, Some(&|i| p.nearest(i, n, m)))?,

@@ -4,8 +4,8 @@
 use super::super::fail::{Res, unsupported};
 use super::resize_matrix::{Rule, place};
 
-/// Places that are looked at. Beyond them only whole factors, which repeat, are known to go on as they began.
-const CHECKED: usize = 1 << 20;
+/// Places that are looked at, and paid for. Beyond them only whole factors, which repeat, are known to go on as they began.
+pub(super) const CHECKED: usize = 1 << 20;
 
 /// An axis of `n` pixels that becomes one of `m`.
 pub(super) struct Axis {

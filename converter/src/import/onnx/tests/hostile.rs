@@ -139,6 +139,88 @@ fn external_data_stays_in_its_folder() {
     }
 }
 
+/// External data pays for what is made of it, but not again and again.
+#[test]
+fn external_data_pays_once() {
+    use super::write::Message;
+    let folder = std::env::temp_dir().join(format!("sepal-external-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("w.bin"), vec![0; 1 << 16]).unwrap();
+    let place = Message::default().text(1, "location").text(2, "w.bin");
+    let w = Message::default().int(1, 1 << 14).int(2, 1).text(8, "w").int(14, 1).message(13, &place);
+    let of = |times: usize| {
+        let mut nodes = vec![node("Identity", &["w"], &["c0"], &[])];
+        for i in 0..times {
+            let (from, to) = (format!("c{i}"), format!("c{}", i + 1));
+            nodes.push(node("ConstantOfShape", &["much"], &[&format!("m{i}")], &[]));
+            nodes.push(node("ReduceMax", &[&format!("m{i}")], &[&format!("r{i}")], &[]));
+            nodes.push(node("Add", &[&from, &format!("r{i}")], &[&to], &[]));
+        }
+        nodes.push(node("ReduceMax", &[&format!("c{times}")], &["all"], &[]));
+        nodes.push(node("Add", &["x", "all"], &["y"], &[]));
+        let bytes = model(13, &[], &[w.clone(), int64s("much", &[1], &[1 << 18])], &nodes, &["y"]);
+        onnx::import(&bytes, Some(&folder), &Options::default())
+    };
+    let (few, many) = (of(2), of(40));
+    std::fs::remove_dir_all(&folder).unwrap();
+    assert!(few.is_ok(), "{few:?}");
+    assert!(matches!(&many, Err(Error::Invalid(m)) if m.contains("multiply")), "{many:?}");
+}
+
+/// Pixels whose places are compared, axes of tensors without elements, letters of an equation.
+#[test]
+fn what_is_looked_at_is_paid_for() {
+    let said = |nodes: &[_], inits: &[_], outputs: &[&str]| {
+        match onnx::import(&model(17, &[value("x", &[1, 1])], inits, nodes, outputs), None, &Options::default()) {
+            Ok(_) => String::new(),
+            Err(e) => e.to_string(),
+        }
+    };
+    let sizes = |m: i64| int64s("sizes", &[2], &[1, m]);
+    let resize = |y: &str| node("Resize", &["x", "", "", "sizes"], &[y], &[]);
+    assert_eq!(said(&[resize("a")], &[sizes(1 << 18)], &["a"]), "");
+    let pixels = said(&["a", "b", "c"].map(resize), &[sizes(1 << 20)], &["a", "b", "c"]);
+    assert!(pixels.contains("multiply"), "{pixels}");
+
+    // A picture of which nothing is left may be turned; a longer one is too much, for a file of this size.
+    let turned = |side: i64| {
+        let nodes = [
+            node("ConstantOfShape", &["dims"], &["none"], &[]),
+            node("Transpose", &["none"], &["turned"], &[]),
+            node("Concat", &["x", "turned"], &["y"], &[int("axis", 0)]),
+        ];
+        said(&nodes, &[int64s("dims", &[4], &[1, 0, side, side])], &["y"])
+    };
+    assert_eq!(turned(512), "");
+    assert!(turned(1 << 12).contains("multiply"));
+
+    let letters = |n: i64, equation: &str| {
+        let nodes = [
+            node("ConstantOfShape", &["dims"], &["c"], &[]),
+            node("Einsum", &["c", "c"], &["e"], &[super::write::text("equation", equation)]),
+            node("Add", &["x", "e"], &["y"], &[]),
+        ];
+        said(&nodes, &[int64s("dims", &[2], &[n, n])], &["y"])
+    };
+    assert_eq!(letters(64, "ab,cd->"), "");
+    assert!(letters(128, "ab,cd->").contains("too much work"));
+}
+
+/// Where what a file may ask for is used up, nothing behind an earlier fault is looked at.
+#[test]
+fn beyond_all_measure_is_the_end_also_behind_a_fault() {
+    let mut nodes = vec![node("NonZero", &["x"], &["n"], &[])];
+    nodes.push(node("ConstantOfShape", &["much"], &["m"], &[]));
+    nodes.push(node("Relu", &["m"], &["r"], &[]));
+    nodes.push(node("Unheard", &["x"], &["u"], &[]));
+    let all = super::unsupported(onnx::import(
+        &model(13, &[], &[int64s("much", &[1], &[1 << 30])], &nodes, &["n", "r", "u"]),
+        None,
+        &Options::default(),
+    ));
+    assert_eq!(all.iter().map(|u| u.kind.as_str()).collect::<Vec<_>>(), ["NonZero"]);
+}
+
 /// What a file says once may be meant many times: names of nodes that become many, elements of lists.
 #[test]
 fn what_is_repeated_is_paid_for() {

@@ -38,7 +38,7 @@ fn room(cx: &mut Ctx<'_, '_>, dims: &[usize]) -> Res<usize> {
     let Some(n) = shape::count(dims).filter(|_| dims.len() <= shape::MAX_RANK) else {
         return unsupported(format!("a constant of shape {dims:?}"), "it is too large");
     };
-    cx.b.budget.pay(n)?;
+    cx.b.budget.pay(shape::span(dims))?;
     Ok(n)
 }
 
@@ -77,6 +77,8 @@ fn binary(cx: &mut Ctx<'_, '_>, f: fn(f32, f32) -> f32) -> Values {
     let (a, b) = (cx.value(0)?, cx.value(1)?);
     let (from, to) = ([cx.shape(a), cx.shape(b)], shape::broadcast(cx.b.graph.shape(a), cx.b.graph.shape(b))?);
     let n = room(cx, &to)?;
+    // Each element is found axis by axis.
+    cx.b.budget.pay(2 * n * to.len())?;
     let (a, b) = (cx.data(a, 0)?, cx.data(b, 1)?);
     // Where an operand's element is: its axes are the last ones, and those of extent 1 stand still.
     let place = |dims: &[usize], mut i: usize| {

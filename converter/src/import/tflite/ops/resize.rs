@@ -34,15 +34,21 @@ fn resize(cx: &mut Ctx<'_, '_>, kind: ResizeKind, corners: bool, middles: bool) 
         // TFLite does not run it either.
         (true, true) => return unsupported("align_corners with half_pixel_centers", "choose one of them"),
     };
+    if kind == ResizeKind::Nearest {
+        cx.b.budget.pay(LONGEST.min(h) + LONGEST.min(w))?;
+    }
     if kind == ResizeKind::Nearest && repeats(places, from_h, h) && repeats(places, from_w, w) {
         return Ok(vec![cx.emit("", Op::Upsample { factor: [h / from_h, w / from_w] }, &[x], &dims)?]);
     }
     Ok(vec![cx.emit("", Op::Resize { kind, places }, &[x], &dims)?])
 }
 
+/// Pixels of an axis that are looked at.
+const LONGEST: usize = 1 << 16;
+
 /// Whether nearest pixels are each pixel a whole number of times, which is a copy and costs less. Rounding may spoil it.
 fn repeats(places: Places, from: usize, to: usize) -> bool {
-    let small = to < 1 << 16 && to > 0;
+    let small = to < LONGEST && to > 0;
     small && to.is_multiple_of(from) && (0..to).all(|i| places.nearest(i, from, to) == i / (to / from))
 }
 
