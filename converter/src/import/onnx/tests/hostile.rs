@@ -170,11 +170,13 @@ fn external_data_pays_once() {
 /// Pixels whose places are compared, axes of tensors without elements, letters of an equation.
 #[test]
 fn what_is_looked_at_is_paid_for() {
-    let said = |nodes: &[_], inits: &[_], outputs: &[&str]| {
-        match onnx::import(&model(17, &[value("x", &[1, 1])], inits, nodes, outputs), None, &Options::default()) {
-            Ok(_) => String::new(),
-            Err(e) => e.to_string(),
-        }
+    let said = |nodes: &[_], inits: &[_], outputs: &[&str]| match onnx::import(
+        &model(17, &[value("x", &[1, 1])], inits, nodes, outputs),
+        None,
+        &Options::default(),
+    ) {
+        Ok(_) => String::new(),
+        Err(e) => e.to_string(),
     };
     let sizes = |m: i64| int64s("sizes", &[2], &[1, m]);
     let resize = |y: &str| node("Resize", &["x", "", "", "sizes"], &[y], &[]);
