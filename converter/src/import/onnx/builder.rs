@@ -199,10 +199,22 @@ fn inputs<'a>(b: &mut Builder<'a, '_>, proto: &Proto<'a>, options: &Options) -> 
             for (d, &n) in dims.iter().zip(*shape) {
                 if let Dim::Symbol(s) = d
                     && !s.is_empty()
+                    && let Some(other) = symbols.insert(s, n).filter(|&other| other != n)
                 {
-                    symbols.insert(s, n);
+                    let shapes = real.iter().filter_map(|i| Some(format!("{} {:?}", i.name, given.get(i.name)?)));
+                    let shapes = shapes.collect::<Vec<_>>().join(", ");
+                    return Err(request(format!("the shapes {shapes} make {s:?} both {other} and {n}, which is one extent in the model")));
                 }
             }
+        }
+    }
+    // What stands first is a batch, also where its symbol stands elsewhere: h [1, n, 4] beside x [n, 4].
+    let mut closed = symbols.clone();
+    for i in real.iter().filter(|i| !given.contains_key(i.name)) {
+        if let Some(&Dim::Symbol(s)) = i.dims.as_ref().and_then(|dims| dims.first())
+            && !s.is_empty()
+        {
+            closed.entry(s).or_insert(options.open.batch.unwrap_or(1));
         }
     }
     for i in real {
@@ -210,7 +222,7 @@ fn inputs<'a>(b: &mut Builder<'a, '_>, proto: &Proto<'a>, options: &Options) -> 
             return Err(invalid(format!("input {:?} is there twice", i.name)));
         }
         let cut = !options.outputs.is_empty();
-        let shape = input_shape(i, given.get(i.name).copied(), &symbols, options.open);
+        let shape = input_shape(i, given.get(i.name).copied(), &closed, options.open);
         let slot = if !b.used.contains(i.name) && (cut || i.elem_type != 1 || shape.is_err()) {
             Slot::Unknown
         } else {

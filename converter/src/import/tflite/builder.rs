@@ -280,7 +280,9 @@ fn evaluate<'a>(
 ) -> Res<Option<Vec<ValueId>>> {
     let model = b.model;
     let constant = || op.inputs.iter().filter_map(|&t| index(model, t)).all(|t| b.is_constant(t));
-    let Some(import) = ops::find(code).or_else(|| ops::constant::find(code).filter(|_| constant())) else {
+    let whole = !outputs.is_empty() && outputs.iter().all(|&t| !is_float(model.tensors[t].element));
+    let of_constants = ops::constant::find(code, whole).filter(|_| constant());
+    let Some(import) = of_constants.or_else(|| ops::find(code)) else {
         return unsupported("the operator is not supported", ops::remedy(code));
     };
     for &t in op.inputs.iter().filter(|&&t| t != -1) {

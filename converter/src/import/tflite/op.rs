@@ -2,6 +2,7 @@
 
 use super::builder::Builder;
 use super::schema::Operator;
+use super::tensor::FLOAT32;
 use crate::import::NODE;
 use crate::import::fail::{Res, bad, unsupported};
 use crate::import::parts::Emit;
@@ -61,6 +62,11 @@ impl<'c, 'a> Ctx<'c, 'a> {
             4 => Act::Tanh,
             other => return unsupported(format!("fused activation {other}"), "use RELU, RELU6, RELU_N1_TO_1 or TANH"),
         })
+    }
+
+    /// The type of the first result.
+    pub(super) fn element(&self) -> i8 {
+        self.outputs.first().map_or(FLOAT32, |&t| self.b.model.tensors[t].element)
     }
 
     // Inputs.

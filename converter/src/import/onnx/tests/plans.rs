@@ -53,6 +53,15 @@ fn a_batch_is_that_of_inputs_that_leave_it_open() {
 }
 
 #[test]
+fn a_symbol_is_one_extent() {
+    let inputs = [value("x", &[-1, 4]), value("h", &[1, -1, 4])];
+    let both = model(17, &inputs, &[], &[node("Add", &["x", "h"], &["y"], &[])], &["y"]);
+    assert_eq!(plans(&both, &["batch=1,3"], &[]).unwrap(), [[vec![1, 4], vec![1, 1, 4]], [vec![3, 4], vec![1, 3, 4]]]);
+    let why = refused(&both, &["batch=1,3"], &[("h", &[1, 1, 4])]);
+    assert!(why.contains("plan batch=3") && why.contains("\"d1\" both") && why.contains("h [1, 1, 4]"), "{why}");
+}
+
+#[test]
 fn a_named_input_keeps_its_shape_if_another_can_vary() {
     let both = pair(&[-1, 4], &[-2]);
     assert_eq!(plans(&both, &["batch=4,1"], &[("m", &[4])]).unwrap(), [[vec![4, 4], vec![4]], [vec![1, 4], vec![4]]]);

@@ -1,14 +1,26 @@
-//! Operators that the network cannot compute, on constants: there they are a table of numbers like any other.
+//! Operators that the network cannot compute, on constants: there they are a table of numbers like any other. Integers are held as
+//! floats, which the importer refuses where they are rounded.
 
 use super::fail::{Res, bad, unsupported};
 use super::schema::options as field;
-use super::{Ctx, Import, Values, builtin, shape};
-use crate::ir::ValueId;
+use super::tensor::{BOOL, is_unsigned};
+use super::{Ctx, Import, Values, builtin, places, shape};
+use crate::ir::{Act, ValueId};
 use std::sync::Arc;
 
-/// How an operator all of whose inputs are constants is read, where [`super::find`] has none.
-pub(in super::super) fn find(code: i32) -> Option<Import> {
+/// How an operator all of whose inputs are constants is read, where that is otherwise than [`super::find`] says; `whole` if its results
+/// are integers or truth values.
+pub(in super::super) fn find(code: i32, whole: bool) -> Option<Import> {
     Some(match builtin::name(code)? {
+        "CAST" if whole => cast,
+        "DIV" if whole => quotient,
+        "RANGE" if !whole => range,
+        "BITWISE_XOR" => |cx| binary(cx, |a, b| (a as i64 ^ b as i64) as f32),
+        "RIGHT_SHIFT" => |cx| binary(cx, |a, b| (a as i64 >> (b as i64).clamp(0, 63)) as f32),
+        "DYNAMIC_UPDATE_SLICE" => places::update,
+        "SEGMENT_SUM" => places::segment_sum,
+        "SPARSE_TO_DENSE" => places::sparse_to_dense,
+        "UNIQUE" => places::unique,
         "FLOOR_MOD" => |cx| binary(cx, floor_mod),
         "ATAN2" => |cx| binary(cx, f32::atan2),
         "ARG_MAX" => |cx| arg(cx, |a, b| a > b),
@@ -25,7 +37,7 @@ pub(in super::super) fn find(code: i32) -> Option<Import> {
 }
 
 /// A constant that is computed.
-fn made(cx: &mut Ctx<'_, '_>, dims: &[usize], data: Vec<f32>) -> Res<ValueId> {
+pub(super) fn made(cx: &mut Ctx<'_, '_>, dims: &[usize], data: Vec<f32>) -> Res<ValueId> {
     match shape::count(dims) {
         Some(n) if n == data.len() && n > 0 => {}
         _ => return unsupported(format!("a constant of shape {dims:?}"), "it is empty or too large"),
@@ -34,7 +46,7 @@ fn made(cx: &mut Ctx<'_, '_>, dims: &[usize], data: Vec<f32>) -> Res<ValueId> {
 }
 
 /// Pays for a tensor of these extents, and says how many elements it has.
-fn room(cx: &mut Ctx<'_, '_>, dims: &[usize]) -> Res<usize> {
+pub(super) fn room(cx: &mut Ctx<'_, '_>, dims: &[usize]) -> Res<usize> {
     let Some(n) = shape::count(dims).filter(|_| dims.len() <= shape::MAX_RANK) else {
         return unsupported(format!("a constant of shape {dims:?}"), "it is too large");
     };
@@ -92,6 +104,54 @@ fn binary(cx: &mut Ctx<'_, '_>, f: fn(f32, f32) -> f32) -> Values {
     };
     let data = (0..n).map(|i| f(a[place(&from[0], i)], b[place(&from[1], i)])).collect();
     Ok(vec![made(cx, &to, data)?])
+}
+
+/// Integers without what lies behind the point, as C++ casts, and truth values of what is not 0.
+fn cast(cx: &mut Ctx<'_, '_>) -> Values {
+    let x = cx.value(0)?;
+    let dims = cx.shape(x);
+    room(cx, &dims)?;
+    let ty = cx.element();
+    let data = cx.data(x, 0)?;
+    if is_unsigned(ty) && data.iter().any(|&v| v <= -1.0) {
+        return unsupported("negative numbers that become unsigned", "cast them to signed integers");
+    }
+    let to = |&v: &f32| if ty == BOOL { f32::from(u8::from(v != 0.0)) } else { v.trunc() + 0.0 };
+    Ok(vec![made(cx, &dims, data.iter().map(to).collect())?])
+}
+
+/// Of integers, as C++ divides.
+fn quotient(cx: &mut Ctx<'_, '_>) -> Values {
+    if cx.activation(field::ARITHMETIC_ACTIVATION)? != Act::None {
+        return unsupported("an activation of integers", "divide without it");
+    }
+    let divisor = cx.value(1)?;
+    cx.b.budget.pay(cx.b.graph.shape(divisor).iter().product())?;
+    if cx.data(divisor, 1)?.contains(&0.0) {
+        return bad("a division by 0");
+    }
+    // Floats would round up what is a hair below a whole number.
+    binary(cx, |a, b| (f64::from(a) / f64::from(b)).trunc() as f32 + 0.0)
+}
+
+/// Floats from one to another, step by step.
+fn range(cx: &mut Ctx<'_, '_>) -> Values {
+    let mut number = |i: usize| -> Res<f32> {
+        let v = cx.value(i)?;
+        match cx.data(v, i)?[..] {
+            [v] => Ok(v),
+            _ => bad(format!("input {i} should be one number")),
+        }
+    };
+    let (start, limit, step) = (number(0)?, number(1)?, number(2)?);
+    let len = ((limit - start) / step).ceil();
+    if !(1.0..=f32::from(u16::MAX)).contains(&len) {
+        return unsupported(format!("{start} to {limit} by {step}"), "it is empty or too long");
+    }
+    let n = room(cx, &[len as usize])?;
+    // As TFLite adds, which rounds each time.
+    let all = std::iter::successors(Some(start), |v| Some(v + step)).take(n).collect();
+    Ok(vec![made(cx, &[n], all)?])
 }
 
 /// Which element along an axis is the best; of equal ones the first.

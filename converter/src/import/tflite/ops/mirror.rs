@@ -2,6 +2,7 @@
 //! of one element each, last first; borders are a few pixels wide.
 
 use super::fail::{Res, bad, unsupported};
+use super::gather::take;
 use super::pieces::{edges, join};
 use super::schema::options::MIRROR_PAD_MODE;
 use super::{Ctx, Values};
@@ -26,6 +27,12 @@ pub(super) fn mirror_pad(cx: &mut Ctx<'_, '_>) -> Values {
         }
         if before + after > MAX_PIECES && cx.b.graph.data(x).is_none() {
             return unsupported(format!("a border of {before} and {after}"), format!("pad at most {MAX_PIECES} pixels"));
+        }
+        if cx.b.graph.data(x).is_some() {
+            let mirrored = (0..before).rev().map(|i| i + offset).chain(0..extent).chain((0..after).map(|i| extent - 1 - offset - i));
+            cx.b.budget.pay(before + extent + after)?;
+            x = take(cx, "", x, axis, &mirrored.map(|i| i as i64).collect::<Vec<_>>())?;
+            continue;
         }
         let mut parts = vec![];
         for i in (0..before).rev() {

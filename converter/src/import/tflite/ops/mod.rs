@@ -11,13 +11,14 @@ mod gather;
 mod layout;
 mod mirror;
 mod pieces;
+mod places;
 mod pool;
 mod reduce;
 mod resize;
 mod window;
 
 use super::op::Ctx;
-use super::{builtin, fail, schema, shape};
+use super::{builtin, fail, schema, shape, tensor};
 use crate::ir::{Act, BinaryOp, ReduceKind, Unary, ValueId};
 
 /// The results of an operator, one per output.
