@@ -33,7 +33,7 @@ pub fn self_check_limit(precision: emit::Precision) -> f64 {
 pub const TIMES_ROUNDING: f64 = 32.0;
 
 /// Beyond this share of an output's range rounding explains nothing: f32 does not compute such an output.
-const MOST_ROUNDING: f64 = 1e-2;
+pub const MOST_ROUNDING: f64 = 1e-2;
 
 /// Largest arena that the self-check takes: a small source may ask for much.
 const MOST_ARENA: usize = 2 << 30;
@@ -766,6 +766,15 @@ mod tests {
         let refused = convert(&network(0.0));
         assert!(matches!(&refused, Err(Error::Inexact(why)) if why.contains("no arithmetic of f32")), "{refused:?}");
 
+        // Beyond the limit of halves, which is a promise, and within what f32 is excused.
+        let graph_of_halves = network(1e-5);
+        let check = convert(&graph_of_halves).unwrap().summary.self_check.unwrap();
+        assert!(check.relative > 1e-3 && check.rounding.is_some(), "{check:?}");
+        let mut options = ConvertOptions::default();
+        options.emit.precision = emit::Precision::F16;
+        let refused = convert_graph(graph_of_halves, "n", "test", &options, &mut ());
+        assert!(matches!(&refused, Err(Error::Verification(_) | Error::Inexact(_))), "{refused:?}");
+
         // Halves have been promised a limit, and the file of another network is as wrong as ever.
         let run = |source: &Graph, rounding: bool| {
             let limit = Limit { relative: 1e-4, pruned: None, rounding };
@@ -775,6 +784,35 @@ mod tests {
         assert!(matches!(run(&graph, false), Err(Error::Verification(_))));
         graph.nodes[1].op = binary(BinaryOp::Add);
         assert!(matches!(run(&graph, true), Err(Error::Verification(_))));
+    }
+
+    /// A convolution that a fast algorithm computes, beside an output that rounding alone moves beyond the limit: then it is the plain one.
+    #[test]
+    fn what_is_excused_has_no_fast_algorithms() {
+        use crate::ir::{Act, BinaryOp};
+        use crate::passes::testing::{Numbers, binary, conv, window};
+        let network = |sensitive: bool| {
+            let (mut graph, mut random) = (Graph::default(), Numbers(3));
+            let x = graph.input("x", &[1, 16, 16, 32]);
+            let y = conv(&mut graph, &mut random, "y", x, 32, 1, false, window(3, 1, [1; 4]));
+            (graph.outputs, graph.output_names) = (vec![y], vec!["y".into()]);
+            if sensitive {
+                let mut number = |name: &str, v: f32| graph.constant(name, &[1], std::sync::Arc::new(vec![v]));
+                let (tenth, ten, more) = (number("tenth", 0.1), number("ten", 10.0), number("more", 1e-4));
+                let mut node = |op, a, b| graph.node("n", "Binary", binary(op, Act::None), &[a, b], &[1, 16, 16, 32]);
+                let small = node(BinaryOp::Mul, x, tenth);
+                let again = node(BinaryOp::Mul, small, ten);
+                let (rest, more) = (node(BinaryOp::Sub, again, x), node(BinaryOp::Mul, x, more));
+                let sum = node(BinaryOp::Add, rest, more);
+                graph.outputs.push(sum);
+                graph.output_names.push("sum".into());
+            }
+            let Summary { plans, self_check, .. } = convert_graph(graph, "n", "test", &ConvertOptions::default(), &mut ()).unwrap().summary;
+            (plans[0].fast, self_check.unwrap().rounding.is_some())
+        };
+        let (fast, excused) = network(false);
+        assert!(fast > 0 && !excused);
+        assert_eq!(network(true), (0, true));
     }
 
     #[test]

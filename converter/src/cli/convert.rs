@@ -321,9 +321,9 @@ pub fn summary(converted: &Converted) -> Result<String, Failure> {
                 s.self_check_limit,
                 if s.report.pruned.as_ref().is_some_and(|p| p.error > 0.0) { " besides the stated error" } else { "" },
                 c.rounding.map_or_else(String::new, |r| {
-                    let times = convert::TIMES_ROUNDING;
+                    let (times, most) = (convert::TIMES_ROUNDING, convert::MOST_ROUNDING);
                     format!(
-                        ", or {times} times the {r:.1e} that rounding the source's tensors to f32 moves {}",
+                        ", or {times} times the {r:.1e} that rounding the source's tensors to f32 moves {}, but at most {most:.0e}",
                         out::plain(&c.output)
                     )
                 }),

@@ -19,7 +19,7 @@ mod prune_dead;
 mod recognise_activations;
 mod sweep;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 

@@ -9,35 +9,35 @@ use std::sync::Arc;
 const ROUNDING: f64 = 2e-6;
 
 /// Small numbers that are exact in f32, and whose products and short sums are exact in f64.
-pub(super) struct Numbers(pub(super) u32);
+pub(crate) struct Numbers(pub(crate) u32);
 
 impl Numbers {
-    pub(super) fn next(&mut self) -> f32 {
+    pub(crate) fn next(&mut self) -> f32 {
         self.0 = self.0.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         ((self.0 >> 24) as f32 - 128.0) / 32.0
     }
 
-    pub(super) fn below(&mut self, n: usize) -> usize {
+    pub(crate) fn below(&mut self, n: usize) -> usize {
         self.0 = self.0.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         (self.0 >> 8) as usize % n
     }
 
-    pub(super) fn many(&mut self, n: usize) -> Vec<f32> {
+    pub(crate) fn many(&mut self, n: usize) -> Vec<f32> {
         (0..n).map(|_| self.next()).collect()
     }
 
-    pub(super) fn constant(&mut self, g: &mut Graph, name: &str, shape: &[usize]) -> ValueId {
+    pub(crate) fn constant(&mut self, g: &mut Graph, name: &str, shape: &[usize]) -> ValueId {
         let data = self.many(shape.iter().product());
         g.constant(name, shape, Arc::new(data))
     }
 }
 
-pub(super) fn binary(op: BinaryOp, act: Act) -> Op {
+pub(crate) fn binary(op: BinaryOp, act: Act) -> Op {
     Op::Binary { op, act }
 }
 
 /// Declares the outputs.
-pub(super) fn finish(mut g: Graph, outputs: &[ValueId]) -> Graph {
+pub(crate) fn finish(mut g: Graph, outputs: &[ValueId]) -> Graph {
     g.outputs = outputs.to_vec();
     g.output_names = (0..outputs.len()).map(|i| format!("y{i}")).collect();
     g.verify().unwrap();
@@ -45,13 +45,13 @@ pub(super) fn finish(mut g: Graph, outputs: &[ValueId]) -> Graph {
 }
 
 /// A square window with equal strides, padding (top, left, bottom, right).
-pub(super) fn window(kernel: usize, stride: usize, pads: [usize; 4]) -> Window {
+pub(crate) fn window(kernel: usize, stride: usize, pads: [usize; 4]) -> Window {
     let [top, left, bottom, right] = pads;
     Window { kernel: [kernel; 2], stride: [stride; 2], dilation: [1; 2], pads: Pads { top, left, bottom, right } }
 }
 
 /// A convolution with random weights, named after its output.
-pub(super) fn conv(
+pub(crate) fn conv(
     g: &mut Graph,
     r: &mut Numbers,
     name: &str,
@@ -76,7 +76,7 @@ pub(super) fn conv(
 }
 
 /// A batch norm along `axis` with random parameters.
-pub(super) fn batch_norm(g: &mut Graph, r: &mut Numbers, name: &str, x: ValueId, axis: usize) -> ValueId {
+pub(crate) fn batch_norm(g: &mut Graph, r: &mut Numbers, name: &str, x: ValueId, axis: usize) -> ValueId {
     let shape = g.shape(x).to_vec();
     let c = shape[axis];
     let vectors = ["gamma", "beta", "mean"].map(|what| r.constant(g, &format!("{name}_{what}"), &[c]));
@@ -87,7 +87,7 @@ pub(super) fn batch_norm(g: &mut Graph, r: &mut Numbers, name: &str, x: ValueId,
 }
 
 /// Runs both graphs on the same numbers; the largest difference, relative to the largest output.
-pub(super) fn same_function(before: &Graph, after: &Graph) -> f64 {
+pub(crate) fn same_function(before: &Graph, after: &Graph) -> f64 {
     let mut r = Numbers(7);
     let random = |v: &ValueId| r.many(before.shape(*v).iter().product()).into_iter().map(f64::from).collect();
     let inputs: Vec<Vec<f64>> = before.inputs.iter().map(random).collect();
@@ -137,7 +137,7 @@ fn close<'a>(want: &[f64], got: &[f64], moved: impl Iterator<Item = &'a [f64]>) 
 }
 
 /// Whether the outputs, and every value of the result that has an origin, hold what the source says; how many of these do.
-pub(super) fn same_values(before: &Graph, after: &Graph, origins: &super::Origins) -> usize {
+pub(crate) fn same_values(before: &Graph, after: &Graph, origins: &super::Origins) -> usize {
     let mut r = Numbers(7);
     let random = |v: &ValueId| r.many(before.shape(*v).iter().product()).into_iter().map(f64::from).collect();
     let inputs: Vec<Vec<f64>> = before.inputs.iter().map(random).collect();
