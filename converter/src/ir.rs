@@ -244,7 +244,8 @@ pub struct Graph {
     pub inputs: Vec<ValueId>,
     /// Extents of inputs, by their axes, that the source leaves open; importers tell, passes do not keep them.
     pub open: Vec<(ValueId, usize)>,
-    /// Casts of the source to fewer bits of a float, which round nothing here: the name of the first, and how many there are.
+    /// Casts of the source to fewer bits of a float, and inputs of such, which round nothing here: the name of the first, and how many
+    /// there are.
     pub unrounded: Option<(String, usize)>,
     /// What the caller gets.
     pub outputs: Vec<ValueId>,
@@ -287,7 +288,7 @@ impl Graph {
         v
     }
 
-    /// Counts a cast that rounds nothing.
+    /// Counts a cast or an input that rounds nothing.
     pub(crate) fn leave_unrounded(&mut self, name: &str) {
         self.unrounded.get_or_insert_with(|| (name.to_owned(), 0)).1 += 1;
     }

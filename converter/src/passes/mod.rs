@@ -213,9 +213,8 @@ pub fn run_with(mut graph: Graph, options: &Options) -> Result<(Graph, Report)> 
     let open = |name: &String| Fold::new(name, false, String::new(), ScaleRange::default());
     let mut report = Report { folds: norms.map(|n| open(&n.name)).collect(), origins: Origins::of(&graph), ..Report::default() };
     if let Some((name, count)) = &graph.unrounded {
-        let all = if *count == 1 { "rounds" } else { "is the first of the casts that round" };
-        report
-            .note("import", format!("cast '{name}' to fewer bits {all} nothing ({count} in all): the network is computed in f32"));
+        let all = if *count == 1 { String::new() } else { format!(" ({count} such in all)") };
+        report.note("import", format!("'{name}' is not rounded to fewer bits{all}: the network is computed in f32"));
     }
     for (name, pass) in PASSES {
         if *name == PRUNED_BEFORE {

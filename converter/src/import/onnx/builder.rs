@@ -173,6 +173,11 @@ fn outputs<'a>(proto: &'a Proto<'_>, options: &Options) -> Result<Vec<&'a str>> 
     options.outputs.iter().map(find).collect()
 }
 
+/// Whether an input of this type is one of f32 here: float, float16, bfloat16.
+fn is_computed(elem_type: i64) -> bool {
+    matches!(elem_type, 1 | 10 | 16)
+}
+
 /// Declares the inputs, with their symbols resolved.
 fn inputs<'a>(b: &mut Builder<'a, '_>, proto: &Proto<'a>, options: &Options) -> Result<()> {
     // Since IR version 4 initializers need not be inputs, before that they had to be.
@@ -223,16 +228,19 @@ fn inputs<'a>(b: &mut Builder<'a, '_>, proto: &Proto<'a>, options: &Options) -> 
         }
         let cut = !options.outputs.is_empty();
         let shape = input_shape(i, given.get(i.name).copied(), &closed, options.open);
-        let slot = if !b.used.contains(i.name) && (cut || i.elem_type != 1 || shape.is_err()) {
+        let slot = if !b.used.contains(i.name) && (cut || !is_computed(i.elem_type) || shape.is_err()) {
             Slot::Unknown
         } else {
             match shape {
-                Ok(_) if i.elem_type != 1 => {
+                Ok(_) if !is_computed(i.elem_type) => {
                     let what = format!("element type {}", type_name(i.elem_type));
                     b.problem(i.name, "input", what, "export the model with float32 inputs and outputs");
                     Slot::Unknown
                 }
                 Ok(shape) => {
+                    if i.elem_type != 1 {
+                        b.graph.leave_unrounded(i.name);
+                    }
                     let open = open_axes(i, given.contains_key(i.name), &symbols, shape.len());
                     Slot::Runtime(b.graph.open_input(i.name, &shape, &open))
                 }

@@ -255,17 +255,21 @@ fn transposed_windows_below_their_stride_are_refused_with_same_padding() {
     assert!(transposed(1, "NOTSET", &[ints("output_shape", &[8, 8])]).is_ok());
 }
 
-/// Casts to halves round nothing, which the report says.
+/// Casts to halves, and inputs of halves, round nothing, which the report says.
 #[test]
 fn casts_that_round_nothing_are_told() {
     let cast = |from: &str, to: &str, ty: i64| node("Cast", &[from], &[to], &[int("to", ty)]);
     let told = |nodes: &[super::write::Message]| {
         let g = import(&model(17, &[], &[], nodes, &["y"])).unwrap();
-        crate::passes::run(g).unwrap().1.notes.iter().filter(|note| note.starts_with("import: cast")).cloned().collect::<Vec<_>>()
+        crate::passes::run(g).unwrap().1.notes.iter().filter(|note| note.contains("fewer bits")).cloned().collect::<Vec<_>>()
     };
     assert!(told(&[cast("x", "a", 1), node("Relu", &["a"], &["y"], &[])]).is_empty());
     let one = told(&[cast("x", "a", 10), node("Relu", &["a"], &["b"], &[]), cast("b", "y", 1)]);
-    assert!(matches!(&one[..], [note] if note.contains("'Cast#0' to fewer bits rounds nothing (1 in all)")), "{one:?}");
+    assert!(matches!(&one[..], [note] if note.contains("'Cast#0' is not rounded to fewer bits:")), "{one:?}");
+    let half = super::write::input_of("x", 10, &[1, 2]);
+    let g = import(&model(17, &[half], &[], &[node("Relu", &["x"], &["y"], &[])], &["y"])).unwrap();
+    let notes = crate::passes::run(g).unwrap().1.notes;
+    assert!(notes.iter().any(|note| note.contains("'x' is not rounded to fewer bits:")), "{notes:?}");
     let two = told(&[cast("x", "a", 16), node("Relu", &["a"], &["b"], &[]), cast("b", "y", 10)]);
-    assert!(matches!(&two[..], [note] if note.contains("(2 in all)")), "{two:?}");
+    assert!(matches!(&two[..], [note] if note.contains("(2 such in all)")), "{two:?}");
 }

@@ -70,12 +70,17 @@ pub(super) fn int64s(name: &str, dims: &[i64], values: &[i64]) -> Message {
 
 /// The name and shape of a float tensor; an extent below 0 has the name `d` and its number.
 pub(super) fn value(name: &str, dims: &[i64]) -> Message {
+    input_of(name, 1, dims)
+}
+
+/// [`value`] of another element type.
+pub(super) fn input_of(name: &str, ty: i64, dims: &[i64]) -> Message {
     let mut shape = Message::default();
     for &d in dims {
         let dim = if d < 0 { Message::default().text(2, &format!("d{}", -d)) } else { Message::default().int(1, d) };
         shape = shape.message(1, &dim);
     }
-    let tensor = Message::default().int(1, 1).message(2, &shape);
+    let tensor = Message::default().int(1, ty).message(2, &shape);
     Message::default().text(1, name).message(2, &Message::default().message(1, &tensor))
 }
 
