@@ -208,7 +208,9 @@ fn inputs<'a>(b: &mut Builder<'a, '_>, proto: &Proto<'a>, options: &Options) -> 
                 {
                     let shapes = real.iter().filter_map(|i| Some(format!("{} {:?}", i.name, given.get(i.name)?)));
                     let shapes = shapes.collect::<Vec<_>>().join(", ");
-                    return Err(request(format!("the shapes {shapes} make {s:?} both {other} and {n}, which is one extent in the model")));
+                    return Err(request(format!(
+                        "the shapes {shapes} make {s:?} both {other} and {n}, which is one extent in the model"
+                    )));
                 }
             }
         }

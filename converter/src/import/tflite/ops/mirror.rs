@@ -29,7 +29,8 @@ pub(super) fn mirror_pad(cx: &mut Ctx<'_, '_>) -> Values {
             return unsupported(format!("a border of {before} and {after}"), format!("pad at most {MAX_PIECES} pixels"));
         }
         if cx.b.graph.data(x).is_some() {
-            let mirrored = (0..before).rev().map(|i| i + offset).chain(0..extent).chain((0..after).map(|i| extent - 1 - offset - i));
+            let mirrored =
+                (0..before).rev().map(|i| i + offset).chain(0..extent).chain((0..after).map(|i| extent - 1 - offset - i));
             cx.b.budget.pay(before + extent + after)?;
             x = take(cx, "", x, axis, &mirrored.map(|i| i as i64).collect::<Vec<_>>())?;
             continue;

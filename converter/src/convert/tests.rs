@@ -1,0 +1,166 @@
+//! Conversion as a whole: what the self-check lets pass.
+
+use super::*;
+use std::path::PathBuf;
+
+fn converted() -> Converted {
+    let summary = Summary {
+        network: "n".into(),
+        format: "onnx",
+        trainable_parameters: 1,
+        total_parameters: 1,
+        parameters: 1,
+        report: Report::default(),
+        fast: Vec::new(),
+        rounded: Vec::new(),
+        self_check_limit: 1e-4,
+        self_check: None,
+        plans: Vec::new(),
+        magnified: None,
+        preprocessing: None,
+        preprocessing_note: None,
+    };
+    Converted { blocks: vec![Block([7; 64]); 2], len: 100, summary }
+}
+
+fn folder(name: &str) -> PathBuf {
+    let folder = std::env::temp_dir().join(format!("sepal-{name}-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    folder
+}
+
+#[test]
+fn writes_once_unless_forced_and_leaves_nothing_else() {
+    let folder = folder("write");
+    let path = folder.join("m.sepal");
+    converted().write(&path, false).unwrap();
+    assert_eq!(std::fs::read(&path).unwrap(), [7; 100]);
+    std::fs::write(&path, b"mine").unwrap();
+    let refused = converted().write(&path, false);
+    assert!(matches!(&refused, Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::AlreadyExists));
+    assert_eq!(std::fs::read(&path).unwrap(), b"mine");
+    converted().write(&path, true).unwrap();
+    assert_eq!(std::fs::read(&path).unwrap(), [7; 100]);
+    assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 1);
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+#[test]
+fn a_failed_write_leaves_nothing() {
+    let folder = folder("fail");
+    let taken = folder.join("taken");
+    std::fs::create_dir(&taken).unwrap();
+    assert!(matches!(converted().write(&taken, true), Err(Error::Io { .. })));
+    assert!(matches!(converted().write(&folder.join("no/such/folder"), true), Err(Error::Io { .. })));
+    assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 1);
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+/// The square of a square is infinite in f32, and less itself it is no number: in f64 it is 0.
+#[test]
+fn a_network_that_overflows_is_told_from_a_fault() {
+    use crate::ir::{Act, BinaryOp, Op};
+    let mut graph = Graph::default();
+    let x = graph.input("x", &[1, 4]);
+    let huge = graph.constant("huge", &[1], std::sync::Arc::new(vec![1e30]));
+    let binary = |op| Op::Binary { op, act: Act::None };
+    let large = graph.node("large", "Mul", binary(BinaryOp::Mul), &[x, huge], &[1, 4]);
+    let square = graph.node("square", "Mul", binary(BinaryOp::Mul), &[large, large], &[1, 4]);
+    let zero = graph.node("zero", "Sub", binary(BinaryOp::Sub), &[square, square], &[1, 4]);
+    graph.outputs.push(zero);
+    graph.output_names.push("zero".into());
+    let refused = convert_graph(graph, "n", "test", &ConvertOptions::default(), &mut ());
+    let Err(Error::Unsupported(all)) = refused else { panic!("{refused:?}") };
+    assert_eq!((all[0].node.as_str(), all[0].kind.as_str(), all.len()), ("square", "Mul", 1));
+}
+
+/// A tenth of `x`, times ten, less `x`, and `more` times `x`: what the subtraction leaves is the rounding of 0.1 and, in f32, of the
+/// products, which is as large. What rounding explains passes, up to a bound, and nothing else does.
+#[test]
+fn what_rounding_alone_does_is_no_fault() {
+    use crate::ir::{Act, BinaryOp, Op};
+    let binary = |op| Op::Binary { op, act: Act::None };
+    let network = |more: f32| {
+        let mut graph = Graph::default();
+        let x = graph.input("x", &[1, 64]);
+        let mut number = |name: &str, v: f32| graph.constant(name, &[1], std::sync::Arc::new(vec![v]));
+        let (tenth, ten, more) = (number("tenth", 0.1), number("ten", 10.0), number("more", more));
+        let mut node = |name: &str, op, a, b| graph.node(name, "Binary", binary(op), &[a, b], &[1, 64]);
+        let small = node("small", BinaryOp::Mul, x, tenth);
+        let again = node("again", BinaryOp::Mul, small, ten);
+        let rest = node("rest", BinaryOp::Sub, again, x);
+        let more = node("more", BinaryOp::Mul, x, more);
+        let sum = node("sum", BinaryOp::Add, rest, more);
+        graph.outputs.push(sum);
+        graph.output_names.push("sum".into());
+        graph
+    };
+    let convert = |graph: &Graph| convert_graph(graph.clone(), "n", "test", &ConvertOptions::default(), &mut ());
+    let mut graph = network(1e-4);
+    let converted = convert(&graph).unwrap();
+    let check = converted.summary.self_check.clone().unwrap();
+    assert!(check.relative > 1e-4 && check.relative <= TIMES_ROUNDING * check.rounding.unwrap(), "{check:?}");
+    // Nothing is left but roundings: that is the network's own fault.
+    let refused = convert(&network(0.0));
+    assert!(matches!(&refused, Err(Error::Inexact(why)) if why.contains("no arithmetic of f32")), "{refused:?}");
+
+    // Beyond the limit of halves, which is a promise, and within what f32 is excused.
+    let graph_of_halves = network(1e-5);
+    let check = convert(&graph_of_halves).unwrap().summary.self_check.unwrap();
+    assert!(check.relative > 1e-3 && check.rounding.is_some(), "{check:?}");
+    let mut options = ConvertOptions::default();
+    options.emit.precision = emit::Precision::F16;
+    let refused = convert_graph(graph_of_halves, "n", "test", &options, &mut ());
+    assert!(matches!(&refused, Err(Error::Verification(_) | Error::Inexact(_))), "{refused:?}");
+
+    // Halves have been promised a limit, and the file of another network is as wrong as ever.
+    let run = |source: &Graph, rounding: bool| {
+        let limit = Limit { relative: 1e-4, pruned: None, rounding };
+        self_check(source, converted.bytes(), 0, &limit, None, &mut Vec::new(), &mut ())
+    };
+    assert!(run(&graph, true).is_ok());
+    assert!(matches!(run(&graph, false), Err(Error::Verification(_))));
+    graph.nodes[1].op = binary(BinaryOp::Add);
+    assert!(matches!(run(&graph, true), Err(Error::Verification(_))));
+}
+
+/// A convolution that a fast algorithm computes, beside an output that rounding alone moves beyond the limit: then it is the plain one.
+#[test]
+fn what_is_excused_has_no_fast_algorithms() {
+    use crate::ir::{Act, BinaryOp};
+    use crate::passes::testing::{Numbers, binary, conv, window};
+    let network = |sensitive: bool| {
+        let (mut graph, mut random) = (Graph::default(), Numbers(3));
+        let x = graph.input("x", &[1, 16, 16, 32]);
+        let y = conv(&mut graph, &mut random, "y", x, 32, 1, false, window(3, 1, [1; 4]));
+        (graph.outputs, graph.output_names) = (vec![y], vec!["y".into()]);
+        if sensitive {
+            let mut number = |name: &str, v: f32| graph.constant(name, &[1], std::sync::Arc::new(vec![v]));
+            let (tenth, ten, more) = (number("tenth", 0.1), number("ten", 10.0), number("more", 1e-4));
+            let mut node = |op, a, b| graph.node("n", "Binary", binary(op, Act::None), &[a, b], &[1, 16, 16, 32]);
+            let small = node(BinaryOp::Mul, x, tenth);
+            let again = node(BinaryOp::Mul, small, ten);
+            let (rest, more) = (node(BinaryOp::Sub, again, x), node(BinaryOp::Mul, x, more));
+            let sum = node(BinaryOp::Add, rest, more);
+            graph.outputs.push(sum);
+            graph.output_names.push("sum".into());
+        }
+        let Summary { plans, self_check, .. } =
+            convert_graph(graph, "n", "test", &ConvertOptions::default(), &mut ()).unwrap().summary;
+        (plans[0].fast, self_check.unwrap().rounding.is_some())
+    };
+    let (fast, excused) = network(false);
+    assert!(fast > 0 && !excused);
+    assert_eq!(network(true), (0, true));
+}
+
+#[test]
+fn comparison_sees_what_differs() {
+    let close = compare("y".into(), &[1.0, -2.0], &[1.0, -2.00001]).unwrap();
+    assert!(close.relative > 4e-6 && close.relative < 6e-6);
+    assert!(compare("y".into(), &[f32::NAN], &[1.0]).is_err());
+    assert!(compare("y".into(), &[1.0], &[f64::NAN]).is_err());
+    assert!(compare("y".into(), &[f32::INFINITY], &[1.0]).is_err());
+    assert_eq!(compare("y".into(), &[f32::NAN, f32::INFINITY], &[f64::NAN, 1e300]).unwrap().max_abs, 0.0);
+    assert_eq!(compare("y".into(), &[0.0], &[0.0]).unwrap().relative, 0.0);
+}
