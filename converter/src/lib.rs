@@ -11,6 +11,7 @@ pub mod import;
 pub mod interp;
 pub mod ir;
 mod mixed;
+mod names;
 pub mod passes;
 pub mod plans;
 pub mod preprocessing;

@@ -66,13 +66,16 @@ pub fn plain(text: &str) -> String {
     text.chars().map(|c| if commands(c) { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
+/// Characters of a cell: one long name would widen every row.
+const MOST_WIDE: usize = 120;
+
 impl Table {
     pub fn new(columns: &[(&str, Side)]) -> Self {
         Table { columns: columns.iter().map(|&(name, side)| (name.to_owned(), side)).collect(), rows: Vec::new() }
     }
 
     pub fn row(&mut self, cells: impl IntoIterator<Item = String>) {
-        self.rows.push(cells.into_iter().map(|c| plain(&c)).collect());
+        self.rows.push(cells.into_iter().map(|c| tail(&plain(&c), MOST_WIDE)).collect());
     }
 
     /// The table, every line indented by two.

@@ -13,6 +13,7 @@ struct Has {
 
 pub(super) fn run(g: Graph, _: &mut Report) -> Result<Graph> {
     let mut facts = Facts::default();
+    let mut readers = None;
     for n in &g.nodes {
         // A bound may be infinite: it bounds nothing; nor is a comparison wrong with infinity, or a choice.
         use BinaryOp::{AtLeast, Equal, Greater, Max, Min, Where};
@@ -21,7 +22,7 @@ pub(super) fn run(g: Graph, _: &mut Report) -> Result<Graph> {
             let Some(data) = g.data(v) else { continue };
             let find = |d: &[f32]| Has { nan: d.iter().any(|x| x.is_nan()), infinite: d.iter().any(|x| x.is_infinite()) };
             let has = facts.of(data, find);
-            bound |= has.infinite && is_mask(&g, n);
+            bound |= has.infinite && is_mask(&g, n, &mut readers);
             let bad = |x: &&f32| if bound { x.is_nan() } else { !x.is_finite() };
             if (has.nan || has.infinite && !bound)
                 && let Some(first) = data.iter().position(|x| bad(&x))
@@ -43,10 +44,21 @@ pub(super) fn run(g: Graph, _: &mut Report) -> Result<Graph> {
 }
 
 /// Whether a node adds to what only softmaxes read: what a mask puts at minus infinity has no share there.
-fn is_mask(g: &Graph, n: &Node) -> bool {
-    let mut readers = g.nodes.iter().filter(|r| r.inputs.contains(&n.output)).peekable();
-    let read = readers.peek().is_some() && !g.outputs.contains(&n.output);
-    read && matches!(n.op, Op::Binary { op: BinaryOp::Add, .. }) && readers.all(|r| matches!(r.op, Op::Softmax { .. }))
+fn is_mask(g: &Graph, n: &Node, softmaxed: &mut Option<Vec<Option<bool>>>) -> bool {
+    let softmaxed = softmaxed.get_or_insert_with(|| only_softmaxed(g));
+    matches!(n.op, Op::Binary { op: BinaryOp::Add, .. }) && softmaxed[n.output.0] == Some(true)
+}
+
+/// Of each value, whether only softmaxes read it; nothing of one that nobody reads.
+fn only_softmaxed(g: &Graph) -> Vec<Option<bool>> {
+    let mut all = vec![None; g.values.len()];
+    for r in &g.nodes {
+        for v in &r.inputs {
+            all[v.0] = Some(all[v.0].unwrap_or(true) && matches!(r.op, Op::Softmax { .. }));
+        }
+    }
+    g.outputs.iter().for_each(|v| all[v.0] = Some(false));
+    all
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! The report of the passes in words.
 use super::{Fold, Report};
+use crate::names::short;
 use std::fmt::Write;
 
 /// A table of all batch norms (whether and where they folded, or why not; the range of their scales; channels that are constant and
@@ -11,7 +12,7 @@ pub fn explain(report: &Report) -> String {
     // Writing to a string does not fail.
     let _ = writeln!(text, "{folded} of {} batch norms folded", report.folds.len());
     if !report.folds.is_empty() {
-        let width = report.folds.iter().map(|f| f.name.chars().count()).max().unwrap_or(0).max("batch norm".len());
+        let width = report.folds.iter().map(|f| short(&f.name).chars().count()).max().unwrap_or(0).max("batch norm".len());
         let head = format!(
             "{:<width$}  {:<6}  {:>23}  {:>8}  {:>4}  {:>8}  {:>4}  {:>9}  {:>7}",
             "batch norm", "", "|scale|", "negative", "zero", "tiny var", "dead", "denormals", "drift"
@@ -37,7 +38,13 @@ fn row(f: &Fold, width: usize) -> String {
     let drift = f.drift.map_or(String::new(), |d| format!("{d:.1e}"));
     format!(
         "{:<width$}  {fate:<6}  {range:>23}  {:>8}  {:>4}  {:>8}  {:>4}  {:>9}  {drift:>7}  {}",
-        f.name, s.negative, s.zero, s.tiny_variance, f.dead, f.denormal, f.reason
+        short(&f.name),
+        s.negative,
+        s.zero,
+        s.tiny_variance,
+        f.dead,
+        f.denormal,
+        f.reason
     )
 }
 

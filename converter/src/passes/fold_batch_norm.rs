@@ -14,6 +14,7 @@ use super::Report;
 use super::edit::Edit;
 use crate::error::{Result, invalid};
 use crate::ir::{Act, Graph, Node, Op, Pads, PoolKind, ReduceKind, ValueId};
+use crate::names::short;
 use affine::{Affine, Affines, Values};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -249,7 +250,7 @@ impl Folder {
 
 /// A node in the words of its source.
 fn title(n: &Node) -> String {
-    format!("{} '{}'", n.kind, n.name)
+    format!("{} '{}'", short(&n.kind), short(&n.name))
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Computes what depends on constants alone and drops what does nothing.
 use super::edit::Edit;
-use super::{Report, ScaleRange};
+use super::{Report, ScaleRange, elements_of_constants};
 use crate::error::Result;
 use crate::interp;
 use crate::ir::verify::elements;
@@ -9,10 +9,22 @@ use crate::ir::{Act, BinaryOp, Graph, Node, Op, Pads, PoolKind};
 /// Constants may be made up to this many elements where the source has fewer: an 8-byte `Expand` must not fill the memory.
 const MOST_NEW_ELEMENTS: usize = 1 << 20;
 
+/// How often each element of a constant may be read, and what may be read and multiplied besides: about a second.
+const MOST_LOOKS: u64 = 64;
+const MOST_WORK: u64 = 1 << 26;
+
+/// What may still be computed.
+struct Left {
+    /// Elements that are made.
+    elements: usize,
+    /// Elements that are read, and operations.
+    work: u64,
+}
+
 pub(super) fn run(g: Graph, report: &mut Report) -> Result<Graph> {
     // Every constant once more, and some small ones.
-    let known: usize = g.values.iter().filter_map(|v| v.data.as_ref()).map(|d| d.len()).sum();
-    let mut left = known + MOST_NEW_ELEMENTS;
+    let known = elements_of_constants(&g);
+    let mut left = Left { elements: known + MOST_NEW_ELEMENTS, work: MOST_LOOKS * known as u64 + MOST_WORK };
     let mut e = Edit::new(g);
     for i in 0..e.len() {
         let Some(n) = e.visit(i) else { continue };
@@ -29,18 +41,23 @@ pub(super) fn run(g: Graph, report: &mut Report) -> Result<Graph> {
 }
 
 /// Replaces a node by its value. One whose value is large or not finite stays: it is computed at run time, as in the source.
-fn fold(e: &mut Edit, i: usize, n: &Node, left: &mut usize, report: &mut Report) {
+fn fold(e: &mut Edit, i: usize, n: &Node, left: &mut Left, report: &mut Report) {
     let shape = e.shape(n.output).to_vec();
-    let Some(size) = elements(&shape).filter(|size| size <= left) else { return };
+    let Some(size) = elements(&shape).filter(|&size| size <= left.elements) else { return };
     if let Op::Conv { .. } | Op::ConvTranspose { .. } | Op::Pool { .. } | Op::Dense { .. } | Op::Matmul = n.op {
         // They may be a lot of work in a hostile file; no trained network has one of a constant.
         return;
+    }
+    let reads: usize = n.inputs.iter().map(|&v| e.graph.data(v).map_or(0, |d| d.len())).sum();
+    match left.work.checked_sub(interp::work(&e.graph, n).saturating_add((reads + size) as u64)) {
+        Some(work) => left.work = work,
+        None => return,
     }
     let data: Vec<f32> = interp::evaluate_constant(&e.graph, n).into_iter().map(|x| x as f32).collect();
     if data.iter().any(|x| !x.is_finite()) {
         return;
     }
-    *left -= size;
+    left.elements -= size;
     if let Op::BatchNorm { .. } = n.op {
         report.decide(&n.name, true, "computed at conversion: its input is constant".into(), ScaleRange::default());
     }

@@ -1,6 +1,8 @@
 //! The ordered list of passes, one file each.
 use crate::error::{Error, Result};
 use crate::ir::{Graph, Op, ValueId};
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 mod canonicalise;
 mod check_finite;
@@ -146,6 +148,17 @@ pub struct Report {
     pub pruned: Option<Pruned>,
     /// The bias of each node that batch norms folded into, and their names.
     targets: Vec<(ValueId, Vec<String>)>,
+    /// Where in `folds` batch norms are, by name.
+    named: HashMap<String, Named>,
+}
+
+/// The batch norms of one name.
+#[derive(Clone, Debug, Default)]
+struct Named {
+    /// Where they are, in order.
+    all: Vec<usize>,
+    /// How many of them have met their fate.
+    decided: usize,
 }
 
 impl Report {
@@ -156,9 +169,31 @@ impl Report {
 
     /// Settles the fate of the batch norm `name`: the first of that name that is still open.
     fn decide(&mut self, name: &str, folded: bool, reason: String, scale: ScaleRange) {
-        if let Some(fold) = self.folds.iter_mut().find(|f| f.name == name && f.reason.is_empty()) {
-            *fold = Fold::new(name, folded, reason, scale);
+        let Some(named) = self.named().get_mut(name) else { return };
+        let Some(&i) = named.all.get(named.decided) else { return };
+        named.decided += 1;
+        self.folds[i] = Fold::new(name, folded, reason, scale);
+    }
+
+    /// Calls `tell` with each folded batch norm of these names.
+    fn of_folded(&mut self, names: &[String], mut tell: impl FnMut(&mut Fold)) {
+        for name in names {
+            for i in self.named().get(name).map_or_else(Vec::new, |named| named.all.clone()) {
+                if self.folds[i].folded {
+                    tell(&mut self.folds[i]);
+                }
+            }
         }
+    }
+
+    /// The batch norms by their names, found once: there may be thousands.
+    fn named(&mut self) -> &mut HashMap<String, Named> {
+        if self.named.is_empty() {
+            for (i, fold) in self.folds.iter().enumerate() {
+                self.named.entry(fold.name.clone()).or_default().all.push(i);
+            }
+        }
+        &mut self.named
     }
 }
 
@@ -200,6 +235,13 @@ pub struct Options {
 /// As [`run_with`].
 pub fn run(graph: Graph) -> Result<(Graph, Report)> {
     run_with(graph, &Options::default())
+}
+
+/// Elements of a graph's constants, each once that is there under several names: what a file has paid for.
+fn elements_of_constants(g: &Graph) -> usize {
+    let mut seen = HashSet::new();
+    let own = g.values.iter().filter_map(|v| v.data.as_ref()).filter(|data| seen.insert(Arc::as_ptr(data)));
+    own.map(|data| data.len()).sum()
 }
 
 /// As [`run`], and what the options say.

@@ -102,7 +102,7 @@ pub(super) fn run(g: Graph, options: &Options, report: &mut Report) -> Result<Gr
 fn affordable(g: &Graph) -> bool {
     let channels: usize = g.values.iter().map(|v| v.shape.last().copied().unwrap_or(1)).sum();
     let len = |v: ValueId| g.data(v).map_or(0, |d| d.len());
-    let own: usize = (0..g.values.len()).map(|v| len(ValueId(v))).sum();
+    let own = super::elements_of_constants(g);
     let read: usize = g.nodes.iter().flat_map(|n| &n.inputs).map(|&v| len(v)).sum();
     channels <= MOST_CHANNELS && read <= MOST_READ + 2 * own
 }
@@ -115,12 +115,11 @@ fn constant(known: &[Interval], threshold: f64) -> Vec<bool> {
 
 /// Notes with each batch norm how many channels of the node it went into are constant.
 fn count_dead(g: &Graph, constant: &[Vec<bool>], report: &mut Report) {
+    let targets: HashMap<ValueId, Vec<String>> = std::mem::take(&mut report.targets).into_iter().collect();
     for n in &g.nodes {
-        let Some((_, norms)) = n.inputs.get(2).and_then(|bias| report.targets.iter().find(|(b, _)| b == bias)) else { continue };
+        let Some(norms) = n.inputs.get(2).and_then(|bias| targets.get(bias)) else { continue };
         let dead = constant[n.output.0].iter().filter(|c| **c).count();
-        for fold in report.folds.iter_mut().filter(|f| f.folded && norms.contains(&f.name)) {
-            fold.dead = dead;
-        }
+        report.of_folded(norms, |fold| fold.dead = dead);
     }
 }
 

@@ -96,11 +96,18 @@ struct Factors {
 }
 
 impl Factors {
-    /// Takes apart a product, through factors that nothing else reads. There are never more than two values of interest.
+    /// Takes apart a product, through factors that nothing else reads. There are never more than two values of interest, and no more
+    /// products than some: each of a long chain would be gone through once more from its end.
     fn of(e: &Edit, n: &Node) -> Self {
+        const MOST_PRODUCTS: usize = 8;
         let mut f = Factors::default();
         let mut open = vec![n];
+        let mut products = 0;
         while let Some(n) = open.pop() {
+            products += 1;
+            if products > MOST_PRODUCTS {
+                return Factors::default();
+            }
             if let (Op::Binary { op: BinaryOp::Div, .. }, Some(d)) = (&n.op, e.scalar(n.inputs[1])) {
                 f.scale(1.0 / f64::from(d));
                 f.take(e, n.inputs[0], &mut open);

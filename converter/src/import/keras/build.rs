@@ -273,10 +273,6 @@ impl Walk<'_> {
             let mut made = *made;
             // That of a nested network makes of what it is given what it is itself.
             if !path.is_empty() {
-                let mut refuse = |what, remedy| {
-                    let (node, kind) = (join(path, &input.name), input.class.clone());
-                    self.faults.push(Unsupported { node, kind, what, remedy });
-                };
                 match &input.integer {
                     None => made = made.float(),
                     Some(kind) => {
@@ -287,7 +283,7 @@ impl Walk<'_> {
                         };
                         if given != kind {
                             let remedy = format!("make the input `{}` one of floats", input.name);
-                            refuse(format!("takes {kind}, and is given {given}, which would be cast"), remedy);
+                            self.refuse(path, input, format!("takes {kind}, and is given {given}, which would be cast"), remedy)?;
                         }
                     }
                 }
@@ -297,7 +293,7 @@ impl Walk<'_> {
                 {
                     let what =
                         format!("takes {} axes, and is given {axes}, of which one would be added or left out", declared.len());
-                    refuse(what, "reshape it before".into());
+                    self.refuse(path, input, what, "reshape it before".into())?;
                 }
             }
             results.insert((t.layer, t.call), vec![made]);
@@ -345,6 +341,15 @@ impl Walk<'_> {
         let elements = 1 + call.args.len() + names + results + (path.len() + described) / 8;
         let too_many = || invalid(format!("the network has too many calls and operands, the last are those of `{path}`"));
         self.budget = self.budget.checked_sub(elements).ok_or_else(too_many)?;
+        Ok(())
+    }
+
+    /// Refuses what an input of a nested network is given. A network may be called often, with a long path.
+    fn refuse(&mut self, path: &str, input: &LayerDef, what: String, remedy: String) -> Result<()> {
+        let (node, kind) = (join(path, &input.name), input.class.clone());
+        let paid = self.budget.checked_sub(NODE + (node.len() + kind.len() + what.len() + remedy.len()) / 4);
+        self.budget = paid.ok_or_else(|| invalid("the network asks for too much that is not supported"))?;
+        self.faults.push(Unsupported { node, kind, what, remedy });
         Ok(())
     }
 

@@ -9,6 +9,7 @@ use crate::error::{Error, Result, Unsupported, invalid, request};
 use crate::import::{ELEMENTS_PER_BYTE, Options};
 use crate::interp;
 use crate::ir::{Graph, Op, ValueId};
+use crate::names::{short, short_text};
 use crate::plans::Wanted;
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
@@ -94,7 +95,8 @@ impl Builder<'_, '_> {
             Some(guess) => format!("{} ({guess})", what.into()),
             None => what.into(),
         };
-        self.problems.push(Unsupported { node: node.into(), kind: kind.into(), what, remedy: remedy.into() });
+        let (what, remedy) = (short_text(&what), short_text(&remedy.into()));
+        self.problems.push(Unsupported { node: short(node), kind: short(kind), what, remedy });
     }
 }
 
@@ -250,7 +252,7 @@ fn inputs<'a>(b: &mut Builder<'a, '_>, proto: &Proto<'a>, options: &Options) -> 
                     let before = b.guess.take();
                     b.problem(i.name, "input", what, format!("give its shape: --input-shape {}=1,...", i.name));
                     let guessed = guess(i).filter(|_| !given.contains_key(i.name));
-                    b.guess = guessed.as_ref().map(|shape| format!("with {:?} as {}", i.name, show(shape))).or(before);
+                    b.guess = guessed.as_ref().map(|shape| format!("with {:?} as {}", short(i.name), show(shape))).or(before);
                     guessed.map_or(Slot::Unknown, |shape| Slot::Runtime(b.graph.input(i.name, &shape)))
                 }
             }
@@ -476,6 +478,8 @@ pub(super) fn resolve<'a>(b: &mut Builder<'a, '_>, name: &'a str) -> Res<Option<
     }
     let slot = match b.slots.get(name) {
         Some(&Slot::Initializer(bytes)) => {
+            // One that cannot be read is not tried again.
+            b.slots.insert(name, Slot::Unknown);
             let tensor = Tensor::parse(bytes)?;
             let value = decode(&tensor, &mut b.files).map_err(|f| named(f, name))?;
             b.charge(value.len())?;
@@ -488,10 +492,17 @@ pub(super) fn resolve<'a>(b: &mut Builder<'a, '_>, name: &'a str) -> Res<Option<
     Ok(match slot {
         Slot::Const(value) => {
             b.charge(name.len() / 8)?;
+            // Lists of integers are read, compared and shown by whoever takes them.
+            if let Data::Int(v) = &value.data {
+                b.charge(v.len())?;
+            }
             Some(Operand::constant(value, name))
         }
         Slot::Runtime(v) => Some(Operand::Runtime(v)),
-        Slot::Sequence(s) => Some(Operand::Sequence(s)),
+        Slot::Sequence(s) => {
+            b.charge(s.len())?;
+            Some(Operand::Sequence(s))
+        }
         Slot::Initializer(_) | Slot::Unknown => None,
     })
 }

@@ -8,6 +8,7 @@ use crate::error::{Error, Result, Unsupported, invalid, request};
 use crate::import::fail::{Fail, Res, bad, unsupported};
 use crate::import::{ELEMENTS_PER_BYTE, Options};
 use crate::ir::{Graph, Op, ValueId};
+use crate::names::{short, short_text};
 use crate::plans::Wanted;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -222,9 +223,9 @@ fn operator(b: &mut Builder<'_>, i: usize) -> Result<()> {
     let (model, op) = (b.model, &b.model.operators[i]);
     let Some(code) = model.codes.get(op.code) else { return Err(invalid(format!("operator {i} has no code"))) };
     let kind = match builtin::name(code.builtin) {
-        Some(_) if code.builtin == builtin::CUSTOM => code.custom.to_string(),
-        Some(name) => name.to_string(),
-        None => "an operator that we do not know".into(),
+        Some(_) if code.builtin == builtin::CUSTOM => code.custom,
+        Some(name) => name,
+        None => "an operator that we do not know",
     };
     let mut outputs = vec![];
     for &t in &op.outputs {
@@ -238,7 +239,7 @@ fn operator(b: &mut Builder<'_>, i: usize) -> Result<()> {
         name = format!("{name}#{i}");
         b.names.insert(name.clone());
     }
-    let failed = match evaluate(b, op, code.builtin, &name, &kind, &outputs) {
+    let failed = match evaluate(b, op, code.builtin, &name, kind, &outputs) {
         Ok(Some(results)) => {
             outputs.iter().zip(results).for_each(|(&t, v)| b.slots[t] = Some(Slot::Value(v)));
             return Ok(());
@@ -363,14 +364,20 @@ fn output(b: &mut Builder<'_>, t: usize, inputs: &HashSet<ValueId>) {
 
 impl Builder<'_> {
     fn problem(&mut self, node: &str, kind: &str, what: impl Into<String>, remedy: impl Into<String>) {
-        self.problems.push(Unsupported { node: short(node), kind: short(kind), what: what.into(), remedy: remedy.into() });
+        self.problems.push(Unsupported {
+            node: short(node),
+            kind: short(kind),
+            what: short_text(&what.into()),
+            remedy: short_text(&remedy.into()),
+        });
     }
 
     /// The bytes of a stored tensor. One without elements needs none.
     fn stored(&self, t: usize) -> Option<&[u8]> {
         let tensor = &self.model.tensors[t];
         let bytes = self.model.buffers.get(tensor.buffer).copied().unwrap_or_default();
-        (!bytes.is_empty() || tensor.shape.contains(&0)).then_some(bytes)
+        // Of no more axes than a tensor may have: a shape may be long, and many operators read it.
+        (!bytes.is_empty() || tensor.shape.iter().take(shape::MAX_RANK).any(|&d| d == 0)).then_some(bytes)
     }
 
     /// Whether a tensor is stored, or was computed from such alone.
@@ -443,14 +450,5 @@ impl Builder<'_> {
     /// Whether something that matters reads a tensor.
     pub(super) fn is_used(&self, t: usize) -> bool {
         self.used[t]
-    }
-}
-
-/// A name as a line can show it; many operators may share a long one.
-fn short(name: &str) -> String {
-    const MOST: usize = 300;
-    match name.char_indices().nth(MOST) {
-        Some((at, _)) => format!("{}...", &name[..at]),
-        None => name.into(),
     }
 }

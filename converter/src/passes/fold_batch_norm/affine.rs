@@ -1,7 +1,7 @@
 //! `x * scale + shift` along the last axis, in f64.
 use crate::error::{Result, invalid};
 use crate::ir::{Act, BinaryOp, Graph, Node, Op, ValueId};
-use crate::passes::{Report, ScaleRange};
+use crate::passes::{Report, ScaleRange, elements_of_constants};
 use crate::preprocessing::KIND;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -44,12 +44,15 @@ struct Part {
     range: Option<ScaleRange>,
 }
 
-/// What nodes of a kind make of some inputs, of which `None` is the one that is computed.
-type Key = (String, Vec<Option<ValueId>>, usize);
+/// What nodes of a kind make of the data of some inputs, of which `None` is the one that is computed.
+type Key = (String, Vec<Option<*const Vec<f32>>>, usize);
+
+/// A constant, which stays where it is.
+type Kept = Arc<Vec<f32>>;
 
 /// The affine functions of a graph's nodes. A layer that is called often has one.
 pub(in crate::passes) struct Affines {
-    known: HashMap<Key, Option<Arc<Values>>>,
+    known: HashMap<Key, (Vec<Kept>, Option<Arc<Values>>)>,
     joined: HashMap<[*const Values; 2], [Arc<Values>; 3]>,
     /// Elements that may still be made.
     left: usize,
@@ -57,8 +60,7 @@ pub(in crate::passes) struct Affines {
 
 impl Affines {
     pub(in crate::passes) fn new(g: &Graph) -> Self {
-        let constants: usize = g.values.iter().filter_map(|v| v.data.as_ref()).map(|d| d.len()).sum();
-        Affines { known: HashMap::new(), joined: HashMap::new(), left: 2 * constants + MOST_MADE }
+        Affines { known: HashMap::new(), joined: HashMap::new(), left: 2 * elements_of_constants(g) + MOST_MADE }
     }
 
     /// The affine function that a node computes along the last axis, and of what.
@@ -69,7 +71,7 @@ impl Affines {
             Op::BatchNorm { axis, .. } if axis + 1 == shape.len() => Ok(Some((n.inputs[0], self.of_batch_norm(g, n)?))),
             Op::ScaleShift { act: Act::None } => {
                 let make = || Ok(Some(Values::new(wide(g, n.inputs[1]), wide(g, n.inputs[2]), None)));
-                let found = self.find(n, 0, channels, make)?;
+                let found = self.find(g, n, 0, channels, make)?;
                 Ok(found.map(|a| (n.inputs[0], a)))
             }
             Op::Binary { op, act: Act::None } => {
@@ -100,7 +102,7 @@ impl Affines {
                     let fits = |v: &Vec<f64>| v.iter().all(|x| x.abs() <= f64::from(f32::MAX));
                     Ok((fits(&scale) && fits(&shift)).then(|| Values::new(scale, shift, None)))
                 };
-                let found = self.find(n, usize::from(first), channels, make)?;
+                let found = self.find(g, n, usize::from(first), channels, make)?;
                 Ok(found.map(|a| (x, a)))
             }
             _ => Ok(None),
@@ -130,22 +132,25 @@ impl Affines {
             let range = ScaleRange { tiny_variance, ..ScaleRange::of(&scale) };
             Ok(Some(Values::new(scale, shift, Some(range))))
         };
-        let found = self.find(n, 0, channels, make)?;
+        let found = self.find(g, n, 0, channels, make)?;
         found.ok_or_else(|| invalid(format!("node '{}' ({}): no batch norm", n.name, n.kind)))
     }
 
     /// What is known of a node whose input `computed` is no constant, or what `make` makes.
     fn find(
         &mut self,
+        g: &Graph,
         n: &Node,
         computed: usize,
         channels: usize,
         make: impl FnOnce() -> Result<Option<Values>>,
     ) -> Result<Option<Affine>> {
-        let inputs = n.inputs.iter().enumerate().map(|(i, &v)| (i != computed).then_some(v)).collect();
+        // One constant may be there under many names.
+        let inputs = n.inputs.iter().enumerate().map(|(i, &v)| g.data(v).filter(|_| i != computed));
+        let (kept, inputs) = (inputs.clone().flatten().cloned().collect(), inputs.map(|data| data.map(Arc::as_ptr)).collect());
         let key = (format!("{:?}", n.op), inputs, channels);
         let values = match self.known.get(&key) {
-            Some(values) => values.clone(),
+            Some((_, values)) => values.clone(),
             None => {
                 if !self.pay(channels) {
                     return Err(invalid(format!(
@@ -155,7 +160,7 @@ impl Affines {
                     )));
                 }
                 let values = make()?.map(Arc::new);
-                self.known.insert(key, values.clone());
+                self.known.insert(key, (kept, values.clone()));
                 values
             }
         };

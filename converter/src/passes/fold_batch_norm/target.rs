@@ -112,9 +112,7 @@ impl Target {
         if denormal > 0 {
             report.note("fold_batch_norm", format!("{denormal} denormal weights of {} became zero", title(&n)));
         }
-        for fold in report.folds.iter_mut().filter(|f| f.folded && self.norms.contains(&f.name)) {
-            fold.denormal = denormal;
-        }
+        report.of_folded(&self.norms, |fold| fold.denormal = denormal);
         let mut inputs = n.inputs.clone();
         if !same {
             let shape = e.shape(inputs[1]).to_vec();

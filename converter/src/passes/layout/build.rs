@@ -2,6 +2,8 @@
 use super::hold::{Held, New, flatten, gather, identity, inverse, regroup};
 use super::is_constant;
 use crate::ir::verify::elements;
+use crate::passes::elements_of_constants;
+
 use crate::ir::{Graph, Node, Op, ValueId};
 use std::sync::Arc;
 
@@ -25,7 +27,7 @@ pub(super) type Lies = (ValueId, ValueId, Vec<usize>);
 
 /// Builds the graph with its transposes moved, and says what its values hold; `None` if that would multiply its constants.
 pub(super) fn build(old: &Graph, choice: &Choice) -> Option<(Graph, Vec<Lies>)> {
-    let known: usize = old.values.iter().filter_map(|v| v.data.as_ref()).map(|d| d.len()).sum();
+    let known = elements_of_constants(old);
     let mut b = Build { old, choice, new: New::default(), held: vec![None; old.values.len()], left: MOST_SHUFFLED };
     for (i, &v) in old.inputs.iter().enumerate() {
         let mut at = b.new.graph.input(old.values[v.0].name.clone(), old.shape(v));

@@ -185,9 +185,9 @@ pub(in super::super) fn equation(text: &str, ranks: &[usize]) -> Res<Equation> {
         // What appears once, in the order of the alphabet.
         None => {
             let all: Vec<char> = inputs.iter().flatten().copied().collect();
-            let mut once: Vec<char> = all.iter().copied().filter(|c| all.iter().filter(|d| *d == c).count() == 1).collect();
-            once.retain(char::is_ascii_alphabetic);
-            once.sort_unstable();
+            let mut times = [0usize; 128];
+            all.iter().filter(|c| c.is_ascii_alphabetic()).for_each(|&c| times[c as usize] += 1);
+            let once: Vec<char> = (0..128u8).map(char::from).filter(|&c| times[c as usize] == 1).collect();
             rest(most).into_iter().chain(once).collect()
         }
     };
