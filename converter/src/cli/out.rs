@@ -182,6 +182,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn one_long_name_does_not_widen_a_table() {
+        let mut table = Table::new(&[("name", Side::Left), ("n", Side::Right)]);
+        table.row(["x".repeat(1 << 20), "1".into()]);
+        table.row(["conv1".into(), "2".into()]);
+        assert!(table.render().lines().all(|line| line.chars().count() < 200));
+        assert!(table.render().contains("…x") && table.render().contains("conv1"));
+    }
+
+    #[test]
     fn figures() {
         assert_eq!(grouped(22_855_952), "22,855,952");
         assert_eq!(grouped(999), "999");

@@ -9,9 +9,9 @@ use crate::ir::{Act, BinaryOp, Graph, Node, Op, Pads, PoolKind};
 /// Constants may be made up to this many elements where the source has fewer: an 8-byte `Expand` must not fill the memory.
 const MOST_NEW_ELEMENTS: usize = 1 << 20;
 
-/// How often each element of a constant may be read, and what may be read and multiplied besides: about a second.
+/// How often each element of a constant may be read, and what may be read and multiplied besides: half a second.
 const MOST_LOOKS: u64 = 64;
-const MOST_WORK: u64 = 1 << 26;
+const MOST_WORK: u64 = 1 << 24;
 
 /// What may still be computed.
 struct Left {
@@ -126,8 +126,23 @@ fn simplify(e: &mut Edit, i: usize, n: &Node) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ir::ReduceKind;
     use crate::passes::testing::{binary, finish, same_function};
     use std::sync::Arc;
+
+    /// A constant that hundreds of nodes read: what is left when enough has been read is computed at run time.
+    #[test]
+    fn reading_is_paid_for() {
+        let mut g = Graph::default();
+        let c = g.constant("c", &[1 << 10, 1 << 6], Arc::new(vec![1.0; 1 << 16]));
+        let sum = |g: &mut Graph| {
+            let op = Op::Reduce { kind: ReduceKind::Sum, axes: vec![0, 1], keep_dims: false };
+            g.node("sum", "ReduceSum", op, &[c], &[])
+        };
+        let sums: Vec<_> = (0..2000).map(|_| sum(&mut g)).collect();
+        let after = run(finish(g, &sums), &mut Report::default()).unwrap();
+        assert!(!after.nodes.is_empty() && after.nodes.len() < sums.len(), "{}", after.nodes.len());
+    }
 
     #[test]
     fn constants_and_identities_vanish() {

@@ -86,6 +86,37 @@ fn batch_norms_that_nothing_reads_are_accounted_for() {
     assert!(report.folds[0].reason.contains("no output"));
 }
 
+/// What a file of a megabyte holds is gone through a few times, not once for each of its nodes: quadratic work takes minutes.
+#[test]
+fn long_networks_take_seconds() {
+    let start = std::time::Instant::now();
+    let one = |g: &mut Graph, v: f32| g.constant("c", &[1], std::sync::Arc::new(vec![v]));
+    let mut products = Graph::default();
+    let mut x = products.input("x", &[1, 4]);
+    for i in 0..60_000 {
+        let c = one(&mut products, [2.0, 0.5][i % 2]);
+        x = products.node("n", "Mul", binary(BinaryOp::Mul, Act::None), &[x, c], &[1, 4]);
+    }
+    let mut masks = Graph::default();
+    let mut y = masks.input("x", &[1, 4]);
+    for _ in 0..30_000 {
+        let c = one(&mut masks, f32::NEG_INFINITY);
+        let sum = masks.node("n", "Add", binary(BinaryOp::Add, Act::None), &[y, c], &[1, 4]);
+        y = masks.node("n", "Softmax", Op::Softmax { axis: 1, log: false }, &[sum], &[1, 4]);
+    }
+    let (mut norms, mut r) = (Graph::default(), Numbers(5));
+    let mut z = norms.input("x", &[1, 4, 4, 2]);
+    for i in 0..10_000 {
+        z = conv(&mut norms, &mut r, "conv", z, 2, 1, true, window(1, 1, [0; 4]));
+        z = batch_norm(&mut norms, &mut r, &format!("bn{}", i / 2), z, 3);
+    }
+    for (g, y) in [(products, x), (masks, y), (norms, z)] {
+        let (_, report) = run(finish(g, &[y])).unwrap();
+        assert!(report.folds.iter().all(|f| f.folded && f.reason.contains("into Conv 'conv'")));
+    }
+    assert!(start.elapsed() < std::time::Duration::from_secs(30), "{:?}", start.elapsed());
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
     #[test]

@@ -15,7 +15,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
-/// Multiply-adds that constants take at most: about a second.
+/// Multiply-adds that constants take at most: a few seconds.
 const MOST_WORK: u64 = 1 << 30;
 
 /// What is known of a name.

@@ -255,6 +255,19 @@ fn transposed_windows_below_their_stride_are_refused_with_same_padding() {
     assert!(transposed(1, "NOTSET", &[ints("output_shape", &[8, 8])]).is_ok());
 }
 
+/// A long name is not in what is said of every node.
+#[test]
+fn long_names_are_cut() {
+    let long = "x".repeat(4000);
+    let inputs = [super::write::value(&long, &[1, -1, 4])];
+    let nodes = [node("Unheard", &[&long], &["a"], &[]), node("Unknown", &["a"], &["b"], &[]), node("Strange", &["b"], &["c"], &[])];
+    let all = unsupported(import(&model(17, &inputs, &[], &nodes, &["c"])));
+    assert!(all.len() >= 3);
+    for u in all {
+        assert!(u.node.len() + u.what.len() + u.remedy.len() < 2500, "{u:?}");
+    }
+}
+
 /// Casts to halves, and inputs of halves, round nothing, which the report says.
 #[test]
 fn casts_that_round_nothing_are_told() {

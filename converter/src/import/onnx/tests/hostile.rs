@@ -250,6 +250,26 @@ fn what_is_repeated_is_paid_for() {
     nodes.push(node("ConcatFromSequence", &["s6000"], &["y"], &[int("axis", 0)]));
     assert!(refused(&model(13, &[input(&[1, 4])], &[], &nodes, &["y"])).contains("multiply"));
 
+    // A list, and integers, that thousands of nodes read.
+    let of_list = |i: usize| node("SequenceLength", &["s"], &[&format!("n{i}")], &[]);
+    let mut nodes = vec![node("SequenceConstruct", &vec!["x"; 4000], &["s"], &[])];
+    nodes.extend((0..4000).map(of_list));
+    nodes.push(node("ReduceMax", &["n3999"], &["y"], &[]));
+    let all: Vec<String> = (0..4000).map(|i| format!("n{i}")).collect();
+    let outputs: Vec<&str> = all.iter().map(String::as_str).collect();
+    assert!(refused(&model(13, &[input(&[1, 4])], &[], &nodes, &outputs)).contains("multiply"));
+    let list = int64s("list", &[4096], &[1; 4096]);
+    let of_integers = |i: usize| node("Slice", &["x", "list", "list"], &[&format!("n{i}")], &[]);
+    let nodes: Vec<_> = std::iter::once(node("NonZero", &["x"], &["n4000"], &[])).chain((0..4000).map(of_integers)).collect();
+    let outputs = [&["n4000"][..], &outputs].concat();
+    let all = super::unsupported(onnx::import(&model(13, &[input(&[1, 4])], &[list], &nodes, &outputs), None, &Options::default()));
+    assert_eq!(all.len(), 1, "{all:?}");
+    // One that cannot be read is read once.
+    let bad = super::write::floats("w", &[1 << 40], &[1.0]);
+    let nodes = ["a", "b", "c"].map(|y| node("Add", &["x", "w"], &[y], &[]));
+    let said = onnx::import(&model(13, &[input(&[1, 4])], &[bad], &nodes, &["a", "b", "c"]), None, &Options::default());
+    assert!(said.unwrap_err().to_string().matches("too large").count() <= 1);
+
     // Lists within lists: 2^40 tensors in forty nodes.
     let mut nodes = vec![node("SequenceEmpty", &[], &["s0"], &[])];
     for i in 0..40 {
