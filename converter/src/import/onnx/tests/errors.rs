@@ -260,7 +260,8 @@ fn transposed_windows_below_their_stride_are_refused_with_same_padding() {
 fn long_names_are_cut() {
     let long = "x".repeat(4000);
     let inputs = [super::write::value(&long, &[1, -1, 4])];
-    let nodes = [node("Unheard", &[&long], &["a"], &[]), node("Unknown", &["a"], &["b"], &[]), node("Strange", &["b"], &["c"], &[])];
+    let nodes =
+        [node("Unheard", &[&long], &["a"], &[]), node("Unknown", &["a"], &["b"], &[]), node("Strange", &["b"], &["c"], &[])];
     let all = unsupported(import(&model(17, &inputs, &[], &nodes, &["c"])));
     assert!(all.len() >= 3);
     for u in all {
