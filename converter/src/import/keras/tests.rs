@@ -181,6 +181,22 @@ fn merges_and_one_dimensional_layers() {
 }
 
 #[test]
+fn layer_norms() {
+    for file in ["layer_norms.k2.keras", "layer_norms.k2.h5", "layer_norms.k3.keras", "layer_norms.k3.h5"] {
+        golden(file, &[]);
+    }
+    let of = |more: &str| {
+        network("float32", &[(r#""LayerNormalization""#, &format!(r#"{LAYER}, "scale": false, "center": false{more}"#), CALL)])
+    };
+    for (more, what) in
+        [(r#", "axis": [1, 2]"#, "axis = [1, 2]"), (r#", "axis": 1"#, "axis = [1]"), (r#", "rms_scaling": true"#, "rms_scaling")]
+    {
+        let Err(Error::Unsupported(all)) = built(&of(more), 3) else { panic!("{more}") };
+        assert!(all.len() == 1 && all[0].what.contains(what), "{all:?}");
+    }
+}
+
+#[test]
 fn functions_on_tensors() {
     for file in ["functions.k2.keras", "functions.k3.keras", "functions.k2.h5", "functions.k3.h5"] {
         golden(file, &[]);
@@ -249,7 +265,7 @@ fn everything_unsupported_is_listed_at_once() {
             {"class_name": "Conv2D", "config": {"name": "c", "trainable": true, "filters": 2, "kernel_size": 3,
                 "data_format": "channels_first", "activation": "gelu", "dtype": "float32"}},
             {"class_name": "Lambda", "config": {"name": "l", "trainable": true}},
-            {"class_name": "UpSampling2D", "config": {"name": "u", "trainable": true, "interpolation": "bilinear"}},
+            {"class_name": "UpSampling2D", "config": {"name": "u", "trainable": true, "interpolation": "bicubic"}},
             {"class_name": "Mystery", "config": {"name": "m", "trainable": true}}]}}"#,
     ) else {
         panic!("unsupported")

@@ -220,8 +220,10 @@ fn inputs<'a>(b: &mut Builder<'a, '_>, proto: &Proto<'a>, options: &Options) -> 
     // What stands first is a batch, also where its symbol stands elsewhere: h [1, n, 4] beside x [n, 4].
     let mut closed = symbols.clone();
     for i in real.iter().filter(|i| !given.contains_key(i.name)) {
-        if let Some(&Dim::Symbol(s)) = i.dims.as_ref().and_then(|dims| dims.first())
+        // What is as long in two directions is no batch.
+        if let Some((&Dim::Symbol(s), rest)) = i.dims.as_deref().and_then(<[_]>::split_first)
             && !s.is_empty()
+            && !rest.iter().any(|d| matches!(d, Dim::Symbol(other) if *other == s))
         {
             closed.entry(s).or_insert(options.open.batch.unwrap_or(1));
         }

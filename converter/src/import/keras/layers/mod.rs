@@ -117,7 +117,7 @@ fn has(class: &str, cfg: &Cfg<'_>) -> bool {
         "BatchNormalizationV1" | "BatchNormalizationV2" | "SyncBatchNormalization" => cfg.keras < 3,
         "MaxPool1D" | "AvgPool1D" | "GlobalMaxPool1D" | "GlobalAvgPool1D" => cfg.keras < 3,
         "MaxPool2D" | "AvgPool2D" | "GlobalMaxPool2D" | "GlobalAvgPool2D" => cfg.keras < 3,
-        "Resizing" | "Rescaling" | "Normalization" => cfg.keras >= 2,
+        "Resizing" | "Rescaling" | "Normalization" | "LayerNormalization" => cfg.keras >= 2,
         // Keras 2 registers its own, and names its module in `.keras` files.
         "CustomScaleLayer" => cfg.keras >= 3 || !cfg.module.is_empty(),
         _ => random(class).is_none_or(|first| cfg.keras >= first),
@@ -146,6 +146,7 @@ pub(super) fn parse(cfg: &Cfg<'_>) -> Result<Box<dyn Layer>> {
         "Conv2DTranspose" | "Convolution2DTranspose" | "Deconvolution2D" => conv::transposed(cfg),
         "Dense" => dense::dense(cfg),
         "BatchNormalization" | "BatchNormalizationV1" | "BatchNormalizationV2" | "SyncBatchNormalization" => norm::batch(cfg),
+        "LayerNormalization" => norm::layer(cfg),
         "Normalization" => norm::normalization(cfg),
         "Rescaling" => norm::rescaling(cfg),
         "Resizing" => resizing::resizing(cfg),

@@ -81,6 +81,48 @@ impl Layer for BatchNorm {
     }
 }
 
+struct LayerNorm {
+    axes: Vec<i64>,
+    epsilon: f32,
+    scale: bool,
+    center: bool,
+}
+
+/// `LayerNormalization`.
+pub(super) fn layer(cfg: &Cfg<'_>) -> Result<Box<dyn Layer>> {
+    let axes = if cfg.get("axis").is_some() { axes(cfg, "axis")? } else { vec![-1] };
+    if cfg.flag("rms_scaling", false)? {
+        cfg.refuse("rms_scaling = true", "normalise with the mean, or write it as operations");
+    }
+    let epsilon = cfg.number("epsilon")?.unwrap_or(1e-3) as f32;
+    Ok(Box::new(LayerNorm { axes, epsilon, scale: cfg.flag("scale", true)?, center: cfg.flag("center", true)? }))
+}
+
+impl Layer for LayerNorm {
+    fn integers(&self, _: &Operands) -> Integers {
+        Integers::Floats
+    }
+
+    fn vars(&self) -> Vec<Var> {
+        let (gamma, beta) = (self.scale.then_some(Var::trained("gamma")), self.center.then_some(Var::trained("beta")));
+        gamma.into_iter().chain(beta).collect()
+    }
+
+    fn emit(&self, e: &mut Emit<'_>, inputs: &Operands) -> Result<ValueId> {
+        let x = e.single(inputs)?;
+        let shape = e.shape(x);
+        let Some(&channels) = shape.last() else { return Err(e.invalid("a single number has no axis")) };
+        let last = shape.len() as i64 - 1;
+        if !matches!(self.axes[..], [axis] if axis == -1 || axis == last) {
+            return Err(e.unsupported(format!("axis = {:?} of {shape:?}", self.axes), "normalise along the last axis"));
+        }
+        let one = [channels];
+        let gamma = if self.scale { e.weight("gamma", &one, &one)? } else { e.constant("gamma", &one, vec![1.0; channels])? };
+        let beta = if self.center { e.weight("beta", &one, &one)? } else { e.constant("beta", &one, vec![0.0; channels])? };
+        e.node("", Op::LayerNorm { epsilon: self.epsilon, centred: true }, &[x, gamma, beta], &shape)
+    }
+}
+
 /// `x * scale + offset`, each a number or one number per channel.
 struct Rescaling {
     scale: Vec<f32>,

@@ -3,7 +3,7 @@
 use super::cfg::short;
 use super::{Cfg, Emit, Integers, Layer, Operands};
 use crate::error::Result;
-use crate::ir::{Op, ValueId};
+use crate::ir::{Op, Places, ResizeKind, ValueId};
 use serde_json::Value;
 
 /// A layer that does nothing when the network runs, but what it makes of integers.
@@ -203,15 +203,24 @@ impl Layer for Repeat {
 struct Upsampling {
     rank: usize,
     factor: [usize; 2],
+    bilinear: bool,
 }
 
 /// `UpSampling1D`, `UpSampling2D`.
 pub(super) fn upsampling(cfg: &Cfg<'_>, rank: usize) -> Result<Box<dyn Layer>> {
     cfg.channels_last()?;
-    if let Some(mode) = cfg.get("interpolation").filter(|m| m.as_str() != Some("nearest")) {
-        cfg.refuse(format!("interpolation = {}", short(mode)), "use interpolation=\"nearest\"");
+    let mode = cfg.get("interpolation").filter(|m| m.as_str() != Some("nearest"));
+    let bilinear = mode.is_some_and(|m| m.as_str() == Some("bilinear"));
+    match mode {
+        None => {}
+        // Until TensorFlow 2 it took other places, and files do not say which.
+        Some(_) if bilinear && cfg.keras < 3 => {
+            cfg.refuse("interpolation = \"bilinear\" of Keras 2, which meant two things", "save the network with Keras 3");
+        }
+        Some(_) if bilinear => {}
+        Some(mode) => cfg.refuse(format!("interpolation = {}", short(mode)), "use \"nearest\" or \"bilinear\""),
     }
-    Ok(Box::new(Upsampling { rank, factor: cfg.extents("size", rank, Some(2))? }))
+    Ok(Box::new(Upsampling { rank, factor: cfg.extents("size", rank, Some(2))?, bilinear }))
 }
 
 impl Layer for Upsampling {
@@ -228,6 +237,9 @@ impl Layer for Upsampling {
         }
         let [fy, fx] = self.factor;
         let (h, w) = (s[1].saturating_mul(fy), s[2].saturating_mul(fx));
+        if self.bilinear && self.factor != [1, 1] {
+            return e.node("", Op::Resize { kind: ResizeKind::Bilinear, places: Places::Middles }, &[x], &[s[0], h, w, s[3]]);
+        }
         let part = if self.rank == 1 { "enlarged" } else { "" };
         let y = e.node(part, Op::Upsample { factor: self.factor }, &[x], &[s[0], h, w, s[3]])?;
         if self.rank == 2 { Ok(y) } else { e.node("", Op::Reshape, &[y], &[s[0], w, s[3]]) }

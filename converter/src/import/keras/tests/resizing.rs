@@ -3,6 +3,23 @@
 use super::{built, golden};
 use crate::error::Error;
 
+#[test]
+fn whole_factors_between_pixels() {
+    for file in ["upsampling.k3.keras", "upsampling.k3.h5"] {
+        golden(file, &[]);
+    }
+    let of = |mode: &str| {
+        format!(
+            r#"{{"class_name": "Sequential", "config": {{"name": "s", "layers": [
+                {{"class_name": "InputLayer", "config": {{"batch_shape": [null, 8, 8, 3], "name": "i"}}}},
+                {{"class_name": "UpSampling2D", "config": {{"name": "u", "trainable": true, "interpolation": "{mode}"}}}}]}}}}"#
+        )
+    };
+    assert!(matches!(built(&of("bilinear"), 2), Err(Error::Unsupported(all)) if all[0].remedy.contains("Keras 3")));
+    assert!(matches!(built(&of("bicubic"), 3), Err(Error::Unsupported(all)) if all[0].what.contains("bicubic")));
+    assert!(built(&of("nearest"), 2).is_ok());
+}
+
 /// Another size, or the same in whatever way.
 #[test]
 fn images_of_another_size() {

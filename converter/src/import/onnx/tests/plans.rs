@@ -59,6 +59,8 @@ fn a_symbol_is_one_extent() {
     assert_eq!(plans(&both, &["batch=1,3"], &[]).unwrap(), [[vec![1, 4], vec![1, 1, 4]], [vec![3, 4], vec![1, 3, 4]]]);
     let why = refused(&both, &["batch=1,3"], &[("h", &[1, 1, 4])]);
     assert!(why.contains("plan batch=3") && why.contains("\"d1\" both") && why.contains("h [1, 1, 4]"), "{why}");
+    let square = model(17, &[value("x", &[-1, -1])], &[], &[node("Relu", &["x"], &["y"], &[])], &["y"]);
+    assert!(matches!(plans(&square, &[], &[]), Err(Error::Unsupported(all)) if all[0].what.contains("axis 1")));
 }
 
 #[test]
