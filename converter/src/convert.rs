@@ -540,8 +540,9 @@ fn self_check(
         let samples = [inputs.clone()];
         let diff = diff::diff(source, &model, &samples, limit.relative, &mut |done, all| progress.steps(done, all))?;
         let norms = source.nodes.iter().filter(|n| matches!(n.op, crate::ir::Op::BatchNorm { .. }));
+        let ends = diff.behind(source);
         for (fold, norm) in folds.iter_mut().zip(norms) {
-            fold.drift = diff.behind(source, norm.output).map(|l| l.stats.relative());
+            fold.drift = ends.get(&norm.output).map(|l| l.stats.relative());
         }
     }
     let mut session = sepal::Session::new(&model, sepal::Options::default()).map_err(|e| refused("gives no session", &e))?;

@@ -4,7 +4,7 @@
 //! network takes seconds instead of minutes.
 use crate::error::{Error, Result, invalid};
 use crate::ir::verify::elements;
-use crate::ir::{Act, BinaryOp, Graph, Node, Op, ReduceKind, ValueId};
+use crate::ir::{Act, BinaryOp, Graph, Node, Op, ReduceKind, Unary, ValueId};
 use std::borrow::Cow;
 
 pub(crate) mod function;
@@ -143,7 +143,16 @@ pub(crate) fn work(graph: &Graph, n: &Node) -> u64 {
         Op::Matmul => out.saturating_mul(n.inputs.first().and_then(|&x| graph.shape(x).last()).map_or(1, |&k| k as u64)),
         Op::ConvTranspose { .. } => first.saturating_mul(weights()),
         Op::Pool { window, .. } => window.kernel.iter().fold(out, |n, &k| n.saturating_mul(k as u64)),
-        _ => out.saturating_add(first),
+        op => out.saturating_add(first).saturating_mul(of_function(op)),
+    }
+}
+
+/// How many multiply-adds an element of a function takes in f64, roughly: sums of some tens of terms, an exponential.
+fn of_function(op: &Op) -> u64 {
+    match op {
+        Op::Unary(Unary::Erf | Unary::Gelu) => 64,
+        Op::Unary(_) | Op::Act(_) | Op::Softmax { .. } | Op::Resize { .. } | Op::Binary { op: BinaryOp::Pow, .. } => 8,
+        _ => 1,
     }
 }
 

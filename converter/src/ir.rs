@@ -7,6 +7,7 @@
 //! * Constants are values with data; they have no producer. Weights are f32, shared by reference.
 //! * Shapes are fully known.
 
+use crate::names::short;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -47,6 +48,13 @@ pub struct Node {
     pub inputs: Vec<ValueId>,
     /// What it writes.
     pub output: ValueId,
+}
+
+impl Node {
+    /// The node in the words of its source, as a line can show it.
+    pub(crate) fn title(&self) -> String {
+        format!("{} '{}'", short(&self.kind), short(&self.name))
+    }
 }
 
 /// Padding in pixels.

@@ -6,21 +6,24 @@ const MOST: usize = 300;
 /// Most characters of what is said about it, which may name others.
 const MOST_SAID: usize = 1000;
 
-/// The beginning of a name.
+/// A name without what is in the middle: what tells it from others is at its end.
 pub(crate) fn short(name: &str) -> String {
     cut(name, MOST)
 }
 
-/// The beginning of a sentence.
+/// A sentence without what is in the middle.
 pub(crate) fn short_text(text: &str) -> String {
     cut(text, MOST_SAID)
 }
 
 fn cut(text: &str, most: usize) -> String {
-    match text.char_indices().nth(most) {
-        Some((at, _)) => format!("{}...", &text[..at]),
-        None => text.into(),
+    if text.char_indices().nth(most).is_none() {
+        return text.into();
     }
+    let beginning: String = text.chars().take(most / 2).collect();
+    let mut end: Vec<char> = text.chars().rev().take(most / 2).collect();
+    end.reverse();
+    beginning + "..." + &String::from_iter(end)
 }
 
 #[cfg(test)]
@@ -28,10 +31,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn beginnings() {
+    fn beginnings_and_ends() {
         assert_eq!(short("conv1"), "conv1");
         assert_eq!(short(&"é".repeat(300)), "é".repeat(300));
-        assert_eq!(short(&"é".repeat(301)), format!("{}...", "é".repeat(300)));
+        let long = format!("{}{}", "é".repeat(200), "ü".repeat(200));
+        assert_eq!(short(&long), format!("{}...{}", "é".repeat(150), "ü".repeat(150)));
         assert_eq!(short_text(&"x".repeat(2000)).len(), 1003);
     }
 }

@@ -66,7 +66,7 @@ pub fn plain(text: &str) -> String {
     text.chars().map(|c| if commands(c) { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
-/// Characters of a cell: one long name would widen every row.
+/// Characters to which a cell widens those above and below it. A longer one is whole, and stands out.
 const MOST_WIDE: usize = 120;
 
 impl Table {
@@ -75,13 +75,13 @@ impl Table {
     }
 
     pub fn row(&mut self, cells: impl IntoIterator<Item = String>) {
-        self.rows.push(cells.into_iter().map(|c| tail(&plain(&c), MOST_WIDE)).collect());
+        self.rows.push(cells.into_iter().map(|c| plain(&c)).collect());
     }
 
     /// The table, every line indented by two.
     pub fn render(&self) -> String {
         let width = |i: usize| {
-            let cells = self.rows.iter().filter_map(|r| r.get(i)).map(|c| c.chars().count());
+            let cells = self.rows.iter().filter_map(|r| r.get(i)).map(|c| c.chars().count().min(MOST_WIDE));
             cells.chain([self.columns[i].0.chars().count()]).max().unwrap_or(0)
         };
         let widths: Vec<usize> = (0..self.columns.len()).map(width).collect();
@@ -186,8 +186,8 @@ mod tests {
         let mut table = Table::new(&[("name", Side::Left), ("n", Side::Right)]);
         table.row(["x".repeat(1 << 20), "1".into()]);
         table.row(["conv1".into(), "2".into()]);
-        assert!(table.render().lines().all(|line| line.chars().count() < 200));
-        assert!(table.render().contains("…x") && table.render().contains("conv1"));
+        assert_eq!(table.render().lines().filter(|line| line.chars().count() > 200).count(), 1);
+        assert!(table.render().contains(&"x".repeat(1 << 20)) && table.render().contains("conv1"));
     }
 
     #[test]

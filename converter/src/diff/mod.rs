@@ -75,17 +75,24 @@ impl Diff {
         self.layers.iter().find(|l| diverges(&l.stats, self.threshold))
     }
 
-    /// The first layer that a value of the source ends in: the one that holds it, or what is made of it.
-    pub fn behind(&self, source: &Graph, v: ValueId) -> Option<&Layer> {
-        let (mut v, mut i) = (v, 0);
-        loop {
-            if let Some(layer) = self.layers.iter().find(|l| l.value == v) {
-                return Some(layer);
-            }
-            // Readers come after what they read.
-            i += source.nodes.get(i..)?.iter().position(|n| n.inputs.contains(&v))?;
-            v = source.nodes.get(i)?.output;
+    /// The first layer that each value of the source ends in: the one that holds it, or what is made of it by who reads it first.
+    pub fn behind(&self, source: &Graph) -> HashMap<ValueId, &Layer> {
+        let mut held: HashMap<ValueId, &Layer> = HashMap::new();
+        for layer in &self.layers {
+            held.entry(layer.value).or_insert(layer);
         }
+        let mut ends = held.clone();
+        // Readers come after what they read; the first of them is seen last.
+        for n in source.nodes.iter().rev() {
+            let end = ends.get(&n.output).copied();
+            for v in n.inputs.iter().filter(|v| !held.contains_key(v)) {
+                match end {
+                    Some(layer) => drop(ends.insert(*v, layer)),
+                    None => drop(ends.remove(v)),
+                }
+            }
+        }
+        ends
     }
 
     /// Whether a layer or an output diverges.

@@ -26,18 +26,24 @@ pub(super) fn lower(
 ) -> Result<(Lowered, HashMap<ValueId, usize>)> {
     let mut pins = concat_pins(graph);
     let before = weights.len();
-    loop {
+    for round in 0.. {
         let lowered = Lower::new(graph, &pins, options, direct, weights).run()?;
         // A step that reads one part of a buffer and writes another has views that interleave, which safe slices cannot
         // express: such a part gets memory of its own and is copied.
         match lowered.2 {
             None => return Ok((lowered.0, lowered.1)),
-            Some(value) => pins.remove(&value),
-        };
+            Some(_) if round == MOST_ROUNDS => pins.clear(),
+            Some(value) => drop(pins.remove(&value)),
+        }
         weights = lowered.0.weights;
         weights.forget(before);
     }
+    unreachable!("without parts of concats nothing is in the way")
 }
+
+/// Parts that get memory of their own one after the other, each time lowering all once more; then all do. What the graph shows does not
+/// count: [`concat_pins`] leaves it out.
+const MOST_ROUNDS: usize = 64;
 
 /// Parts of concats that can be computed in place: value -> (concat's value, first channel).
 fn concat_pins(graph: &Graph) -> HashMap<ValueId, (ValueId, usize)> {
@@ -59,7 +65,43 @@ fn concat_pins(graph: &Graph) -> HashMap<ValueId, (ValueId, usize)> {
             at += graph.shape(v)[axis];
         }
     }
+    // What reads a part of the memory that it writes another part of.
+    let roots = outermost(&pins);
+    let root = |v: &ValueId| roots.get(v).copied().unwrap_or(*v);
+    let mut viewed: HashMap<ValueId, ValueId> = HashMap::new();
+    for node in &graph.nodes {
+        let base = |v: &ValueId| viewed.get(v).copied().unwrap_or(*v);
+        match node.op {
+            Op::Reshape => {
+                let base = base(&node.inputs[0]);
+                viewed.insert(node.output, base);
+            }
+            Op::Concat { .. } => {}
+            _ if pins.contains_key(&node.output) => {
+                let own = root(&node.output);
+                if node.inputs.iter().any(|v| root(&base(v)) == own) {
+                    pins.remove(&node.output);
+                }
+            }
+            _ => {}
+        }
+    }
     pins
+}
+
+/// The concat that a part finally lies in: concats within concats may be as many as there are nodes.
+fn outermost(pins: &HashMap<ValueId, (ValueId, usize)>) -> HashMap<ValueId, ValueId> {
+    let mut all: HashMap<ValueId, ValueId> = HashMap::new();
+    for &v in pins.keys() {
+        let (mut path, mut at) = (Vec::new(), v);
+        while let (Some(&(whole, _)), None) = (pins.get(&at), all.get(&at)) {
+            path.push(at);
+            at = whole;
+        }
+        let root = all.get(&at).copied().unwrap_or(at);
+        all.extend(path.into_iter().map(|v| (v, root)));
+    }
+    all
 }
 
 /// Extents of a shape of any rank as NHWC: the last axis is channels, the two before it columns and rows.
@@ -170,23 +212,35 @@ impl<'g> Lower<'g> {
         if let Some(&t) = self.map.get(&v) {
             return Ok(t);
         }
+        // Those that it lies in first, from the outermost inwards.
+        let mut missing = vec![v];
+        let mut at = v;
+        while let Some(&(whole, _)) = self.pins.get(&at)
+            && !self.map.contains_key(&whole)
+        {
+            missing.push(whole);
+            at = whole;
+        }
+        for &v in missing.iter().rev() {
+            let t = self.new_target(v)?;
+            self.map.insert(v, t);
+        }
+        Ok(self.map[&v])
+    }
+
+    /// [`Self::target`] of a value that has none, but what it is part of does. Parts of parts lie in the buffer of the whole, too.
+    fn new_target(&mut self, v: ValueId) -> Result<usize> {
         let dims = nhwc(self.graph.shape(v));
-        let t = match self.pins.get(&v) {
-            None => self.fresh_padded(dims)?,
-            Some(&(whole, channel)) => {
-                let w = self.target(whole)?;
-                let LTensor { pixel, place, .. } = self.out.tensors[w];
-                let Place::Buffer { buffer, offset } = place else { return Err(invalid("concat of constants")) };
-                let [n, h, w, c] = dims;
-                let floats = sepal_kernels::view::span(Shape::new(n, h, w, c), pixel);
-                self.out.buffers.push(Buffer { floats, parent: Some((buffer, offset + channel)) });
-                let place = Place::Buffer { buffer: self.out.buffers.len() - 1, offset: 0 };
-                self.out.tensors.push(LTensor { dims, pixel, place });
-                self.out.tensors.len() - 1
-            }
-        };
-        self.map.insert(v, t);
-        Ok(t)
+        let Some(&(whole, channel)) = self.pins.get(&v) else { return self.fresh_padded(dims) };
+        let LTensor { pixel, place, .. } = self.out.tensors[self.map[&whole]];
+        let Place::Buffer { buffer, offset } = place else { return Err(invalid("concat of constants")) };
+        let (root, inner) = self.out.root(buffer);
+        let [n, h, w, c] = dims;
+        let floats = sepal_kernels::view::span(Shape::new(n, h, w, c), pixel);
+        self.out.buffers.push(Buffer { floats, parent: Some((root, inner + offset + channel)) });
+        let place = Place::Buffer { buffer: self.out.buffers.len() - 1, offset: 0 };
+        self.out.tensors.push(LTensor { dims, pixel, place });
+        Ok(self.out.tensors.len() - 1)
     }
 
     /// Whether a value is computed into a concat.

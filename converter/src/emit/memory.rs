@@ -3,9 +3,10 @@
 //! Greedy by size (Pisarchyk and Lee, "Efficient Memory Management for Deep Neural Net Inference", 2020): the largest buffer
 //! first, each at the lowest offset where it meets no buffer that is needed at the same time.
 
-use super::tensors::Lowered;
-use sepal_format::layout::ALIGN;
-use std::collections::HashMap;
+use super::tensors::{LTensor, Lowered};
+use sepal_format::layout::{ALIGN, BLOCK};
+use std::collections::{HashMap, HashSet};
+use std::ops::Range;
 
 /// First and last step that needs a tensor.
 #[derive(Clone, Copy, Debug)]
@@ -20,8 +21,6 @@ pub(super) struct MemoryPlan {
     pub(super) offsets: Vec<u64>,
     /// Bytes of all of it.
     pub(super) bytes: u64,
-    /// Per tensor.
-    pub(super) lives: Vec<Life>,
 }
 
 /// Plans the arena.
@@ -51,14 +50,14 @@ pub(super) fn plan(lowered: &Lowered) -> MemoryPlan {
         let own = (at, at + size(b), b);
         placed.insert(placed.partition_point(|p| *p < own), own);
     }
-    MemoryPlan { offsets, bytes, lives: tensor_lives(lowered) }
+    MemoryPlan { offsets, bytes }
 }
 
 /// Lives as the file states them, so that a reader can check the plan without knowing how it was made.
 ///
 /// A tensor that no step writes is another view of memory that steps wrote (a reshape, or a concat whose parts are slices):
 /// it begins with the last write into it, and what was written stays alive until all its views have been read.
-fn tensor_lives(lowered: &Lowered) -> Vec<Life> {
+pub(super) fn tensor_lives(lowered: &Lowered) -> Vec<Life> {
     let n = lowered.steps.len() as u32;
     let count = lowered.tensors.len();
     let mut written = vec![None; count];
@@ -89,32 +88,108 @@ fn tensor_lives(lowered: &Lowered) -> Vec<Life> {
             Life { first, last }
         })
         .collect();
+    // Those that are written, by their memory, in the order in which they are. What the caller wrote comes before what step 0 writes.
+    let inputs: HashSet<usize> = lowered.inputs.iter().copied().collect();
+    let order = |t: usize| if inputs.contains(&t) { 0 } else { last_written[t] + 1 };
     let mut by_root: HashMap<usize, Vec<usize>> = HashMap::new();
     for (t, w) in written.iter().enumerate() {
         if let (Some(root), Some(_)) = (lowered.root_of(t), w) {
             by_root.entry(root).or_default().push(t);
         }
     }
+    by_root.values_mut().for_each(|all| all.sort_by_key(|&t| order(t)));
     for v in 0..count {
         let (None, Some((first_read, last_read))) = (written[v], read[v]) else { continue };
-        let Some(root) = lowered.root_of(v) else { continue };
-        // What the caller wrote comes before what step 0 writes.
-        let order = |t: usize| if lowered.inputs.contains(&t) { 0 } else { last_written[t] + 1 };
-        let writers: Vec<(u32, usize)> = by_root
-            .get(&root)
-            .into_iter()
-            .flatten()
-            .filter(|&&t| last_written[t] < first_read && lowered.overlap(t, v))
-            .map(|&t| (order(t), t))
-            .collect();
-        lives[v].first = writers.iter().map(|w| w.0.saturating_sub(1)).max().unwrap_or(0);
-        for &(w, t) in &writers {
-            let replaced = writers.iter().any(|&(w2, t2)| w2 > w && lowered.overlap(t, t2));
-            if !replaced {
+        let Some(writers) = lowered.root_of(v).and_then(|root| by_root.get(&root)) else { continue };
+        let mut later = Later::new(lowered, v);
+        let mut first = None;
+        // The last one first: what is overwritten by one that comes later, the view does not read.
+        for &t in writers.iter().rev().filter(|&&t| last_written[t] < first_read && lowered.overlap(t, v)) {
+            first.get_or_insert(order(t).saturating_sub(1));
+            if !later.replaces(t) {
                 // The view guards the memory in the step that reads it last, which may replace it in place.
                 lives[t].last = lives[t].last.max(last_read.saturating_sub(1));
             }
+            later.add(t);
+            if later.is_whole() {
+                break;
+            }
         }
+        lives[v].first = first.unwrap_or(0);
     }
     lives
+}
+
+/// What is written into the memory of a view, from the last step on. Most lie in it channel by channel, as parts of a concat do: of
+/// these it is enough to know the blocks of channels, where thousands of parts are compared with each other for each of thousands of
+/// views.
+struct Later<'a> {
+    lowered: &'a Lowered,
+    view: usize,
+    blocks: Vec<bool>,
+    /// Blocks of the view that nothing was written to.
+    left: usize,
+    /// All of them, and those that lie otherwise.
+    all: Vec<usize>,
+    odd: Vec<usize>,
+}
+
+impl<'a> Later<'a> {
+    fn new(lowered: &'a Lowered, view: usize) -> Self {
+        let blocks = lowered.tensors[view].pixel.div_ceil(BLOCK);
+        let mut later = Later { lowered, view, blocks: Vec::new(), left: usize::MAX, all: Vec::new(), odd: Vec::new() };
+        if let Some(own) = later.aligned(view) {
+            (later.blocks, later.left) = (vec![false; blocks], own.len());
+        }
+        later
+    }
+
+    /// The blocks of channels that a tensor takes, if it has all of the view's pixels and no others.
+    fn aligned(&self, t: usize) -> Option<Range<usize>> {
+        let (x, v) = (&self.lowered.tensors[t], &self.lowered.tensors[self.view]);
+        let ((_, at), (_, from)) = (self.lowered.locate(t)?, self.lowered.locate(self.view)?);
+        let (first, channels) = (at % x.pixel, x.dims[3].next_multiple_of(BLOCK).min(x.pixel));
+        let same = x.pixel == v.pixel && at / x.pixel == from / v.pixel && x.shape().pixels() == v.shape().pixels();
+        (same && first.is_multiple_of(BLOCK) && first + channels <= x.pixel)
+            .then(|| first / BLOCK..(first + channels).div_ceil(BLOCK))
+    }
+
+    fn replaces(&self, t: usize) -> bool {
+        let among = |all: &[usize]| all.iter().any(|&other| self.lowered.overlap(t, other));
+        match self.aligned(t) {
+            Some(blocks) if !self.blocks.is_empty() => self.blocks[blocks].contains(&true) || among(&self.odd),
+            _ => among(&self.all),
+        }
+    }
+
+    fn add(&mut self, t: usize) {
+        self.all.push(t);
+        match (self.aligned(t), self.aligned(self.view)) {
+            (Some(blocks), Some(own)) if !self.blocks.is_empty() => {
+                for b in blocks {
+                    self.left -= usize::from(!self.blocks[b] && own.contains(&b));
+                    self.blocks[b] = true;
+                }
+            }
+            _ => {
+                self.odd.push(t);
+                if self.covers(t) {
+                    self.left = 0;
+                }
+            }
+        }
+    }
+
+    /// Whether a tensor without gaps has all of the view's memory.
+    fn covers(&self, t: usize) -> bool {
+        let (x, v) = (&self.lowered.tensors[t], &self.lowered.tensors[self.view]);
+        let (Some((_, at)), Some((_, from))) = (self.lowered.locate(t), self.lowered.locate(self.view)) else { return false };
+        let span = |t: &LTensor| sepal_kernels::view::span(t.shape(), t.pixel);
+        x.dims[3].next_multiple_of(BLOCK).min(x.pixel) == x.pixel && at <= from && from + span(v) <= at + span(x)
+    }
+
+    /// Whether all of the view's memory was written: whatever came before was replaced.
+    fn is_whole(&self) -> bool {
+        self.left == 0
+    }
 }

@@ -209,11 +209,11 @@ fn plan(
     }
     pipelines::plan(&mut lowered, options);
     lowered.reuse_in_place();
-    let plan = memory::plan(&lowered);
+    let (plan, lives) = (memory::plan(&lowered), memory::tensor_lives(&lowered));
     let n = lowered.steps.len() as u32;
 
     let mut tensors = Vec::with_capacity(lowered.tensors.len());
-    for (t, life) in lowered.tensors.iter().zip(&plan.lives) {
+    for (t, life) in lowered.tensors.iter().zip(&lives) {
         let record = t.record();
         let placed = match t.place {
             tensors::Place::Weights(offset) => Tensor { place: place::WEIGHTS, offset, ..record },

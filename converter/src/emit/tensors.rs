@@ -137,16 +137,20 @@ impl Lowered {
         }
     }
 
-    /// Whether two tensors share memory, the padding of their last block included.
-    pub(super) fn overlap(&self, a: usize, b: usize) -> bool {
-        let locate = |t: usize| match self.tensors[t].place {
+    /// The root buffer of a tensor, and at which float of it the tensor begins.
+    pub(super) fn locate(&self, t: usize) -> Option<(usize, usize)> {
+        match self.tensors[t].place {
             Place::Buffer { buffer, offset } => {
                 let (root, inner) = self.root(buffer);
                 Some((root, inner + offset))
             }
             Place::Weights(_) | Place::Rows { .. } => None,
-        };
-        let (Some((root_a, at_a)), Some((root_b, at_b))) = (locate(a), locate(b)) else { return false };
+        }
+    }
+
+    /// Whether two tensors share memory, the padding of their last block included.
+    pub(super) fn overlap(&self, a: usize, b: usize) -> bool {
+        let (Some((root_a, at_a)), Some((root_b, at_b))) = (self.locate(a), self.locate(b)) else { return false };
         if root_a != root_b {
             return false;
         }

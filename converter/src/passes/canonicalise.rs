@@ -19,14 +19,14 @@ pub(super) fn run(mut g: Graph, report: &mut Report) -> Result<Graph> {
         match &n.op {
             Op::Pool { .. } => {
                 if let Some(kind) = global(&g, &n) {
-                    report.note("canonicalise", format!("{} '{}' covers the image", n.kind, n.name));
+                    report.note("canonicalise", format!("{} covers the image", n.title()));
                     n.op = Op::Reduce { kind, axes: vec![1, 2], keep_dims: true };
                 }
             }
             Op::PRelu => {
                 let same = |d: &[f32]| d.first().copied().filter(|&a| d.iter().all(|&s| s == a));
                 if let Some(a) = g.data(n.inputs[1]).and_then(|d| slopes.of(d, same)) {
-                    report.note("canonicalise", format!("{} '{}' has one slope", n.kind, n.name));
+                    report.note("canonicalise", format!("{} has one slope", n.title()));
                     n.inputs.truncate(1);
                     n.op = Op::Act(if a == 0.0 { Act::RELU } else { Act::Leaky(a) });
                 }

@@ -14,7 +14,6 @@ use super::Report;
 use super::edit::Edit;
 use crate::error::{Result, invalid};
 use crate::ir::{Act, Graph, Node, Op, Pads, PoolKind, ReduceKind, ValueId};
-use crate::names::short;
 use affine::{Affine, Affines, Values};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -102,7 +101,7 @@ impl Folder {
             (Ok(p), _) => {
                 let direct = self.e.graph.nodes[p].output == n.inputs[0];
                 self.target(p).behind(&affine);
-                affine.report(report, Ok(format!("into {}", title(&self.e.graph.nodes[p]))));
+                affine.report(report, Ok(format!("into {}", self.e.graph.nodes[p].title())));
                 if direct {
                     self.e.absorb(p, i);
                 } else {
@@ -113,7 +112,7 @@ impl Folder {
             (Err(_), Ok(next)) => {
                 self.target(next).before(&affine);
                 report.origins.skipped(&self.e, self.e.graph.nodes[next].inputs[0], n.output);
-                affine.report(report, Ok(format!("forward into {}", title(&self.e.graph.nodes[next]))));
+                affine.report(report, Ok(format!("forward into {}", self.e.graph.nodes[next].title())));
                 self.e.forward(i, n.inputs[0]);
             }
             (Err(back), Err(on)) => {
@@ -154,7 +153,7 @@ impl Folder {
             let what = if self.e.graph.data(x).is_some() { "a constant" } else { "an input of the network" };
             return Err(format!("it reads {what}"));
         };
-        let what = title(producer);
+        let what = producer.title();
         match &producer.op {
             Op::Conv { residual: false, act: Act::None, .. } => {}
             Op::ConvTranspose { act: Act::None, .. } | Op::Dense { act: Act::None, .. } => {}
@@ -214,7 +213,7 @@ impl Folder {
             y = node.output;
         };
         let node = &self.e.graph.nodes[*next];
-        let what = title(node);
+        let what = node.title();
         let centred = affine.values().centred;
         match &node.op {
             Op::Conv { pre_relu: true, .. } | Op::Act(_) | Op::PRelu => return Err(format!("the activation {what} follows")),
@@ -243,14 +242,9 @@ impl Folder {
             return Ok(());
         }
         let all = self.readers.get(&node.inputs[1]).map_or(&[][..], |r| r);
-        let other = all.iter().find(|&&r| r != i).map_or("an output".into(), |&r| title(&self.e.graph.nodes[r]));
-        Err(format!("{} has weights shared with {other}", title(node)))
+        let other = all.iter().find(|&&r| r != i).map_or("an output".into(), |&r| self.e.graph.nodes[r].title());
+        Err(format!("{} has weights shared with {other}", node.title()))
     }
-}
-
-/// A node in the words of its source.
-fn title(n: &Node) -> String {
-    format!("{} '{}'", short(&n.kind), short(&n.name))
 }
 
 #[cfg(test)]

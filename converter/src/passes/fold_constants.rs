@@ -31,7 +31,7 @@ pub(super) fn run(g: Graph, report: &mut Report) -> Result<Graph> {
         if n.inputs.iter().all(|&v| e.graph.data(v).is_some()) {
             fold(&mut e, i, &n, &mut left, report);
         } else if let Some(input) = identity(&e, &n) {
-            report.note("fold_constants", format!("{} '{}' does nothing", n.kind, n.name));
+            report.note("fold_constants", format!("{} does nothing", n.title()));
             e.forward(i, n.inputs[input]);
         } else {
             simplify(&mut e, i, &n);
@@ -61,7 +61,7 @@ fn fold(e: &mut Edit, i: usize, n: &Node, left: &mut Left, report: &mut Report) 
     if let Op::BatchNorm { .. } = n.op {
         report.decide(&n.name, true, "computed at conversion: its input is constant".into(), ScaleRange::default());
     }
-    report.note("fold_constants", format!("{} '{}' depends on constants alone", n.kind, n.name));
+    report.note("fold_constants", format!("{} depends on constants alone", n.title()));
     let name = e.graph.values[n.output.0].name.clone();
     let v = e.constant(name, &shape, data);
     e.forward(i, v);

@@ -19,7 +19,7 @@ pub(super) fn run(g: Graph, report: &mut Report) -> Result<Graph> {
             (_, Some(clamp)) => clamp,
             _ => continue,
         };
-        report.note("fuse_activations", format!("{} '{}' into {} '{}'", n.kind, n.name, producer.kind, producer.name));
+        report.note("fuse_activations", format!("{} into {}", n.title(), producer.title()));
         let inputs = producer.inputs.clone();
         e.rewrite(p, op, inputs);
         if x == n.inputs[0] {

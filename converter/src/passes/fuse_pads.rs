@@ -23,7 +23,7 @@ fn fuse(e: &mut Edit, i: usize, report: &mut Report) -> bool {
     let x = n.inputs[0];
     let Some((_, pad)) = e.producing(x) else { return false };
     let Op::Pad { pads, value } = &pad.op else { return false };
-    let (inner, name) = (pad.inputs[0], format!("{} '{}'", pad.kind, pad.name));
+    let (inner, name) = (pad.inputs[0], pad.title());
     let [(0, 0), (top, bottom), (left, right), (0, 0)] = pads[..] else { return false };
     let border = Pads { top, left, bottom, right };
     let mut op = n.op.clone();
@@ -54,11 +54,11 @@ fn fuse(e: &mut Edit, i: usize, report: &mut Report) -> bool {
     };
     match &why_not {
         None => {
-            report.note("fuse_pads", format!("{name} into {} '{}'", n.kind, n.name));
+            report.note("fuse_pads", format!("{name} into {}", n.title()));
             let inputs = std::iter::once(inner).chain(n.inputs[1..].iter().copied()).collect();
             e.rewrite(i, op, inputs);
         }
-        Some(why) => report.note("fuse_pads", format!("{name} stays before {} '{}': {why}", n.kind, n.name)),
+        Some(why) => report.note("fuse_pads", format!("{name} stays before {}: {why}", n.title())),
     }
     why_not.is_none()
 }

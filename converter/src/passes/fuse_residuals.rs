@@ -20,7 +20,7 @@ pub(super) fn run(g: Graph, report: &mut Report) -> Result<Graph> {
         let Some((x, other)) = order.into_iter().find(|(x, _)| takes(&e, *x, act)) else { continue };
         let Some((_, taker)) = e.producing(x) else { continue };
         let taker = taker.clone();
-        report.note("fuse_residuals", format!("{} '{}' into {} '{}'", n.kind, n.name, taker.kind, taker.name));
+        report.note("fuse_residuals", format!("{} into {}", n.title(), taker.title()));
         let mut op = taker.op.clone();
         match &mut op {
             Op::Conv { residual, act: own, .. } => (*residual, *own) = (true, act),

@@ -39,9 +39,12 @@ pub(super) fn run(g: Graph, report: &mut Report) -> Result<Graph> {
     }
     let mut tries = 0;
     for (input, &v) in g.inputs.iter().enumerate() {
+        if tries > MOST_TRIES || cost(&best).inside == 0 {
+            break;
+        }
         for perm in permutations(&best, g.shape(v).len()) {
             tries += 1;
-            if cost(&best).inside == 0 || tries > MOST_TRIES {
+            if tries > MOST_TRIES || cost(&best).inside == 0 {
                 break;
             }
             let mut other = choice.clone();
@@ -86,12 +89,13 @@ fn cost(g: &Graph) -> Cost {
     c
 }
 
-/// The orders into which tensors of a rank are brought.
+/// The orders into which tensors of a rank are brought, as many of them as may be tried.
 fn permutations(g: &Graph, rank: usize) -> Vec<Vec<usize>> {
     let mut all = Vec::new();
     for n in &g.nodes {
         if let Op::Transpose { perm } = &n.op
             && perm.len() == rank
+            && all.len() <= MOST_TRIES
             && !all.contains(perm)
         {
             all.push(perm.clone());

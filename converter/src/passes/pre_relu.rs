@@ -26,7 +26,7 @@ pub(super) fn run(g: Graph, report: &mut Report) -> Result<Graph> {
             if let Op::Conv { pre_relu, .. } = &mut reader.op {
                 *pre_relu = true;
             }
-            report.note("pre_relu", format!("{} '{}' into {} '{}'", n.kind, n.name, reader.kind, reader.name));
+            report.note("pre_relu", format!("{} into {}", n.title(), reader.title()));
             e.rewrite(r, reader.op, reader.inputs);
         }
         e.forward(i, n.inputs[0]);

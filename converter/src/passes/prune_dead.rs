@@ -196,7 +196,8 @@ impl Plan<'_> {
         constants.for_each(|(_, r)| r.fill(false));
         loop {
             let before = self.removed.clone();
-            for n in &self.g.nodes {
+            // What is taken back travels along chains, in both directions.
+            for n in self.g.nodes.iter().chain(self.g.nodes.iter().rev()) {
                 self.node(n);
             }
             for r in self.removed.iter_mut().filter(|r| r.iter().all(|r| *r)) {

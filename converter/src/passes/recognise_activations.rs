@@ -22,10 +22,10 @@ pub(super) fn run(g: Graph, report: &mut Report) -> Result<Graph> {
         if let Some((x, act)) = found
             && e.shape(x) == e.shape(n.output)
         {
-            report.note("recognise_activations", format!("{} '{}' is {act:?}", n.kind, n.name));
+            report.note("recognise_activations", format!("{} is {act:?}", n.title()));
             e.rewrite(i, Op::Act(act), vec![x]);
         } else if let Some(x) = gelu(&e, &n).filter(|&x| e.shape(x) == e.shape(n.output)) {
-            report.note("recognise_activations", format!("{} '{}' is Gelu", n.kind, n.name));
+            report.note("recognise_activations", format!("{} is Gelu", n.title()));
             e.rewrite(i, Op::Unary(Unary::Gelu), vec![x]);
         }
     }

@@ -6,6 +6,7 @@ use super::layers::{Constants, Emit, Integers, Kind, Made, Operand, Operands, we
 use crate::error::{Error, Result, Unsupported, invalid, request};
 use crate::import::{NODE, Options, shape};
 use crate::ir::Graph;
+use crate::names::{short, short_text};
 use crate::plans::Wanted;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, HashSet};
@@ -346,7 +347,8 @@ impl Walk<'_> {
 
     /// Refuses what an input of a nested network is given. A network may be called often, with a long path.
     fn refuse(&mut self, path: &str, input: &LayerDef, what: String, remedy: String) -> Result<()> {
-        let (node, kind) = (join(path, &input.name), input.class.clone());
+        let (node, kind) = (short(&join(path, &input.name)), short(&input.class));
+        let (what, remedy) = (short_text(&what), short_text(&remedy));
         let paid = self.budget.checked_sub(NODE + (node.len() + kind.len() + what.len() + remedy.len()) / 4);
         self.budget = paid.ok_or_else(|| invalid("the network asks for too much that is not supported"))?;
         self.faults.push(Unsupported { node, kind, what, remedy });

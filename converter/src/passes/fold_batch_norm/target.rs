@@ -1,6 +1,5 @@
 //! Weights that affines fold into: what has gathered before they are rounded.
 use super::affine::Affine;
-use super::title;
 use crate::error::{Result, invalid};
 use crate::ir::{Graph, Node, Op};
 use crate::passes::Report;
@@ -110,7 +109,7 @@ impl Target {
             )));
         }
         if denormal > 0 {
-            report.note("fold_batch_norm", format!("{denormal} denormal weights of {} became zero", title(&n)));
+            report.note("fold_batch_norm", format!("{denormal} denormal weights of {} became zero", n.title()));
         }
         report.of_folded(&self.norms, |fold| fold.denormal = denormal);
         let mut inputs = n.inputs.clone();
