@@ -164,3 +164,61 @@ fn comparison_sees_what_differs() {
     assert_eq!(compare("y".into(), &[f32::NAN, f32::INFINITY], &[f64::NAN, 1e300]).unwrap().max_abs, 0.0);
     assert_eq!(compare("y".into(), &[0.0], &[0.0]).unwrap().relative, 0.0);
 }
+
+/// What a file of half a megabyte holds is planned in a second or two; what goes through all for each takes minutes or the stack.
+#[test]
+fn large_plans_take_seconds() {
+    use crate::ir::{Act, Op, Unary};
+    let start = std::time::Instant::now();
+    let unary = |g: &mut Graph, v, shape: &[usize]| g.node("n", "Sin", Op::Unary(Unary::Sin), &[v], shape);
+    let concat = |g: &mut Graph, parts: &[ValueId], channels: usize| {
+        g.node("c", "Concat", Op::Concat { axis: 3 }, parts, &[1, 1, 1, channels])
+    };
+    let plan = |mut g: Graph, y: ValueId| {
+        (g.outputs, g.output_names) = (vec![y], vec!["y".into()]);
+        let options = ConvertOptions { no_verify: true, ..ConvertOptions::default() };
+        convert_graph(g, "n", "test", &options, &mut ()).map(drop)
+    };
+    // A concat within a concat, each of them read.
+    let mut nested = Graph::default();
+    let x = nested.input("x", &[1, 1, 1, 16]);
+    let (mut whole, mut sum) = (unary(&mut nested, x, &[1, 1, 1, 16]), x);
+    for i in 2..2000 {
+        let part = unary(&mut nested, sum, &[1, 1, 1, 16]);
+        whole = concat(&mut nested, &[whole, part], 16 * i);
+        let mean = Op::Reduce { kind: crate::ir::ReduceKind::Mean, axes: vec![3], keep_dims: true };
+        let mean = nested.node("m", "ReduceMean", mean, &[whole], &[1, 1, 1, 1]);
+        sum = nested.node("s", "Add", Op::Binary { op: crate::ir::BinaryOp::Add, act: Act::None }, &[part, mean], &[1, 1, 1, 16]);
+    }
+    plan(nested, sum).unwrap();
+    // What is read lies beside what is written.
+    let mut beside = Graph::default();
+    let x = beside.input("x", &[1, 1, 1, 16]);
+    let mut y = x;
+    for _ in 0..2000 {
+        let a = unary(&mut beside, y, &[1, 1, 1, 16]);
+        let b = unary(&mut beside, a, &[1, 1, 1, 16]);
+        let both = concat(&mut beside, &[a, b], 32);
+        let op = Op::Slice { start: vec![0, 0, 0, 8], step: vec![1; 4] };
+        y = beside.node("s", "Slice", op, &[both], &[1, 1, 1, 16]);
+    }
+    plan(beside, y).unwrap();
+    // One memory under two shapes, written in place again and again.
+    let mut views = Graph::default();
+    let mut v = views.input("x", &[1, 4, 4, 16]);
+    for i in 0..6000 {
+        let shape = [[1, 2, 8, 16], [1, 4, 4, 16]][i % 2];
+        let turned = views.node("r", "Reshape", Op::Reshape, &[v], &shape);
+        v = unary(&mut views, turned, &shape);
+    }
+    plan(views, v).unwrap();
+    // Beyond what a file holds, as deep as the stack of a thread.
+    let mut deep = Graph::default();
+    let x = deep.input("x", &[1, 1, 1, 16]);
+    let mut whole = x;
+    for i in 2..40_000 {
+        whole = concat(&mut deep, &[whole, x], 16 * i);
+    }
+    assert!(matches!(plan(deep, whole), Err(Error::Invalid(why)) if why.contains("holds at most")));
+    assert!(start.elapsed() < std::time::Duration::from_secs(60), "{:?}", start.elapsed());
+}
