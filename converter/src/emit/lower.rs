@@ -2,6 +2,7 @@
 
 use super::half::{self, Precision};
 use super::packed::Packed;
+use super::pins::concat_pins;
 use super::takes::{Take, Taken};
 use super::tensors::{Buffer, LStep, LTensor, Lowered, Place};
 use super::weights::Weights;
@@ -44,65 +45,6 @@ pub(super) fn lower(
 /// Parts that get memory of their own one after the other, each time lowering all once more; then all do. What the graph shows does not
 /// count: [`concat_pins`] leaves it out.
 const MOST_ROUNDS: usize = 64;
-
-/// Parts of concats that can be computed in place: value -> (concat's value, first channel).
-fn concat_pins(graph: &Graph) -> HashMap<ValueId, (ValueId, usize)> {
-    let producers = graph.producers();
-    let mut pins = HashMap::new();
-    for node in &graph.nodes {
-        let Op::Concat { axis } = node.op else { continue };
-        let shape = graph.shape(node.output);
-        if axis + 1 != shape.len() || node.inputs.iter().any(|&v| !graph.shape(v)[axis].is_multiple_of(BLOCK)) {
-            continue;
-        }
-        let mut at = 0;
-        let mut seen = HashSet::new();
-        for &v in &node.inputs {
-            let computed = producers.get(&v).is_some_and(|&i| !matches!(graph.nodes[i].op, Op::Reshape));
-            if computed && seen.insert(v) && !pins.contains_key(&v) {
-                pins.insert(v, (node.output, at));
-            }
-            at += graph.shape(v)[axis];
-        }
-    }
-    // What reads a part of the memory that it writes another part of.
-    let roots = outermost(&pins);
-    let root = |v: &ValueId| roots.get(v).copied().unwrap_or(*v);
-    let mut viewed: HashMap<ValueId, ValueId> = HashMap::new();
-    for node in &graph.nodes {
-        let base = |v: &ValueId| viewed.get(v).copied().unwrap_or(*v);
-        match node.op {
-            Op::Reshape => {
-                let base = base(&node.inputs[0]);
-                viewed.insert(node.output, base);
-            }
-            Op::Concat { .. } => {}
-            _ if pins.contains_key(&node.output) => {
-                let own = root(&node.output);
-                if node.inputs.iter().any(|v| root(&base(v)) == own) {
-                    pins.remove(&node.output);
-                }
-            }
-            _ => {}
-        }
-    }
-    pins
-}
-
-/// The concat that a part finally lies in: concats within concats may be as many as there are nodes.
-fn outermost(pins: &HashMap<ValueId, (ValueId, usize)>) -> HashMap<ValueId, ValueId> {
-    let mut all: HashMap<ValueId, ValueId> = HashMap::new();
-    for &v in pins.keys() {
-        let (mut path, mut at) = (Vec::new(), v);
-        while let (Some(&(whole, _)), None) = (pins.get(&at), all.get(&at)) {
-            path.push(at);
-            at = whole;
-        }
-        let root = all.get(&at).copied().unwrap_or(at);
-        all.extend(path.into_iter().map(|v| (v, root)));
-    }
-    all
-}
 
 /// Extents of a shape of any rank as NHWC: the last axis is channels, the two before it columns and rows.
 pub(super) fn nhwc(shape: &[usize]) -> [usize; 4] {

@@ -20,6 +20,7 @@ mod lower;
 mod lower_copy;
 mod memory;
 mod packed;
+mod pins;
 mod pipelines;
 mod takes;
 mod tensors;

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 mod mutation;
+mod norms;
 mod real;
 mod resizing;
 mod strings;
@@ -177,22 +178,6 @@ fn merges_and_one_dimensional_layers() {
         let g = golden(file, &[]);
         assert_eq!(g.output_names, ["out"], "{file}");
         assert_eq!((g.trainable_parameters, g.total_parameters), (159, 159), "{file}");
-    }
-}
-
-#[test]
-fn layer_norms() {
-    for file in ["layer_norms.k2.keras", "layer_norms.k2.h5", "layer_norms.k3.keras", "layer_norms.k3.h5"] {
-        golden(file, &[]);
-    }
-    let of = |more: &str| {
-        network("float32", &[(r#""LayerNormalization""#, &format!(r#"{LAYER}, "scale": false, "center": false{more}"#), CALL)])
-    };
-    for (more, what) in
-        [(r#", "axis": [1, 2]"#, "axis = [1, 2]"), (r#", "axis": 1"#, "axis = [1]"), (r#", "rms_scaling": true"#, "rms_scaling")]
-    {
-        let Err(Error::Unsupported(all)) = built(&of(more), 3) else { panic!("{more}") };
-        assert!(all.len() == 1 && all[0].what.contains(what), "{all:?}");
     }
 }
 
