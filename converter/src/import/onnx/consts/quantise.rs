@@ -88,6 +88,10 @@ pub(super) fn dynamic(cx: &mut Ctx<'_, '_, '_>, args: &Args) -> Res<Vec<Const>> 
 /// Matrices of 8 bits, less their zero points: of `a` one per row, of `b` one per column, or one.
 pub(super) fn matmul(cx: &mut Ctx<'_, '_, '_>, args: &Args) -> Res<Const> {
     let (a, b) = (args.get(0)?, args.get(1)?);
+    // Sums of wider ones are beyond what counts them here.
+    if let Some(wide) = args.present().find(|c| !matches!(c.ty, Type::Uint8 | Type::Int8)) {
+        return bad(format!("an input of type {:?}, which should be one of 8 bits", wide.ty));
+    }
     let (&[m, k], &[rows, n]) = (&a.dims[..], &b.dims[..]) else {
         return unsupported(format!("shapes {:?} and {:?}", a.dims, b.dims), "multiply matrices of two axes");
     };

@@ -208,6 +208,19 @@ fn what_is_looked_at_is_paid_for() {
     assert!(letters(128, "ab,cd->").contains("too much work"));
 }
 
+/// The largest and the smallest number, less each other and multiplied: a fuzzer's.
+#[test]
+fn products_of_integers_are_of_8_bits() {
+    let inits = [int64s("a", &[1, 1], &[i64::MIN]), int64s("z", &[], &[i64::MAX])];
+    let nodes = [
+        node("MatMulInteger", &["a", "a", "z", "z"], &["m"], &[]),
+        node("Cast", &["m"], &["f"], &[int("to", 1)]),
+        node("Add", &["x", "f"], &["y"], &[]),
+    ];
+    let said = onnx::import(&model(13, &[], &inits, &nodes, &["y"]), None, &Options::default());
+    assert!(matches!(&said, Err(Error::Invalid(m)) if m.contains("of 8 bits")), "{said:?}");
+}
+
 /// Where what a file may ask for is used up, nothing behind an earlier fault is looked at.
 #[test]
 fn beyond_all_measure_is_the_end_also_behind_a_fault() {
