@@ -59,7 +59,13 @@ pub(super) fn plan(lowered: &mut Lowered, options: Options) {
     let choices = plan.choose();
     let gain = |chosen: &Vec<Pipeline>| chosen.iter().filter_map(|p| plan.gain(p.range(), p.band)).map(|g| g.time).sum::<f64>();
     let gains = choices.each_ref().map(gain);
+    let mut tried: Vec<Vec<Pipeline>> = Vec::new();
     for (chosen, gain) in choices.into_iter().zip(gains) {
+        // Most often they are one, and a plan of memory takes long where there are thousands of tensors.
+        if tried.contains(&chosen) {
+            continue;
+        }
+        tried.push(chosen.clone());
         apply(lowered, &steps, &tensors, &chosen);
         let arena = super::memory::plan(lowered).bytes + lowered.scratch_bytes;
         let score = gain - ARENA * arena as f64;

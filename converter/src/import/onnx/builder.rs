@@ -15,8 +15,8 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
-/// Multiply-adds that constants take at most: a few seconds.
-const MOST_WORK: u64 = 1 << 30;
+/// Multiply-adds that constants take at most: about a second.
+const MOST_WORK: u64 = 1 << 28;
 
 /// What is known of a name.
 #[derive(Clone)]
