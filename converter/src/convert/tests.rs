@@ -212,6 +212,20 @@ fn large_plans_take_seconds() {
         v = unary(&mut views, turned, &shape);
     }
     plan(views, v).unwrap();
+    // Parts of a concat that are read under other shapes, each time.
+    let mut odd = Graph::default();
+    let x = odd.input("x", &[1, 1, 1, 16]);
+    let parts: Vec<ValueId> = (0..4000).map(|_| unary(&mut odd, x, &[1, 1, 1, 16])).collect();
+    let whole = concat(&mut odd, &parts, 64_000);
+    let mut sums = Vec::new();
+    for i in 0..200 {
+        let turned = odd.node("r", "Reshape", Op::Reshape, &[whole], &[1, 1, 2000, 32]);
+        let op =
+            Op::Reduce { kind: [crate::ir::ReduceKind::Max, crate::ir::ReduceKind::Min][i % 2], axes: vec![2], keep_dims: true };
+        sums.push(odd.node("m", "ReduceMax", op, &[turned], &[1, 1, 1, 32]));
+    }
+    let all = concat(&mut odd, &sums, 6400);
+    assert!(!matches!(plan(odd, all), Err(Error::Verification(_))));
     // Beyond what a file holds, as deep as the stack of a thread.
     let mut deep = Graph::default();
     let x = deep.input("x", &[1, 1, 1, 16]);
@@ -221,4 +235,18 @@ fn large_plans_take_seconds() {
     }
     assert!(matches!(plan(deep, whole), Err(Error::Invalid(why)) if why.contains("holds at most")));
     assert!(start.elapsed() < std::time::Duration::from_secs(60), "{:?}", start.elapsed());
+}
+
+/// A part of a concat that is read under another number of channels, before and after another part is copied beside it.
+#[test]
+fn views_of_parts_lie_apart() {
+    use crate::ir::{Op, Unary};
+    let mut g = Graph::default();
+    let x = g.input("x", &[1, 1, 48]);
+    let a = g.node("a", "Tanh", Op::Unary(Unary::Sin), &[x], &[1, 1, 48]);
+    let v = g.node("v", "Reshape", Op::Reshape, &[a], &[1, 1, 3, 16]);
+    let w = g.node("w", "Sin", Op::Unary(Unary::Cos), &[v], &[1, 1, 3, 16]);
+    let f = g.node("f", "Concat", Op::Concat { axis: 2 }, &[x, a], &[1, 1, 96]);
+    (g.outputs, g.output_names) = (vec![v, w, f], ["v", "w", "f"].map(String::from).to_vec());
+    convert_graph(g, "n", "test", &ConvertOptions::default(), &mut ()).unwrap();
 }

@@ -10,6 +10,7 @@ use super::{Algorithm, Fast, Options, algorithm, small, unsupported};
 use crate::error::{Error, Result, invalid};
 use crate::ir::{Act, BinaryOp, Graph, Node, Op, Places, PoolKind, ReduceKind, ResizeKind, ValueId, Window};
 use sepal_format::layout::{BLOCK, padded, pixel_stride};
+use sepal_format::limits;
 use sepal_format::op::Params;
 use sepal_format::record::{take as record_take, *};
 use sepal_kernels::ops::winograd::points;
@@ -29,6 +30,10 @@ pub(super) fn lower(
     let before = weights.len();
     for round in 0.. {
         let lowered = Lower::new(graph, &pins, options, direct, weights).run()?;
+        // Copies only add to what no file can hold.
+        if lowered.0.tensors.len() > limits::TENSORS {
+            return Ok((lowered.0, lowered.1));
+        }
         // A step that reads one part of a buffer and writes another has views that interleave, which safe slices cannot
         // express: such a part gets memory of its own and is copied.
         match lowered.2 {
@@ -119,10 +124,10 @@ impl<'g> Lower<'g> {
         if !errors.is_empty() {
             return Err(Error::Unsupported(errors));
         }
-        let mut taken = HashSet::new();
+        let (mut taken, producers) = (HashSet::new(), self.graph.producers());
         for (i, &v) in self.graph.outputs.iter().enumerate() {
             let t = self.source(v)?;
-            let own = self.out.tensors[t].dense() && self.graph.producers().contains_key(&v) && taken.insert(v);
+            let own = self.out.tensors[t].dense() && producers.contains_key(&v) && taken.insert(v);
             let t = if own { t } else { self.densify(t, self.graph.shape(v), &format!("output {i}"))? };
             self.out.outputs.push(t);
         }

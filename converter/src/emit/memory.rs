@@ -4,6 +4,7 @@
 //! first, each at the lowest offset where it meets no buffer that is needed at the same time.
 
 use super::tensors::{LTensor, Lowered};
+use crate::error::{Error, Result};
 use sepal_format::layout::{ALIGN, BLOCK};
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
@@ -57,7 +58,10 @@ pub(super) fn plan(lowered: &Lowered) -> MemoryPlan {
 ///
 /// A tensor that no step writes is another view of memory that steps wrote (a reshape, or a concat whose parts are slices):
 /// it begins with the last write into it, and what was written stays alive until all its views have been read.
-pub(super) fn tensor_lives(lowered: &Lowered) -> Vec<Life> {
+///
+/// # Errors
+/// [`Error::TooLarge`] for thousands of views of thousands of parts that lie otherwise than they do.
+pub(super) fn tensor_lives(lowered: &Lowered) -> Result<Vec<Life>> {
     let n = lowered.steps.len() as u32;
     let count = lowered.tensors.len();
     let mut written = vec![None; count];
@@ -98,6 +102,7 @@ pub(super) fn tensor_lives(lowered: &Lowered) -> Vec<Life> {
         }
     }
     by_root.values_mut().for_each(|all| all.sort_by_key(|&t| order(t)));
+    let mut compared = 0;
     for v in 0..count {
         let (None, Some((first_read, last_read))) = (written[v], read[v]) else { continue };
         let Some(writers) = lowered.root_of(v).and_then(|root| by_root.get(&root)) else { continue };
@@ -106,6 +111,11 @@ pub(super) fn tensor_lives(lowered: &Lowered) -> Vec<Life> {
         // The last one first: what is overwritten by one that comes later, the view does not read.
         for &t in writers.iter().rev().filter(|&&t| last_written[t] < first_read && lowered.overlap(t, v)) {
             first.get_or_insert(order(t).saturating_sub(1));
+            compared += later.compares(t);
+            if compared > MOST_COMPARED {
+                let what = "the parts of its concats are read under too many other shapes for a plan of memory";
+                return Err(Error::TooLarge(what.into()));
+            }
             if !later.replaces(t) {
                 // The view guards the memory in the step that reads it last, which may replace it in place.
                 lives[t].last = lives[t].last.max(last_read.saturating_sub(1));
@@ -117,8 +127,11 @@ pub(super) fn tensor_lives(lowered: &Lowered) -> Vec<Life> {
         }
         lives[v].first = first.unwrap_or(0);
     }
-    lives
+    Ok(lives)
 }
+
+/// Pairs of tensors that are compared at most: about a second.
+const MOST_COMPARED: usize = 1 << 27;
 
 /// What is written into the memory of a view, from the last step on. Most lie in it channel by channel, as parts of a concat do: of
 /// these it is enough to know the blocks of channels, where thousands of parts are compared with each other for each of thousands of
@@ -152,6 +165,11 @@ impl<'a> Later<'a> {
         let same = x.pixel == v.pixel && at / x.pixel == from / v.pixel && x.shape().pixels() == v.shape().pixels();
         (same && first.is_multiple_of(BLOCK) && first + channels <= x.pixel)
             .then(|| first / BLOCK..(first + channels).div_ceil(BLOCK))
+    }
+
+    /// With how many [`Self::replaces`] compares a tensor.
+    fn compares(&self, t: usize) -> usize {
+        if self.aligned(t).is_some() && !self.blocks.is_empty() { self.odd.len() } else { self.all.len() }
     }
 
     fn replaces(&self, t: usize) -> bool {

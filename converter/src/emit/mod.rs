@@ -210,7 +210,7 @@ fn plan(
     }
     pipelines::plan(&mut lowered, options);
     lowered.reuse_in_place();
-    let (plan, lives) = (memory::plan(&lowered), memory::tensor_lives(&lowered));
+    let (plan, lives) = (memory::plan(&lowered), memory::tensor_lives(&lowered)?);
     let n = lowered.steps.len() as u32;
 
     let mut tensors = Vec::with_capacity(lowered.tensors.len());

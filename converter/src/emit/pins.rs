@@ -7,6 +7,7 @@ use std::collections::{HashMap, HashSet};
 /// Parts of concats that can be computed in place: value -> (concat's value, first channel).
 pub(super) fn concat_pins(graph: &Graph) -> HashMap<ValueId, (ValueId, usize)> {
     let producers = graph.producers();
+    let reshaped = turned_to_other_channels(graph);
     let mut pins = HashMap::new();
     for node in &graph.nodes {
         let Op::Concat { axis } = node.op else { continue };
@@ -18,7 +19,7 @@ pub(super) fn concat_pins(graph: &Graph) -> HashMap<ValueId, (ValueId, usize)> {
         let mut seen = HashSet::new();
         for &v in &node.inputs {
             let computed = producers.get(&v).is_some_and(|&i| !matches!(graph.nodes[i].op, Op::Reshape));
-            if computed && seen.insert(v) && !pins.contains_key(&v) {
+            if computed && seen.insert(v) && !pins.contains_key(&v) && !reshaped.contains(&v) {
                 pins.insert(v, (node.output, at));
             }
             at += graph.shape(v)[axis];
@@ -26,7 +27,6 @@ pub(super) fn concat_pins(graph: &Graph) -> HashMap<ValueId, (ValueId, usize)> {
     }
     // What reads a part of the memory that it writes another part of.
     let roots = outermost(&pins);
-    let root = |v: &ValueId| roots.get(v).copied().unwrap_or(*v);
     let mut viewed: HashMap<ValueId, ValueId> = HashMap::new();
     for node in &graph.nodes {
         let base = |v: &ValueId| viewed.get(v).copied().unwrap_or(*v);
@@ -37,8 +37,10 @@ pub(super) fn concat_pins(graph: &Graph) -> HashMap<ValueId, (ValueId, usize)> {
             }
             Op::Concat { .. } => {}
             _ if pins.contains_key(&node.output) => {
-                let own = root(&node.output);
-                if node.inputs.iter().any(|v| root(&base(v)) == own) {
+                // A part that was left out before lies in memory of its own.
+                let root = |v: ValueId| roots.get(&v).copied().filter(|_| pins.contains_key(&v)).unwrap_or(v);
+                let own = root(node.output);
+                if node.inputs.iter().any(|v| root(base(v)) == own) {
                     pins.remove(&node.output);
                 }
             }
@@ -46,6 +48,16 @@ pub(super) fn concat_pins(graph: &Graph) -> HashMap<ValueId, (ValueId, usize)> {
         }
     }
     pins
+}
+
+/// Values of one pixel that are read under another number of channels, without a copy. As a part of a concat such a view would lie
+/// otherwise than the parts beside it, and a reader of the file could not tell that it meets none of them.
+fn turned_to_other_channels(graph: &Graph) -> HashSet<ValueId> {
+    let turned = graph.nodes.iter().filter(|n| matches!(n.op, Op::Reshape)).filter(|n| {
+        let (from, to) = (graph.shape(n.inputs[0]), graph.shape(n.output));
+        from.iter().rev().skip(1).all(|&d| d == 1) && from.last() != to.last()
+    });
+    turned.map(|n| n.inputs[0]).collect()
 }
 
 /// The concat that a part finally lies in: concats within concats may be as many as there are nodes.
@@ -61,4 +73,42 @@ fn outermost(pins: &HashMap<ValueId, (ValueId, usize)>) -> HashMap<ValueId, Valu
         all.extend(path.into_iter().map(|v| (v, root)));
     }
     all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ir::Unary;
+
+    fn sine(g: &mut Graph, v: ValueId) -> ValueId {
+        let shape = g.shape(v).to_vec();
+        g.node("n", "Sin", Op::Unary(Unary::Sin), &[v], &shape)
+    }
+
+    /// As spatial pyramids are written: each part is made of the one before. Every other one lies in the concat.
+    #[test]
+    fn a_chain_of_parts_keeps_every_other_one() {
+        let mut g = Graph::default();
+        let x = g.input("x", &[1, 2, 2, 16]);
+        let mut parts = vec![sine(&mut g, x)];
+        for i in 0..3 {
+            let part = sine(&mut g, parts[i]);
+            parts.push(part);
+        }
+        let whole = g.node("c", "Concat", Op::Concat { axis: 3 }, &parts, &[1, 2, 2, 64]);
+        let pins = concat_pins(&g);
+        assert_eq!(pins, HashMap::from([(parts[0], (whole, 0)), (parts[2], (whole, 32))]));
+    }
+
+    #[test]
+    fn what_is_read_under_other_channels_has_memory_of_its_own() {
+        let mut g = Graph::default();
+        let x = g.input("x", &[1, 1, 48]);
+        let a = sine(&mut g, x);
+        let v = g.node("v", "Reshape", Op::Reshape, &[a], &[1, 1, 3, 16]);
+        let b = sine(&mut g, x);
+        g.node("c", "Concat", Op::Concat { axis: 2 }, &[a, b], &[1, 1, 96]);
+        sine(&mut g, v);
+        assert_eq!(concat_pins(&g).keys().collect::<Vec<_>>(), [&b]);
+    }
 }

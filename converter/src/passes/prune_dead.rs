@@ -178,6 +178,9 @@ fn passes_on(g: &Graph, n: &Node) -> Vec<ValueId> {
     }
 }
 
+/// How often all nodes are gone through until what is removed fits together; it takes a few times.
+const MOST_ROUNDS: usize = 100;
+
 struct Plan<'a> {
     g: &'a Graph,
     constant: &'a [Vec<bool>],
@@ -194,7 +197,11 @@ impl Plan<'_> {
         }
         let constants = self.g.values.iter().zip(&mut self.removed).filter(|(v, _)| v.data.is_some());
         constants.for_each(|(_, r)| r.fill(false));
-        loop {
+        for round in 0.. {
+            if round == MOST_ROUNDS {
+                // Nothing is always right.
+                return self.removed.iter_mut().for_each(|r| r.fill(false));
+            }
             let before = self.removed.clone();
             // What is taken back travels along chains, in both directions.
             for n in self.g.nodes.iter().chain(self.g.nodes.iter().rev()) {
