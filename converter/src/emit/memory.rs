@@ -4,7 +4,7 @@
 //! first, each at the lowest offset where it meets no buffer that is needed at the same time.
 
 use super::tensors::{LTensor, Lowered};
-use crate::error::{Error, Result};
+use crate::error::{Result, invalid};
 use sepal_format::layout::{ALIGN, BLOCK};
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
@@ -60,7 +60,7 @@ pub(super) fn plan(lowered: &Lowered) -> MemoryPlan {
 /// it begins with the last write into it, and what was written stays alive until all its views have been read.
 ///
 /// # Errors
-/// [`Error::TooLarge`] for thousands of views of thousands of parts that lie otherwise than they do.
+/// [`crate::Error::Invalid`] for thousands of views of thousands of parts that lie otherwise than they do.
 pub(super) fn tensor_lives(lowered: &Lowered) -> Result<Vec<Life>> {
     let n = lowered.steps.len() as u32;
     let count = lowered.tensors.len();
@@ -114,7 +114,7 @@ pub(super) fn tensor_lives(lowered: &Lowered) -> Result<Vec<Life>> {
             compared += later.compares(t);
             if compared > MOST_COMPARED {
                 let what = "the parts of its concats are read under too many other shapes for a plan of memory";
-                return Err(Error::TooLarge(what.into()));
+                return Err(invalid(what));
             }
             if !later.replaces(t) {
                 // The view guards the memory in the step that reads it last, which may replace it in place.
@@ -139,7 +139,8 @@ const MOST_COMPARED: usize = 1 << 27;
 struct Later<'a> {
     lowered: &'a Lowered,
     view: usize,
-    blocks: Vec<bool>,
+    /// From each block the way to the next that nothing was written to, itself if that is so; none where the view lies otherwise.
+    next: Vec<usize>,
     /// Blocks of the view that nothing was written to.
     left: usize,
     /// All of them, and those that lie otherwise.
@@ -150,9 +151,9 @@ struct Later<'a> {
 impl<'a> Later<'a> {
     fn new(lowered: &'a Lowered, view: usize) -> Self {
         let blocks = lowered.tensors[view].pixel.div_ceil(BLOCK);
-        let mut later = Later { lowered, view, blocks: Vec::new(), left: usize::MAX, all: Vec::new(), odd: Vec::new() };
+        let mut later = Later { lowered, view, next: Vec::new(), left: usize::MAX, all: Vec::new(), odd: Vec::new() };
         if let Some(own) = later.aligned(view) {
-            (later.blocks, later.left) = (vec![false; blocks], own.len());
+            (later.next, later.left) = ((0..=blocks).collect(), own.len());
         }
         later
     }
@@ -169,24 +170,35 @@ impl<'a> Later<'a> {
 
     /// With how many [`Self::replaces`] compares a tensor.
     fn compares(&self, t: usize) -> usize {
-        if self.aligned(t).is_some() && !self.blocks.is_empty() { self.odd.len() } else { self.all.len() }
+        if self.aligned(t).is_some() && !self.next.is_empty() { self.odd.len() } else { self.all.len() }
     }
 
-    fn replaces(&self, t: usize) -> bool {
-        let among = |all: &[usize]| all.iter().any(|&other| self.lowered.overlap(t, other));
-        match self.aligned(t) {
-            Some(blocks) if !self.blocks.is_empty() => self.blocks[blocks].contains(&true) || among(&self.odd),
-            _ => among(&self.all),
+    /// The first block from `b` on that nothing was written to. Ways grow shorter as they are gone.
+    fn free(&mut self, mut b: usize) -> usize {
+        while self.next[b] != b {
+            self.next[b] = self.next[self.next[b]];
+            b = self.next[b];
         }
+        b
+    }
+
+    /// What is free is written to next: no block is asked for twice.
+    fn replaces(&mut self, t: usize) -> bool {
+        let aligned = self.aligned(t).filter(|_| !self.next.is_empty());
+        let written = aligned.clone().is_some_and(|blocks| blocks.into_iter().any(|b| self.free(b) != b));
+        let others = if aligned.is_some() { &self.odd } else { &self.all };
+        written || others.iter().any(|&other| self.lowered.overlap(t, other))
     }
 
     fn add(&mut self, t: usize) {
         self.all.push(t);
         match (self.aligned(t), self.aligned(self.view)) {
-            (Some(blocks), Some(own)) if !self.blocks.is_empty() => {
-                for b in blocks {
-                    self.left -= usize::from(!self.blocks[b] && own.contains(&b));
-                    self.blocks[b] = true;
+            (Some(blocks), Some(own)) if !self.next.is_empty() => {
+                let mut b = self.free(blocks.start);
+                while b < blocks.end {
+                    self.left -= usize::from(own.contains(&b));
+                    self.next[b] = b + 1;
+                    b = self.free(b + 1);
                 }
             }
             _ => {

@@ -53,11 +53,17 @@ pub(super) fn concat_pins(graph: &Graph) -> HashMap<ValueId, (ValueId, usize)> {
 /// Values of one pixel that are read under another number of channels, without a copy. As a part of a concat such a view would lie
 /// otherwise than the parts beside it, and a reader of the file could not tell that it meets none of them.
 fn turned_to_other_channels(graph: &Graph) -> HashSet<ValueId> {
-    let turned = graph.nodes.iter().filter(|n| matches!(n.op, Op::Reshape)).filter(|n| {
-        let (from, to) = (graph.shape(n.inputs[0]), graph.shape(n.output));
-        from.iter().rev().skip(1).all(|&d| d == 1) && from.last() != to.last()
-    });
-    turned.map(|n| n.inputs[0]).collect()
+    let (mut turned, mut viewed) = (HashSet::new(), HashMap::new());
+    for n in graph.nodes.iter().filter(|n| matches!(n.op, Op::Reshape)) {
+        // One may follow another.
+        let base = viewed.get(&n.inputs[0]).copied().unwrap_or(n.inputs[0]);
+        viewed.insert(n.output, base);
+        let (from, to) = (graph.shape(base), graph.shape(n.output));
+        if from.iter().rev().skip(1).all(|&d| d == 1) && from.last() != to.last() {
+            turned.insert(base);
+        }
+    }
+    turned
 }
 
 /// The concat that a part finally lies in: concats within concats may be as many as there are nodes.
@@ -105,7 +111,8 @@ mod tests {
         let mut g = Graph::default();
         let x = g.input("x", &[1, 1, 48]);
         let a = sine(&mut g, x);
-        let v = g.node("v", "Reshape", Op::Reshape, &[a], &[1, 1, 3, 16]);
+        let squeezed = g.node("s", "Squeeze", Op::Reshape, &[a], &[1, 48]);
+        let v = g.node("v", "Reshape", Op::Reshape, &[squeezed], &[3, 16]);
         let b = sine(&mut g, x);
         g.node("c", "Concat", Op::Concat { axis: 2 }, &[a, b], &[1, 1, 96]);
         sine(&mut g, v);
