@@ -225,7 +225,7 @@ fn large_plans_take_seconds() {
         sums.push(odd.node("m", "ReduceMax", op, &[turned], &[1, 1, 1, 32]));
     }
     let all = concat(&mut odd, &sums, 6400);
-    assert!(!matches!(plan(odd, all), Err(Error::Verification(_))));
+    plan(odd, all).unwrap();
     // Beyond what a file holds, as deep as the stack of a thread.
     let mut deep = Graph::default();
     let x = deep.input("x", &[1, 1, 1, 16]);

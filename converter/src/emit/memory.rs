@@ -111,16 +111,17 @@ pub(super) fn tensor_lives(lowered: &Lowered) -> Result<Vec<Life>> {
         // The last one first: what is overwritten by one that comes later, the view does not read.
         for &t in writers.iter().rev().filter(|&&t| last_written[t] < first_read && lowered.overlap(t, v)) {
             first.get_or_insert(order(t).saturating_sub(1));
-            compared += later.compares(t);
+            let blocks = later.aligned(t);
+            compared += later.others(&blocks).len();
             if compared > MOST_COMPARED {
                 let what = "the parts of its concats are read under too many other shapes for a plan of memory";
                 return Err(invalid(what));
             }
-            if !later.replaces(t) {
+            if !later.replaces(t, &blocks) {
                 // The view guards the memory in the step that reads it last, which may replace it in place.
                 lives[t].last = lives[t].last.max(last_read.saturating_sub(1));
             }
-            later.add(t);
+            later.add(t, blocks);
             if later.is_whole() {
                 break;
             }
@@ -141,6 +142,8 @@ struct Later<'a> {
     view: usize,
     /// From each block the way to the next that nothing was written to, itself if that is so; none where the view lies otherwise.
     next: Vec<usize>,
+    /// The view's own blocks.
+    own: Range<usize>,
     /// Blocks of the view that nothing was written to.
     left: usize,
     /// All of them, and those that lie otherwise.
@@ -151,26 +154,22 @@ struct Later<'a> {
 impl<'a> Later<'a> {
     fn new(lowered: &'a Lowered, view: usize) -> Self {
         let blocks = lowered.tensors[view].pixel.div_ceil(BLOCK);
-        let mut later = Later { lowered, view, next: Vec::new(), left: usize::MAX, all: Vec::new(), odd: Vec::new() };
-        if let Some(own) = later.aligned(view) {
-            (later.next, later.left) = ((0..=blocks).collect(), own.len());
-        }
-        later
+        let (next, own, left) = match blocks_within(lowered, view, view) {
+            Some(own) => ((0..=blocks).collect(), own.clone(), own.len()),
+            None => (Vec::new(), 0..0, usize::MAX),
+        };
+        Later { lowered, view, next, own, left, all: Vec::new(), odd: Vec::new() }
     }
 
-    /// The blocks of channels that a tensor takes, if it has all of the view's pixels and no others.
+    /// The blocks of channels that a tensor takes, if it and the view lie channel by channel: it has all of the view's pixels and no
+    /// others.
     fn aligned(&self, t: usize) -> Option<Range<usize>> {
-        let (x, v) = (&self.lowered.tensors[t], &self.lowered.tensors[self.view]);
-        let ((_, at), (_, from)) = (self.lowered.locate(t)?, self.lowered.locate(self.view)?);
-        let (first, channels) = (at % x.pixel, x.dims[3].next_multiple_of(BLOCK).min(x.pixel));
-        let same = x.pixel == v.pixel && at / x.pixel == from / v.pixel && x.shape().pixels() == v.shape().pixels();
-        (same && first.is_multiple_of(BLOCK) && first + channels <= x.pixel)
-            .then(|| first / BLOCK..(first + channels).div_ceil(BLOCK))
+        if self.next.is_empty() { None } else { blocks_within(self.lowered, t, self.view) }
     }
 
-    /// With how many [`Self::replaces`] compares a tensor.
-    fn compares(&self, t: usize) -> usize {
-        if self.aligned(t).is_some() && !self.next.is_empty() { self.odd.len() } else { self.all.len() }
+    /// What a tensor that takes these blocks is compared with.
+    fn others(&self, blocks: &Option<Range<usize>>) -> &[usize] {
+        if blocks.is_some() { &self.odd } else { &self.all }
     }
 
     /// The first block from `b` on that nothing was written to. Ways grow shorter as they are gone.
@@ -183,29 +182,24 @@ impl<'a> Later<'a> {
     }
 
     /// What is free is written to next: no block is asked for twice.
-    fn replaces(&mut self, t: usize) -> bool {
-        let aligned = self.aligned(t).filter(|_| !self.next.is_empty());
-        let written = aligned.clone().is_some_and(|blocks| blocks.into_iter().any(|b| self.free(b) != b));
-        let others = if aligned.is_some() { &self.odd } else { &self.all };
-        written || others.iter().any(|&other| self.lowered.overlap(t, other))
+    fn replaces(&mut self, t: usize, blocks: &Option<Range<usize>>) -> bool {
+        let written = blocks.clone().is_some_and(|blocks| blocks.into_iter().any(|b| self.free(b) != b));
+        written || self.others(blocks).iter().any(|&other| self.lowered.overlap(t, other))
     }
 
-    fn add(&mut self, t: usize) {
+    fn add(&mut self, t: usize, blocks: Option<Range<usize>>) {
         self.all.push(t);
-        match (self.aligned(t), self.aligned(self.view)) {
-            (Some(blocks), Some(own)) if !self.next.is_empty() => {
-                let mut b = self.free(blocks.start);
-                while b < blocks.end {
-                    self.left -= usize::from(own.contains(&b));
-                    self.next[b] = b + 1;
-                    b = self.free(b + 1);
-                }
+        if let Some(blocks) = blocks {
+            let mut b = self.free(blocks.start);
+            while b < blocks.end {
+                self.left -= usize::from(self.own.contains(&b));
+                self.next[b] = b + 1;
+                b = self.free(b + 1);
             }
-            _ => {
-                self.odd.push(t);
-                if self.covers(t) {
-                    self.left = 0;
-                }
+        } else {
+            self.odd.push(t);
+            if self.covers(t) {
+                self.left = 0;
             }
         }
     }
@@ -222,4 +216,13 @@ impl<'a> Later<'a> {
     fn is_whole(&self) -> bool {
         self.left == 0
     }
+}
+
+/// The blocks of channels that a tensor takes of a view's memory, if it has all of its pixels and no others.
+fn blocks_within(lowered: &Lowered, t: usize, view: usize) -> Option<Range<usize>> {
+    let (x, v) = (&lowered.tensors[t], &lowered.tensors[view]);
+    let ((_, at), (_, from)) = (lowered.locate(t)?, lowered.locate(view)?);
+    let (first, channels) = (at % x.pixel, x.dims[3].next_multiple_of(BLOCK).min(x.pixel));
+    let same = x.pixel == v.pixel && at / x.pixel == from / v.pixel && x.shape().pixels() == v.shape().pixels();
+    (same && first.is_multiple_of(BLOCK) && first + channels <= x.pixel).then(|| first / BLOCK..(first + channels).div_ceil(BLOCK))
 }

@@ -7,7 +7,6 @@ use std::collections::{HashMap, HashSet};
 /// Parts of concats that can be computed in place: value -> (concat's value, first channel).
 pub(super) fn concat_pins(graph: &Graph) -> HashMap<ValueId, (ValueId, usize)> {
     let producers = graph.producers();
-    let reshaped = turned_to_other_channels(graph);
     let mut pins = HashMap::new();
     for node in &graph.nodes {
         let Op::Concat { axis } = node.op else { continue };
@@ -19,7 +18,7 @@ pub(super) fn concat_pins(graph: &Graph) -> HashMap<ValueId, (ValueId, usize)> {
         let mut seen = HashSet::new();
         for &v in &node.inputs {
             let computed = producers.get(&v).is_some_and(|&i| !matches!(graph.nodes[i].op, Op::Reshape));
-            if computed && seen.insert(v) && !pins.contains_key(&v) && !reshaped.contains(&v) {
+            if computed && seen.insert(v) && !pins.contains_key(&v) {
                 pins.insert(v, (node.output, at));
             }
             at += graph.shape(v)[axis];
@@ -48,22 +47,6 @@ pub(super) fn concat_pins(graph: &Graph) -> HashMap<ValueId, (ValueId, usize)> {
         }
     }
     pins
-}
-
-/// Values of one pixel that are read under another number of channels, without a copy. As a part of a concat such a view would lie
-/// otherwise than the parts beside it, and a reader of the file could not tell that it meets none of them.
-fn turned_to_other_channels(graph: &Graph) -> HashSet<ValueId> {
-    let (mut turned, mut viewed) = (HashSet::new(), HashMap::new());
-    for n in graph.nodes.iter().filter(|n| matches!(n.op, Op::Reshape)) {
-        // One may follow another.
-        let base = viewed.get(&n.inputs[0]).copied().unwrap_or(n.inputs[0]);
-        viewed.insert(n.output, base);
-        let (from, to) = (graph.shape(base), graph.shape(n.output));
-        if from.iter().rev().skip(1).all(|&d| d == 1) && from.last() != to.last() {
-            turned.insert(base);
-        }
-    }
-    turned
 }
 
 /// The concat that a part finally lies in: concats within concats may be as many as there are nodes.
@@ -104,18 +87,5 @@ mod tests {
         let whole = g.node("c", "Concat", Op::Concat { axis: 3 }, &parts, &[1, 2, 2, 64]);
         let pins = concat_pins(&g);
         assert_eq!(pins, HashMap::from([(parts[0], (whole, 0)), (parts[2], (whole, 32))]));
-    }
-
-    #[test]
-    fn what_is_read_under_other_channels_has_memory_of_its_own() {
-        let mut g = Graph::default();
-        let x = g.input("x", &[1, 1, 48]);
-        let a = sine(&mut g, x);
-        let squeezed = g.node("s", "Squeeze", Op::Reshape, &[a], &[1, 48]);
-        let v = g.node("v", "Reshape", Op::Reshape, &[squeezed], &[3, 16]);
-        let b = sine(&mut g, x);
-        g.node("c", "Concat", Op::Concat { axis: 2 }, &[a, b], &[1, 1, 96]);
-        sine(&mut g, v);
-        assert_eq!(concat_pins(&g).keys().collect::<Vec<_>>(), [&b]);
     }
 }

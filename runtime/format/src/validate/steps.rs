@@ -303,14 +303,53 @@ fn copied(p: &CopyParams, target: &Memory) -> Option<Memory> {
             lanes = lanes.checked_add(u64::from(d).checked_sub(1)?.checked_mul(s.into())?)?;
         }
     }
-    let whole = Memory { pixel: 0, ..*target };
-    if first.checked_add(lanes)? > pixel {
-        return Some(whole);
+    let start = target.start.checked_add(p.out_offset.into())?;
+    let end = target.start.checked_add(last_index(&p.dims, &p.out_strides, p.out_offset)?)?.checked_add(1)?;
+    match (p.filled != 0, first.checked_add(lanes)? <= pixel) {
+        (false, true) => Some(Memory { start, end, pixel, lanes }),
+        (false, false) => Some(Memory { start, end, pixel: 0, lanes }),
+        // The fill covers the tensor's own channels, the rest may come to lie behind them.
+        (true, _) if first + lanes <= target.lanes => Some(*target),
+        (true, _) => Some(Memory { pixel: 0, ..*target }),
     }
-    if p.filled != 0 {
-        // The fill covers the tensor's own channels.
-        return Some(if first + lanes <= target.lanes { *target } else { whole });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytemuck::Zeroable;
+
+    /// What a copy writes, as it is added up, has each float that it writes, begins with the first and ends with the last of them.
+    #[test]
+    fn copies_write_from_their_first_float_to_their_last() {
+        let (mut told, mut untold) = (0, 0);
+        let target = |pixel, lanes, pixels: u64| Memory { start: 32, end: 32 + (pixels - 1) * pixel + lanes, pixel, lanes };
+        let cases = [(16, 16, 6), (48, 48, 1), (48, 32, 6), (64, 64, 6)];
+        for (pixel, lanes, pixels) in cases {
+            for dims in [[1, 1, 1, 1, 1, 16], [1, 1, 1, 1, 3, 5], [1, 1, 1, 2, 3, 16], [1, 1, 1, 1, 1, 1], [1, 1, 1, 6, 1, 8]] {
+                for (stride, inner, offset) in [(1, 1, 0), (1, 1, 16), (2, 1, 32), (1, 3, 48), (1, 1, 20)] {
+                    let mut p = CopyParams::zeroed();
+                    (p.dims, p.out_offset) = (dims, offset);
+                    p.out_strides = [0, 0, 0, 3 * pixel as u32, stride * pixel as u32, inner];
+                    let t = target(pixel, lanes, pixels);
+                    let m = copied(&p, &t).unwrap();
+                    let (mut first, mut last) = (u64::MAX, 0);
+                    for (a, b, c) in (0..dims[3]).flat_map(|a| (0..dims[4]).flat_map(move |b| (0..dims[5]).map(move |c| (a, b, c))))
+                    {
+                        let at = offset + a * p.out_strides[3] + b * p.out_strides[4] + c * p.out_strides[5];
+                        let f = t.start + u64::from(at);
+                        (first, last) = (first.min(f), last.max(f));
+                        assert!(m.meets(&Memory { start: f, end: f + 1, pixel, lanes: 1 }), "{f} of {p:?} in {t:?}");
+                    }
+                    assert_eq!((m.start, m.end - 1), (first, last), "{p:?}");
+                    told += u32::from(m.pixel != 0);
+                    untold += u32::from(m.pixel == 0);
+                    p.filled = 1;
+                    let m = copied(&p, &t).unwrap();
+                    assert!((m.start, m.end) == (t.start, t.end) && (m.pixel == 0 || m.lanes == t.lanes));
+                }
+            }
+        }
+        assert!(told > 20 && untold > 5, "{told} {untold}");
     }
-    let start = target.start.checked_add(first)?;
-    Some(Memory { start, end: target.end.max(start), pixel, lanes })
 }
