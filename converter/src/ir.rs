@@ -7,7 +7,7 @@
 //! * Constants are values with data; they have no producer. Weights are f32, shared by reference.
 //! * Shapes are fully known.
 
-use crate::names::short;
+use crate::names::title;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -53,7 +53,7 @@ pub struct Node {
 impl Node {
     /// The node in the words of its source, as a line can show it.
     pub(crate) fn title(&self) -> String {
-        format!("{} '{}'", short(&self.kind), short(&self.name))
+        title(&self.kind, &self.name)
     }
 }
 

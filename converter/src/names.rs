@@ -16,6 +16,11 @@ pub(crate) fn short_text(text: &str) -> String {
     cut(text, MOST_SAID)
 }
 
+/// What a node or a layer is called in what is said of it.
+pub(crate) fn title(kind: &str, name: &str) -> String {
+    format!("{} '{}'", short(kind), short(name))
+}
+
 fn cut(text: &str, most: usize) -> String {
     if text.char_indices().nth(most).is_none() {
         return text.into();

@@ -30,7 +30,7 @@ pub(super) fn lower(
     let before = weights.len();
     for round in 0.. {
         let lowered = Lower::new(graph, &pins, options, direct, weights).run()?;
-        // Copies only add to what no file can hold.
+        // More than a file holds is refused; copies, which are what another round adds, would not make it less.
         if lowered.0.tensors.len() > limits::TENSORS {
             return Ok((lowered.0, lowered.1));
         }

@@ -1,7 +1,7 @@
 //! `x * scale + shift` along the last axis, in f64.
 use crate::error::{Result, invalid};
 use crate::ir::{Act, BinaryOp, Graph, Node, Op, ValueId};
-use crate::names::short;
+use crate::names::title;
 use crate::passes::{Report, ScaleRange, elements_of_constants};
 use crate::preprocessing::KIND;
 use std::collections::HashMap;
@@ -50,12 +50,6 @@ type Key = (String, Vec<Option<*const Vec<f32>>>, usize);
 
 /// A constant, which stays where it is.
 type Kept = Arc<Vec<f32>>;
-
-impl Part {
-    fn title(&self) -> String {
-        format!("{} '{}'", short(&self.kind), short(&self.name))
-    }
-}
 
 /// The affine functions of a graph's nodes. A layer that is called often has one.
 pub(in crate::passes) struct Affines {
@@ -249,8 +243,8 @@ impl Affine {
             }
             match p.range {
                 Some(range) => report.decide(&p.name, folded, reason.clone(), range),
-                None if folded => report.note("fold_batch_norm", format!("{} {reason}", p.title())),
-                None => report.note("fold_batch_norm", format!("{} stands alone: {reason}", p.title())),
+                None if folded => report.note("fold_batch_norm", format!("{} {reason}", title(&p.kind, &p.name))),
+                None => report.note("fold_batch_norm", format!("{} stands alone: {reason}", title(&p.kind, &p.name))),
             }
         }
     }

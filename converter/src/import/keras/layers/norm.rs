@@ -20,11 +20,35 @@ fn axes(cfg: &Cfg<'_>, key: &str) -> Result<Vec<i64>> {
     list.iter().map(Value::as_i64).collect::<Option<_>>().ok_or_else(|| cfg.bad(key))
 }
 
+/// The trained factor and sum of a normalisation, either of which a layer may lack.
+struct Affine {
+    scale: bool,
+    center: bool,
+}
+
+impl Affine {
+    fn read(cfg: &Cfg<'_>) -> Result<Affine> {
+        Ok(Affine { scale: cfg.flag("scale", true)?, center: cfg.flag("center", true)? })
+    }
+
+    fn vars(&self) -> impl Iterator<Item = Var> {
+        let (gamma, beta) = (self.scale.then_some(Var::trained("gamma")), self.center.then_some(Var::trained("beta")));
+        gamma.into_iter().chain(beta)
+    }
+
+    /// Gamma and beta for so many channels.
+    fn emit(&self, e: &mut Emit<'_>, channels: usize) -> Result<[ValueId; 2]> {
+        let mut one = |there: bool, name: &'static str, lacking: f32| {
+            if there { e.weight(name, &[channels], &[channels]) } else { e.constant(name, &[channels], vec![lacking; channels]) }
+        };
+        Ok([one(self.scale, "gamma", 1.0)?, one(self.center, "beta", 0.0)?])
+    }
+}
+
 struct BatchNorm {
     axis: i64,
     epsilon: f32,
-    scale: bool,
-    center: bool,
+    affine: Affine,
 }
 
 /// `BatchNormalization`.
@@ -50,7 +74,7 @@ pub(super) fn batch(cfg: &Cfg<'_>) -> Result<Box<dyn Layer>> {
         return Err(cfg.bad("epsilon"));
     }
     let epsilon = cfg.number("epsilon")?.unwrap_or(1e-3) as f32;
-    Ok(Box::new(BatchNorm { axis, epsilon, scale: cfg.flag("scale", true)?, center: cfg.flag("center", true)? }))
+    Ok(Box::new(BatchNorm { axis, epsilon, affine: Affine::read(cfg)? }))
 }
 
 impl Layer for BatchNorm {
@@ -59,11 +83,7 @@ impl Layer for BatchNorm {
     }
 
     fn vars(&self) -> Vec<Var> {
-        let mut vars = Vec::new();
-        vars.extend(self.scale.then_some(Var::trained("gamma")));
-        vars.extend(self.center.then_some(Var::trained("beta")));
-        vars.extend([Var::fixed("moving_mean"), Var::fixed("moving_variance")]);
-        vars
+        self.affine.vars().chain([Var::fixed("moving_mean"), Var::fixed("moving_variance")]).collect()
     }
 
     fn emit(&self, e: &mut Emit<'_>, inputs: &Operands) -> Result<ValueId> {
@@ -74,8 +94,7 @@ impl Layer for BatchNorm {
         // The statistics first: they prove that the file has that many channels.
         let mean = e.weight("moving_mean", &one, &one)?;
         let variance = e.weight("moving_variance", &one, &one)?;
-        let gamma = if self.scale { e.weight("gamma", &one, &one)? } else { e.constant("gamma", &one, vec![1.0; shape[axis]])? };
-        let beta = if self.center { e.weight("beta", &one, &one)? } else { e.constant("beta", &one, vec![0.0; shape[axis]])? };
+        let [gamma, beta] = self.affine.emit(e, shape[axis])?;
         let op = Op::BatchNorm { axis, epsilon: self.epsilon };
         e.node("", op, &[x, gamma, beta, mean, variance], &shape)
     }
@@ -84,8 +103,7 @@ impl Layer for BatchNorm {
 struct LayerNorm {
     axes: Vec<i64>,
     epsilon: f32,
-    scale: bool,
-    center: bool,
+    affine: Affine,
 }
 
 /// `LayerNormalization`.
@@ -95,7 +113,7 @@ pub(super) fn layer(cfg: &Cfg<'_>) -> Result<Box<dyn Layer>> {
         cfg.refuse("rms_scaling = true", "normalise with the mean, or write it as operations");
     }
     let epsilon = cfg.number("epsilon")?.unwrap_or(1e-3) as f32;
-    Ok(Box::new(LayerNorm { axes, epsilon, scale: cfg.flag("scale", true)?, center: cfg.flag("center", true)? }))
+    Ok(Box::new(LayerNorm { axes, epsilon, affine: Affine::read(cfg)? }))
 }
 
 impl Layer for LayerNorm {
@@ -104,8 +122,7 @@ impl Layer for LayerNorm {
     }
 
     fn vars(&self) -> Vec<Var> {
-        let (gamma, beta) = (self.scale.then_some(Var::trained("gamma")), self.center.then_some(Var::trained("beta")));
-        gamma.into_iter().chain(beta).collect()
+        self.affine.vars().collect()
     }
 
     fn emit(&self, e: &mut Emit<'_>, inputs: &Operands) -> Result<ValueId> {
@@ -116,9 +133,7 @@ impl Layer for LayerNorm {
         if !matches!(self.axes[..], [axis] if axis == -1 || axis == last) {
             return Err(e.unsupported(format!("axis = {:?} of {shape:?}", self.axes), "normalise along the last axis"));
         }
-        let one = [channels];
-        let gamma = if self.scale { e.weight("gamma", &one, &one)? } else { e.constant("gamma", &one, vec![1.0; channels])? };
-        let beta = if self.center { e.weight("beta", &one, &one)? } else { e.constant("beta", &one, vec![0.0; channels])? };
+        let [gamma, beta] = self.affine.emit(e, channels)?;
         e.node("", Op::LayerNorm { epsilon: self.epsilon, centred: true }, &[x, gamma, beta], &shape)
     }
 }

@@ -278,14 +278,7 @@ fn scatter(cx: &mut Ctx<'_, '_>) -> Values {
         return bad(format!("{} updates for indices of shape {list:?} and {dims:?}", data.len()));
     }
     for (row, update) in indices.chunks_exact(named).zip(data.chunks_exact(inner)) {
-        let mut at = 0;
-        for (&i, &d) in row.iter().zip(&dims) {
-            match usize::try_from(i) {
-                Ok(i) if i < d => at = at * d + i,
-                _ => return bad(format!("index {i} of {d}")),
-            }
-        }
-        all[at * inner..][..inner].iter_mut().zip(update).for_each(|(a, u)| *a += u);
+        all[places::flat(row, &dims)? * inner..][..inner].iter_mut().zip(update).for_each(|(a, u)| *a += u);
     }
     Ok(vec![made(cx, &dims, all)?])
 }

@@ -1,6 +1,7 @@
 //! Elements at constant places: joins of slices.
 
 use super::fail::{Res, bad, unsupported};
+use super::places::flat;
 use super::schema::options as field;
 use super::{Ctx, Values, constant, shape};
 use crate::import::parts::{self, MAX_PIECES};
@@ -64,17 +65,10 @@ pub(super) fn gather_nd(cx: &mut Ctx<'_, '_>) -> Values {
     };
     let mut places = vec![];
     for row in indices.chunks_exact(named) {
-        let mut at = 0i64;
-        for (&i, &d) in row.iter().zip(&dims) {
-            if !(0..d as i64).contains(&i) {
-                return bad(format!("index {i} of {d}"));
-            }
-            at = at * d as i64 + i;
-        }
-        places.push(at);
+        places.push(flat(row, &dims)? as i64);
     }
     let first = dims[..named].iter().product();
-    let flat = cx.emit("flat", Op::Reshape, &[x], &[&[first], &dims[named..]].concat())?;
-    let y = take(cx, "list", flat, 0, &places)?;
+    let rows = cx.emit("flat", Op::Reshape, &[x], &[&[first], &dims[named..]].concat())?;
+    let y = take(cx, "list", rows, 0, &places)?;
     Ok(vec![cx.emit("", Op::Reshape, &[y], &[lead, &dims[named..]].concat())?])
 }

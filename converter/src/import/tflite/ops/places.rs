@@ -1,9 +1,17 @@
 //! Constants whose elements go to places that other constants name.
 
 use super::constant::{made, room};
-use super::fail::bad;
+use super::fail::{Res, bad};
 use super::{Ctx, Values, shape};
 use std::collections::HashMap;
+
+/// Where a place lies, named by its index along each of the first axes, counted in what lies behind those.
+pub(super) fn flat(place: &[i64], dims: &[usize]) -> Res<usize> {
+    place.iter().zip(dims).try_fold(0, |at, (&i, &d)| match usize::try_from(i) {
+        Ok(i) if i < d => Ok(at * d + i),
+        _ => bad(format!("index {i} of {d}")),
+    })
+}
 
 /// A block of a tensor, replaced. It is moved to lie inside.
 pub(super) fn update(cx: &mut Ctx<'_, '_>) -> Values {
@@ -69,14 +77,7 @@ pub(super) fn sparse_to_dense(cx: &mut Ctx<'_, '_>) -> Values {
     cx.b.budget.pay(indices.len())?;
     let mut all = vec![other; room(cx, &dims)?];
     for (place, &value) in indices.chunks_exact(named).zip(values.iter()) {
-        let mut at = 0;
-        for (&i, &d) in place.iter().zip(&dims) {
-            match usize::try_from(i) {
-                Ok(i) if i < d => at = at * d + i,
-                _ => return bad(format!("index {i} of {d}")),
-            }
-        }
-        all[at] = value;
+        all[flat(place, &dims)?] = value;
     }
     Ok(vec![made(cx, &dims, all)?])
 }
