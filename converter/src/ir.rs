@@ -255,6 +255,8 @@ pub struct Graph {
     /// Casts of the source to fewer bits of a float, and inputs of such, which round nothing here: the name of the first, and how many
     /// there are.
     pub unrounded: Option<(String, usize)>,
+    /// What else the importer has to say.
+    pub notes: Vec<String>,
     /// What the caller gets.
     pub outputs: Vec<ValueId>,
     /// Names of the outputs, in the source's words; the values may carry others.

@@ -15,7 +15,7 @@ use std::collections::HashSet;
 /// `folded_input` is what the network does to pictures itself, in place of its caller.
 pub fn provenance(source: &str, summary: &Summary, options: &ConvertOptions, folded_input: Option<&Preprocessing>) -> String {
     let shape = |(name, dims): &(String, Vec<usize>)| json!({ "name": name, "dims": dims });
-    json!({
+    let mut all = json!({
         "schema": 1,
         "sepal": env!("CARGO_PKG_VERSION"),
         "source": source,
@@ -38,8 +38,11 @@ pub fn provenance(source: &str, summary: &Summary, options: &ConvertOptions, fol
             "prune_dead": options.passes.prune_dead,
             "input_in_network": folded_input.map(|p| json!({ "input": p.input, "mean": p.mean, "std": p.std })),
         },
-    })
-    .to_string()
+    });
+    if let Some(signature) = &options.import.signature {
+        all["options"]["signature"] = json!(signature);
+    }
+    all.to_string()
 }
 
 /// The options of the importer that a file was made with, as its provenance tells them.
@@ -53,6 +56,7 @@ pub fn import_options(provenance: &Value) -> crate::import::Options {
     crate::import::Options {
         input_shapes: list(&options["input_shapes"]).iter().filter_map(shape).collect(),
         outputs: list(&options["outputs"]).iter().filter_map(|v| v.as_str().map(str::to_owned)).collect(),
+        signature: options["signature"].as_str().map(str::to_owned),
         ..crate::import::Options::default()
     }
 }

@@ -81,11 +81,14 @@ pub struct ImportArgs {
     /// Values to give out instead of the source's outputs
     #[arg(long, value_name = "NAME,..", value_delimiter = ',')]
     outputs: Vec<String>,
+    /// Which network of a TFLite file that has several
+    #[arg(long, value_name = "NAME")]
+    signature: Option<String>,
 }
 
 impl From<ImportArgs> for Options {
     fn from(a: ImportArgs) -> Self {
-        Options { input_shapes: a.input_shapes, outputs: a.outputs, ..Options::default() }
+        Options { input_shapes: a.input_shapes, outputs: a.outputs, signature: a.signature, ..Options::default() }
     }
 }
 

@@ -189,6 +189,7 @@ fn source(path: &Path, given: Options, about: &Value) -> Result<Graph, Failure> 
     if !given.input_shapes.is_empty() {
         options.input_shapes = given.input_shapes;
     }
+    options.signature = given.signature.or(options.signature);
     if !given.outputs.is_empty() {
         options.outputs = given.outputs;
     }

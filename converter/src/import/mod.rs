@@ -35,6 +35,8 @@ pub struct Options {
     pub input_shapes: Vec<(String, Vec<usize>)>,
     /// Names of the values to give out instead of the source's outputs.
     pub outputs: Vec<String>,
+    /// Which network of a source that has several, by the name of its signature; otherwise the first.
+    pub signature: Option<String>,
     /// What extents become that neither the source nor a shape given for it tells.
     pub open: Wanted,
 }
@@ -65,6 +67,9 @@ pub fn import_bytes(bytes: &[u8], folder: Option<&Path>, options: &Options) -> R
     let shaped = &options.input_shapes;
     if let Some((_, (name, _))) = shaped.iter().enumerate().find(|(i, (name, _))| shaped[..*i].iter().any(|(n, _)| n == name)) {
         return Err(request(format!("the shape of input {name:?} is given twice")));
+    }
+    if let (Some(name), true) = (&options.signature, format_name(bytes) != TFLITE) {
+        return Err(request(format!("signature {name:?} is asked for, and only TFLite models have any")));
     }
     let mut graph = match format_name(bytes) {
         HDF5 => keras::import_h5(bytes, options)?,

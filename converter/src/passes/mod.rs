@@ -254,6 +254,9 @@ pub fn run_with(mut graph: Graph, options: &Options) -> Result<(Graph, Report)> 
     let norms = graph.nodes.iter().filter(|n| matches!(n.op, Op::BatchNorm { .. }));
     let open = |name: &String| Fold::new(name, false, String::new(), ScaleRange::default());
     let mut report = Report { folds: norms.map(|n| open(&n.name)).collect(), origins: Origins::of(&graph), ..Report::default() };
+    for what in &graph.notes {
+        report.note("import", what);
+    }
     if let Some((name, count)) = &graph.unrounded {
         let all = if *count == 1 { String::new() } else { format!(" ({count} such in all)") };
         report.note("import", format!("'{name}' is not rounded to fewer bits{all}: the network is computed in f32"));

@@ -43,7 +43,7 @@ impl Conversion {
 /// Converts a network.
 #[pyfunction]
 #[pyo3(signature = (source, out = None, *, force = false, verify = true, weights = "f32", max_error = None, input_shapes = None,
-    outputs = None, labels = None))]
+    outputs = None, signature = None, labels = None))]
 pub fn convert(
     py: Python<'_>,
     source: PathBuf,
@@ -54,6 +54,7 @@ pub fn convert(
     max_error: Option<f64>,
     input_shapes: Option<HashMap<String, Vec<usize>>>,
     outputs: Option<Vec<String>>,
+    signature: Option<String>,
     labels: Option<Vec<String>>,
 ) -> PyResult<Conversion> {
     let precision: Precision = match weights {
@@ -76,7 +77,7 @@ pub fn convert(
     // The order of the map is not that of the caller.
     input_shapes.sort();
     let options = ConvertOptions {
-        import: import::Options { input_shapes, outputs: outputs.unwrap_or_default(), ..import::Options::default() },
+        import: import::Options { input_shapes, outputs: outputs.unwrap_or_default(), signature, ..import::Options::default() },
         no_verify: !verify,
         fixed_error: max_error.is_some(),
         emit: emit::Options { max_error: max_error.unwrap_or(precision.max_error()), precision, ..emit::Options::default() },

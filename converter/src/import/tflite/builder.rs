@@ -1,7 +1,7 @@
 //! Walks the operators, keeps what is known of every tensor, and collects everything that is not supported.
 
 use super::op::Ctx;
-use super::schema::{Budget, Model, Operator, Tensor};
+use super::schema::{Budget, Model, Operator, Signature, Tensor};
 use super::tensor::{BOOL, Data, FLOAT32, decode, is_float, is_quantised, type_name};
 use super::{builtin, ops, shape};
 use crate::error::{Error, Result, Unsupported, invalid, request};
@@ -65,6 +65,12 @@ pub(super) fn build(model: &Model<'_>, len: usize, options: &Options) -> Result<
     inputs(&mut b, options)?;
     for i in live {
         operator(&mut b, i)?;
+    }
+    if !model.signatures.is_empty() && options.signature.is_none() {
+        let all = Signature::list(&model.signatures);
+        b.graph.notes.push(format!(
+            "the model has several networks, for the signatures {all}; this is the first, --signature takes another"
+        ));
     }
     let inputs: HashSet<ValueId> = b.graph.inputs.iter().copied().collect();
     for t in wanted {

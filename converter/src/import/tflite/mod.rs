@@ -36,7 +36,7 @@ pub const IDENTIFIER: &[u8] = b"TFL3";
 /// # Errors
 /// As [`super::import`].
 pub fn import(bytes: &[u8], options: &Options) -> Result<Graph> {
-    let model = schema::Model::parse(bytes).map_err(|f| match f {
+    let model = schema::Model::parse(bytes, options.signature.as_deref()).map_err(|f| match f {
         fail::Fail::Exhausted(m) => invalid(format!("a damaged TFLite file: {m}")),
         fail::Fail::Invalid(m) => invalid(format!("a damaged TFLite file: {m}")),
         fail::Fail::Unsupported { what, .. } => invalid(format!("a damaged TFLite file: {what}")),

@@ -2,7 +2,9 @@
 //! of `schema.fbs`; a union takes two numbers, its type and its value; deprecated fields keep theirs.
 
 use super::flatbuffer::Table;
+use crate::error::request;
 use crate::import::fail::{Fail, Res, bad};
+use crate::names::short_text;
 
 /// Field numbers of the tables of options, and the type of each in the union `BuiltinOptions`.
 pub(super) mod options {
@@ -105,7 +107,7 @@ pub(super) mod options {
     }
 }
 
-/// A model: its main network and the bytes of its buffers.
+/// A model: one of its networks and the bytes of its buffers.
 #[derive(Debug)]
 pub(super) struct Model<'a> {
     pub codes: Vec<Code<'a>>,
@@ -115,6 +117,15 @@ pub(super) struct Model<'a> {
     pub outputs: Vec<i32>,
     pub operators: Vec<Operator<'a>>,
     pub buffers: Vec<&'a [u8]>,
+    /// What callers know the networks by, in the file's order, if there is more than one of them to call.
+    pub signatures: Vec<Signature<'a>>,
+}
+
+/// A network that callers may ask for, `SignatureDef`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Signature<'a> {
+    pub name: &'a str,
+    network: usize,
 }
 
 /// What an operator is.
@@ -196,8 +207,8 @@ impl Budget {
 }
 
 impl<'a> Model<'a> {
-    /// Reads the model in a whole file.
-    pub(super) fn parse(bytes: &'a [u8]) -> Res<Self> {
+    /// Reads the model in a whole file: the network of a signature, or the first.
+    pub(super) fn parse(bytes: &'a [u8], signature: Option<&str>) -> Res<Self> {
         // A network has each list about once.
         let budget = &mut Budget(bytes.len().saturating_mul(4).saturating_add(1 << 16));
         let root = Table::root(bytes)?;
@@ -206,13 +217,44 @@ impl<'a> Model<'a> {
             return bad(format!("schema version {version}, not 3"));
         }
         let codes = root.tables(1)?.iter().map(|t| Code::parse(t, budget)).collect::<Res<_>>()?;
-        // The first network is the main one; the others are bodies of loops and branches.
-        let Some(network) = root.tables(2)?.into_iter().next() else { return bad("there is no network in the file") };
+        let mut signatures = root.tables(7)?.iter().map(|t| Signature::parse(t, budget)).collect::<Res<Vec<_>>>()?;
+        // The first network is the main one; others are those of other signatures, and bodies of loops and branches.
+        let wanted = match signature {
+            None => 0,
+            Some(name) => match signatures.iter().find(|s| s.name == name) {
+                Some(s) => s.network,
+                None => return Err(Fail::Error(request(Signature::lacking(name, &signatures)))),
+            },
+        };
+        if signatures.iter().all(|s| s.network == wanted) {
+            signatures.clear();
+        }
+        let Some(network) = root.tables(2)?.into_iter().nth(wanted) else { return bad(format!("there is no network {wanted}")) };
         let buffers = root.tables(4)?.iter().map(|t| buffer(t, bytes)).collect::<Res<_>>()?;
         let tensors = network.tables(0)?.iter().map(|t| Tensor::parse(t, budget)).collect::<Res<_>>()?;
         let operators = network.tables(3)?.iter().map(|t| Operator::parse(t, budget)).collect::<Res<_>>()?;
         let (inputs, outputs) = (budget.list(network.list(1)?)?, budget.list(network.list(2)?)?);
-        Ok(Self { codes, name: network.str(4)?, tensors, inputs, outputs, operators, buffers })
+        Ok(Self { codes, name: network.str(4)?, tensors, inputs, outputs, operators, buffers, signatures })
+    }
+}
+
+impl<'a> Signature<'a> {
+    fn parse(t: &Table<'a>, budget: &mut Budget) -> Res<Self> {
+        let name = t.str(2)?;
+        budget.pay(name.len())?;
+        Ok(Self { name, network: t.get(4, 0u32)? as usize })
+    }
+
+    /// The names as they are told.
+    pub(super) fn list(all: &[Self]) -> String {
+        short_text(&all.iter().map(|s| s.name).collect::<Vec<_>>().join(", "))
+    }
+
+    fn lacking(name: &str, all: &[Self]) -> String {
+        if all.is_empty() {
+            return format!("signature {name:?} is asked for, and the model has none");
+        }
+        format!("there is no signature {name:?}, the model has {}", Self::list(all))
     }
 }
 

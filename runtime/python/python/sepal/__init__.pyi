@@ -146,6 +146,7 @@ def convert(
     max_error: float | None = None,
     input_shapes: Mapping[str, Sequence[int]] | None = None,
     outputs: Sequence[str] | None = None,
+    signature: str | None = None,
     labels: Sequence[str] | None = None,
 ) -> Conversion:
     """Converts a Keras (`.keras`, `.h5`), ONNX or TFLite network, without the interpreter's lock.
@@ -157,6 +158,7 @@ def convert(
     :param max_error: largest error of a convolution's algorithm, as a share of its range; 0 for the direct sum everywhere.
     :param input_shapes: shapes by the inputs' names, where the source leaves extents open; "" means the only input.
     :param outputs: names of values to give out instead of the source's outputs.
+    :param signature: which network of a TFLite file that has several; the first without it.
     :param labels: what the elements of the first output are called.
     :raises InvalidError: the source is damaged.
     :raises UnsupportedError: it is sound and cannot be converted; `items` says all that stands in the way.

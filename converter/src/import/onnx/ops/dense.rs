@@ -1,4 +1,4 @@
-//! Gemm and MatMul with constant weights.
+//! Gemm and MatMul, of weights and of two tensors that are computed.
 
 use super::super::fail::{bad, unsupported};
 use super::super::node::{Ctx, Operand};
@@ -16,34 +16,52 @@ pub(super) fn gemm(cx: &mut Ctx<'_, '_, '_>) -> Values {
     if trans_a {
         a = cx.emit("a", Op::Transpose { perm: vec![1, 0] }, &[a], &[m, k])?;
     }
-    let Some(b) = cx.constant(1)? else { return bad("the weights are missing") };
-    let [rows, cols] = b.dims[..] else { return bad("Gemm wants matrices") };
+    let weights = cx.is_const(1);
+    let dims = if let Operand::Const { value, .. } = cx.operand(1) {
+        value.dims.clone()
+    } else {
+        let b = cx.runtime(1)?;
+        cx.shape(b)
+    };
+    let [rows, cols] = dims[..] else { return bad("Gemm wants matrices") };
     let [kb, n] = if trans_b { [cols, rows] } else { [rows, cols] };
     if kb != k {
-        return bad(format!("weights of shape {:?} do not fit {k} inputs", b.dims));
+        return bad(format!("weights of shape {dims:?} do not fit {k} inputs"));
     }
-    let weight = cx.weight(1, &format!("gemm {trans_b} {alpha}"), true, |c| {
-        if !trans_b && alpha == 1.0 {
-            return Ok((vec![k, n], None));
+    let b = if weights {
+        cx.weight(1, &format!("gemm {trans_b} {alpha}"), true, |c| {
+            if !trans_b && alpha == 1.0 {
+                return Ok((vec![k, n], None));
+            }
+            let mut v = if trans_b { permuted(floats(c)?, [1, n, k], [0, 2, 1]) } else { floats(c)?.to_vec() };
+            v.iter_mut().for_each(|v| *v *= alpha);
+            Ok((vec![k, n], Some(v)))
+        })?
+    } else {
+        let b = cx.runtime(1)?;
+        if trans_b { cx.emit("b", Op::Transpose { perm: vec![1, 0] }, &[b], &[k, n])? } else { b }
+    };
+    let product = |cx: &mut Ctx<'_, '_, '_>, suffix: &str, bias: Option<ValueId>| {
+        if weights {
+            let inputs: Vec<ValueId> = [a, b].into_iter().chain(bias).collect();
+            return cx.emit(suffix, Op::Dense { bias: bias.is_some(), act: Act::None }, &inputs, &[m, n]);
         }
-        let mut v = if trans_b { permuted(floats(c)?, [1, n, k], [0, 2, 1]) } else { floats(c)?.to_vec() };
-        v.iter_mut().for_each(|v| *v *= alpha);
-        Ok((vec![k, n], Some(v)))
-    })?;
-    let dense = |cx: &mut Ctx<'_, '_, '_>, suffix: &str, bias: Option<ValueId>| {
-        let inputs: Vec<ValueId> = [a, weight].into_iter().chain(bias).collect();
-        cx.emit(suffix, Op::Dense { bias: bias.is_some(), act: Act::None }, &inputs, &[m, n])
+        if alpha == 1.0 {
+            return cx.emit(suffix, Op::Matmul, &[a, b], &[m, n]);
+        }
+        let (y, factor) = (cx.emit("ab", Op::Matmul, &[a, b], &[m, n])?, cx.number(alpha));
+        cx.emit(suffix, Op::Binary { op: BinaryOp::Mul, act: Act::None }, &[y, factor], &[m, n])
     };
     let c = match cx.operand(2).clone() {
-        Operand::None | Operand::Sequence(_) => return Ok(vec![dense(cx, "", None)?]),
-        _ if beta == 0.0 => return Ok(vec![dense(cx, "", None)?]),
+        Operand::None | Operand::Sequence(_) => return Ok(vec![product(cx, "", None)?]),
+        _ if beta == 0.0 => return Ok(vec![product(cx, "", None)?]),
         Operand::Const { value, .. } => {
             let dims = value.dims.clone();
             if super::super::shape::broadcast(&dims, &[m, n])? != [m, n] {
                 return bad(format!("C of shape {dims:?} does not fit {m} by {n}"));
             }
             // One row that holds for all, or one number.
-            if dims.len() < 2 || dims[0] == 1 {
+            if weights && (dims.len() < 2 || dims[0] == 1) {
                 let bias = cx.weight(2, &format!("bias {n} {beta}"), true, |c| {
                     let v = floats(c)?;
                     if v.len() == n && beta == 1.0 {
@@ -51,7 +69,7 @@ pub(super) fn gemm(cx: &mut Ctx<'_, '_, '_>) -> Values {
                     }
                     Ok((vec![n], Some((0..n).map(|i| v[i % v.len()] * beta).collect())))
                 })?;
-                return Ok(vec![dense(cx, "", Some(bias))?]);
+                return Ok(vec![product(cx, "", Some(bias))?]);
             }
             cx.weight(2, &format!("scaled {beta}"), true, |c| {
                 Ok((dims, if beta == 1.0 { None } else { Some(floats(c)?.iter().map(|v| v * beta).collect()) }))
@@ -66,7 +84,7 @@ pub(super) fn gemm(cx: &mut Ctx<'_, '_, '_>) -> Values {
     if super::super::shape::broadcast(cx.b.graph.shape(c), &[m, n])? != [m, n] {
         return bad(format!("C of shape {:?} does not fit {m} by {n}", cx.shape(c)));
     }
-    let y = dense(cx, "", None)?;
+    let y = product(cx, "", None)?;
     Ok(vec![cx.emit("c", Op::Binary { op: BinaryOp::Add, act: Act::None }, &[y, c], &[m, n])?])
 }
 

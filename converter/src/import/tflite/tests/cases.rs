@@ -49,6 +49,26 @@ fn integers_divided_by_zero_are_refused() {
     assert!(matches!(&e, Error::Invalid(m) if m.contains("DIV, builtin 42") && m.contains("division by 0")), "{e}");
 }
 
+#[test]
+fn a_network_is_chosen_by_its_signature() {
+    let two = bytes("signatures/two.tflite");
+    let of = |name: Option<&str>| tflite::import(&two, &Options { signature: name.map(str::to_owned), ..Options::default() });
+    let kind = |name| of(name).unwrap().nodes[0].kind.clone();
+    assert_eq!((kind(None), kind(Some("rectify")), kind(Some("squash"))), ("RELU".into(), "RELU".into(), "TANH".into()));
+    // Whoever does not choose is told.
+    let first = of(None).unwrap();
+    assert!(matches!(&first.notes[..], [note] if note.contains("signatures rectify, squash")), "{:?}", first.notes);
+    assert!(of(Some("squash")).unwrap().notes.is_empty());
+    let e = of(Some("classify")).unwrap_err();
+    assert!(matches!(&e, Error::Request(m) if m.contains("classify") && m.contains("rectify, squash")), "{e}");
+    let one = crate::import::import_bytes(
+        &bytes("small_net.tflite"),
+        None,
+        &Options { signature: Some("a".into()), ..Options::default() },
+    );
+    assert!(matches!(&one, Err(Error::Request(m)) if m.contains("has none")), "{one:?}");
+}
+
 /// Files that once brought a panic, a wrong number or a wrong word; kept as they were found.
 #[test]
 fn what_was_found_stays_mended() {
