@@ -12,6 +12,7 @@ use crate::preprocessing::{self, Preprocessing};
 use crate::{diff, interp, mixed, provenance};
 use bytemuck::{Pod, Zeroable};
 use mixed::Mixed;
+use reference::{Reference, References};
 use sepal_format::record::section;
 use sepal_format::{FormatErrorKind, Proof};
 use std::collections::HashSet;
@@ -228,13 +229,30 @@ const FAR_OFF: f64 = 1e-5;
 /// Conversions after which no step is let run by Strassen's algorithm, if each had some that erred too much.
 const MOST_ROUNDS: usize = 2;
 
-/// Converts, and again with less left to fast algorithms while the output is far off: what counts in the end is the output, not
-/// the step. The more exact file is kept. What was asked for and is not exact enough is refused by its name.
+/// Converts, and measures the drift of folds, if that is wanted.
 fn convert_plans(
     plans: Vec<Planned>,
     name: &str,
     format: &'static str,
     options: &ConvertOptions,
+    progress: &mut dyn Progress,
+) -> Result<Converted> {
+    let mut references = References::default();
+    let mut best = most_exact(plans, name, format, options, &mut references, progress)?;
+    if let (true, Some(source)) = (options.measure_drift, references.first) {
+        drift(&source, &mut best, progress)?;
+    }
+    Ok(best)
+}
+
+/// Converts, and again with less left to fast algorithms while the output is far off: what counts in the end is the output, not
+/// the step. The more exact file is kept. What was asked for and is not exact enough is refused by its name.
+fn most_exact(
+    plans: Vec<Planned>,
+    name: &str,
+    format: &'static str,
+    options: &ConvertOptions,
+    references: &mut References,
     progress: &mut dyn Progress,
 ) -> Result<Converted> {
     let mut within = |emit| {
@@ -246,7 +264,7 @@ fn convert_plans(
             own.emit.strassen &= round < MOST_ROUNDS;
             let mut unsound = Vec::new();
             // Weights are shared.
-            let converted = convert_once(plans.clone(), name, format, &own, &direct, &mut unsound, progress);
+            let converted = convert_once(plans.clone(), name, format, &own, &direct, references, &mut unsound, progress);
             if unsound.is_empty() {
                 return converted;
             }
@@ -321,6 +339,7 @@ fn convert_once(
     format: &'static str,
     options: &ConvertOptions,
     direct: &HashSet<String>,
+    references: &mut References,
     unsound: &mut Vec<String>,
     progress: &mut dyn Progress,
 ) -> Result<Converted> {
@@ -349,13 +368,15 @@ fn convert_once(
 
     for (i, (wanted, source, pruned)) in unchecked.into_iter().enumerate() {
         let Some(source) = source else { continue };
+        if i == 0 {
+            references.first.get_or_insert_with(|| source.clone());
+        }
         let rounding = options.emit.precision == emit::Precision::F32;
         let limit = Limit { relative: summary.self_check_limit, pruned, rounding };
         progress.stage(Stage::SelfCheck);
         let bytes: &[u8] = bytemuck::cast_slice(&blocks);
-        let folds = if options.measure_drift && i == 0 { Some(&mut summary.report.folds) } else { None };
         let mut mixed = Vec::new();
-        let check = self_check(&source, &bytes[..len], i, &limit, folds, &mut mixed, progress);
+        let check = self_check(&source, &bytes[..len], i, &limit, references, &mut mixed, progress);
         for Mixed { name, error, .. } in mixed {
             if error > options.emit.max_error {
                 unsound.push(name.clone());
@@ -497,6 +518,14 @@ impl Limit {
         check.besides(self.pruned.as_ref()) <= self.relative.max(rounding)
     }
 
+    /// Pseudo-random inputs that it holds for.
+    fn inputs(&self, source: &Graph) -> Vec<Vec<f32>> {
+        let mut random = Random::new(SELF_CHECK_SEED);
+        let mut all: Vec<Vec<f32>> = source.inputs.iter().map(|&v| random.units(source.shape(v).iter().product())).collect();
+        all.iter_mut().enumerate().for_each(|(i, values)| self.move_inside(i, values));
+        all
+    }
+
     /// Moves values from -1 to 1 to where input `i` is known to be, unless they are there.
     fn move_inside(&self, i: usize, values: &mut [f32]) {
         let Some(range) = self.pruned.as_ref().and_then(|p| p.inputs.get(i)) else { return };
@@ -509,14 +538,31 @@ impl Limit {
     }
 }
 
+/// Compares all layers of the first plan and fills in how far they have drifted where a batch norm was folded.
+fn drift(source: &Graph, converted: &mut Converted, progress: &mut dyn Progress) -> Result<()> {
+    let Summary { self_check_limit: relative, report, .. } = &converted.summary;
+    let limit = Limit { relative: *relative, pruned: report.pruned.clone(), rounding: false };
+    let samples = [limit.inputs(source)];
+    let model = sepal::Model::from_bytes(converted.bytes()).map_err(|e| refused("is refused", &e))?;
+    progress.stage(Stage::SelfCheck);
+    let diff = diff::diff(source, &model, &samples, limit.relative, &mut |done, all| progress.steps(done, all))?;
+    let norms = source.nodes.iter().filter(|n| matches!(n.op, crate::ir::Op::BatchNorm { .. }));
+    let ends = diff.behind(source);
+    let drifts: Vec<_> = norms.map(|norm| ends.get(&norm.output).map(|l| l.stats.relative())).collect();
+    for (fold, drift) in converted.summary.report.folds.iter_mut().zip(drifts) {
+        fold.drift = drift;
+    }
+    Ok(())
+}
+
 /// Runs the file and interprets the source on the same pseudo-random inputs. `mixed` are the steps by Strassen's algorithm with their
-/// errors, once the file has run. Fills in the drift of `folds`, for which all layers are compared.
+/// errors, once the file has run.
 fn self_check(
     source: &Graph,
     file: &[u8],
     plan: usize,
     limit: &Limit,
-    folds: Option<&mut Vec<passes::Fold>>,
+    references: &mut References,
     mixed: &mut Vec<Mixed>,
     progress: &mut dyn Progress,
 ) -> Result<SelfCheck> {
@@ -524,26 +570,13 @@ fn self_check(
         Error::TooLarge(what) => Error::TooLarge(format!("{what}; --no-verify leaves the self-check out")),
         other => other,
     })?;
-    let mut random = Random::new(SELF_CHECK_SEED);
-    let mut inputs: Vec<Vec<f32>> = source.inputs.iter().map(|&v| random.units(source.shape(v).iter().product())).collect();
-    inputs.iter_mut().enumerate().for_each(|(i, values)| limit.move_inside(i, values));
-
-    let refused = |what: &str, e: &dyn std::fmt::Display| Error::Verification(format!("the converted file {what}: {e}"));
+    let inputs = limit.inputs(source);
     let model = sepal::Model::from_bytes(file).map_err(|e| refused("is refused", &e))?;
     let model = model.plan(plan).ok_or_else(|| refused("lacks plan", &plan))?;
     let arena = model.arena_bytes(sepal::Options::default().threads);
     if arena > MOST_ARENA {
         let what = format!("an arena of {arena} bytes is more than the self-check takes; --no-verify leaves it out");
         return Err(Error::TooLarge(what));
-    }
-    if let Some(folds) = folds {
-        let samples = [inputs.clone()];
-        let diff = diff::diff(source, &model, &samples, limit.relative, &mut |done, all| progress.steps(done, all))?;
-        let norms = source.nodes.iter().filter(|n| matches!(n.op, crate::ir::Op::BatchNorm { .. }));
-        let ends = diff.behind(source);
-        for (fold, norm) in folds.iter_mut().zip(norms) {
-            fold.drift = ends.get(&norm.output).map(|l| l.stats.relative());
-        }
     }
     let mut session = sepal::Session::new(&model, sepal::Options::default()).map_err(|e| refused("gives no session", &e))?;
     for (i, values) in inputs.iter().enumerate() {
@@ -560,34 +593,41 @@ fn self_check(
         }
     });
 
-    let wide = || -> Vec<Vec<f64>> { inputs.iter().map(|x| x.iter().copied().map(f64::from).collect()).collect() };
-    let (mut done, mut overflow) = (0, None);
-    let want = interp::interpret_observed(source, wide(), &mut |v, values| {
-        done += 1;
-        progress.steps(done, source.nodes.len());
-        if overflow.is_none() && values.iter().any(|x| x.is_nan() || x.abs() > f64::from(f32::MAX)) {
-            overflow = Some(v);
-        }
-    })?;
+    let mut reference = match references.take(plan) {
+        Some(known) => known,
+        None => Reference::of(source, &inputs, progress)?,
+    };
+    let check = compare_outputs(source, &inputs, &session, &mut reference, limit, progress);
+    references.keep(plan, reference);
+    check
+}
+
+fn refused(what: &str, e: &dyn std::fmt::Display) -> Error {
+    Error::Verification(format!("the converted file {what}: {e}"))
+}
+
+/// The worst output of a session that has run.
+fn compare_outputs(
+    source: &Graph,
+    inputs: &[Vec<f32>],
+    session: &sepal::Session<'_>,
+    reference: &mut Reference,
+    limit: &Limit,
+    progress: &mut dyn Progress,
+) -> Result<SelfCheck> {
     // No arithmetic of f32 gives what its range does not hold.
+    let overflow = reference.overflow;
     let fault = |e: Error| overflow.map_or(e, |v| overflows(source, v));
     let mut worst: Option<SelfCheck> = None;
-    let mut rounded: Option<Vec<Vec<f64>>> = None;
-    for (i, want) in want.iter().enumerate() {
+    for i in 0..reference.want.len() {
+        let want = &reference.want[i];
         let name = source.output_names.get(i).cloned().unwrap_or_default();
         let got = session.output(i).filter(|got| got.len() == want.len());
         let got = got.ok_or_else(|| refused("has another output", &name))?;
         let mut one = compare(name, got, want).map_err(fault)?;
         if !limit.allows(&one) && limit.rounding {
-            if rounded.is_none() {
-                let mut done = 0;
-                let all = interp::interpret_rounded(source, wide(), &mut || {
-                    done += 1;
-                    progress.steps(done, source.nodes.len());
-                })?;
-                rounded = Some(all);
-            }
-            let moved = rounded.iter().flat_map(|all| all.get(i)).map(|all| farthest(all, want)).next();
+            let rounded = reference.rounded(source, inputs, i, progress)?.map(<[f64]>::to_vec);
+            let moved = rounded.map(|all| farthest(&all, &reference.want[i]));
             one.rounding = moved.filter(|_| one.max_abs > 0.0).map(|moved| one.relative * (moved / one.max_abs));
         }
         if !limit.allows(&one) {
@@ -661,5 +701,6 @@ impl Converted {
     }
 }
 
+mod reference;
 #[cfg(test)]
 mod tests;

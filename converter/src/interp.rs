@@ -13,10 +13,10 @@ pub(crate) use movement::transpose;
 mod windowed;
 
 /// Most elements that tensors have at any one time: beyond that, memory and patience end (1 GB in f64).
-const MOST_ELEMENTS: usize = 1 << 27;
+pub(crate) const MOST_ELEMENTS: usize = 1 << 27;
 
-/// Most multiply-adds: a hundred times a large network's, and some minutes.
-const MOST_WORK: u64 = 1 << 40;
+/// Most work, see [`work`]: sixty times a large network's, and some minutes.
+const MOST_WORK: u64 = 1 << 39;
 
 /// A tensor that is read: computed (f64) or constant (f32).
 #[derive(Clone, Copy)]
@@ -133,26 +133,53 @@ fn last_uses(graph: &Graph) -> Vec<usize> {
     last_use
 }
 
-/// About how many multiply-adds a node takes, or elements that it makes.
+/// About how long a node takes, in multiply-adds of a convolution of many channels: half a nanosecond each. What else there is to do
+/// for a pixel under a window, or for an element, takes many times as long.
 pub(crate) fn work(graph: &Graph, n: &Node) -> u64 {
-    let size = |v: ValueId| elements(graph.shape(v)).unwrap_or(usize::MAX) as u64;
-    let weights = || n.inputs.get(1).map_or(1, |&w| size(w) / graph.shape(w).last().map_or(1, |&d| d.max(1) as u64));
-    let (out, first) = (size(n.output), n.inputs.first().map_or(0, |&x| size(x)));
-    match &n.op {
-        Op::Conv { .. } | Op::Dense { .. } => out.saturating_mul(weights()),
-        Op::Matmul => out.saturating_mul(n.inputs.first().and_then(|&x| graph.shape(x).last()).map_or(1, |&k| k as u64)),
-        Op::ConvTranspose { .. } => first.saturating_mul(weights()),
-        Op::Pool { window, .. } => window.kernel.iter().fold(out, |n, &k| n.saturating_mul(k as u64)),
-        op => out.saturating_add(first).saturating_mul(of_function(op)),
+    let extents = |v: Option<&ValueId>| v.map_or(&[][..], |&v| graph.shape(v));
+    let product = |dims: &[usize]| dims.iter().fold(1u64, |n, &d| n.saturating_mul(d as u64));
+    let (x, weights, out) = (extents(n.inputs.first()), extents(n.inputs.get(1)), graph.shape(n.output));
+    let (read, made) = (product(x), product(out));
+    let last = |dims: &[usize]| dims.last().map_or(1, |&d| d.max(1) as u64);
+    let pixels = |dims: &[usize]| product(dims) / last(dims);
+    let window = |dims: &[usize]| product(dims.get(..2).unwrap_or(&[]));
+    // Panels of four channels.
+    let panels = |channels: u64| channels.next_multiple_of(4);
+    match (&n.op, weights) {
+        // One channel of each group: pixel by pixel, otherwise taps of a group are gathered first.
+        (Op::Conv { .. }, &[_, _, 1, c]) => pixels(out).saturating_mul(window(weights)).saturating_mul(PIXEL + 2 * c as u64),
+        (Op::Conv { groups, .. }, &[_, _, cin, c]) => {
+            let (groups, cin) = (*groups as u64, cin as u64);
+            let each = (PIXEL + 2 * cin).saturating_add(cin.saturating_mul(panels(c as u64 / groups.max(1))));
+            pixels(out).saturating_mul(groups).saturating_mul(window(weights)).saturating_mul(each)
+        }
+        // Each sum is one chain.
+        (Op::ConvTranspose { groups, .. }, &[_, _, _, c]) => {
+            let each = PIXEL.saturating_add(last(out).saturating_mul(PIXEL + 3 * (c / groups.max(&1)) as u64));
+            pixels(x).saturating_mul(window(weights)).saturating_mul(each)
+        }
+        (Op::Dense { .. }, _) => read.saturating_mul(ELEMENT + last(out)).saturating_add(made * ELEMENT),
+        (Op::Matmul, _) => read.saturating_mul(ELEMENT + last(out)).saturating_add(product(weights).saturating_mul(ELEMENT)),
+        (Op::Pool { window, .. }, _) => {
+            // Only what lies in the image.
+            let taps = window.kernel.iter().zip(x.iter().skip(1)).fold(1, |n, (&k, &d)| k.min(d) as u64 * n);
+            pixels(out).saturating_mul(taps).saturating_mul(PIXEL + 2 * last(out))
+        }
+        (op, _) => made.saturating_add(read).saturating_mul(of_function(op)),
     }
 }
 
-/// How many multiply-adds an element of a function takes in f64, roughly: sums of some tens of terms, an exponential.
+/// To find where a tap lies, with divisions.
+const PIXEL: u64 = 16;
+/// To make an element, with its index.
+pub(crate) const ELEMENT: u64 = 8;
+
+/// How long an element of a function takes in f64, roughly: sums of some tens of terms, an exponential.
 fn of_function(op: &Op) -> u64 {
     match op {
-        Op::Unary(Unary::Erf | Unary::Gelu) => 64,
-        Op::Unary(_) | Op::Act(_) | Op::Softmax { .. } | Op::Resize { .. } | Op::Binary { op: BinaryOp::Pow, .. } => 8,
-        _ => 1,
+        Op::Unary(Unary::Erf | Unary::Gelu) => 64 * ELEMENT,
+        Op::Unary(_) | Op::Act(_) | Op::Softmax { .. } | Op::Resize { .. } | Op::Binary { op: BinaryOp::Pow, .. } => 8 * ELEMENT,
+        _ => ELEMENT,
     }
 }
 

@@ -8,7 +8,7 @@
 //! * Shapes are fully known.
 
 use crate::names::title;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 pub use sepal_format::Unary;
@@ -301,6 +301,25 @@ impl Graph {
     /// Counts a cast or an input that rounds nothing.
     pub(crate) fn leave_unrounded(&mut self, name: &str) {
         self.unrounded.get_or_insert_with(|| (name.to_owned(), 0)).1 += 1;
+    }
+
+    /// Lets all that read a constant read one value: a source may have it under thousands of names.
+    pub(crate) fn join_constants(&mut self) {
+        let mut first: HashMap<(*const Vec<f32>, Vec<usize>), ValueId> = HashMap::new();
+        let one = |(i, v): (usize, &Value)| match &v.data {
+            Some(data) => *first.entry((Arc::as_ptr(data), v.shape.clone())).or_insert(ValueId(i)),
+            None => ValueId(i),
+        };
+        let same: Vec<ValueId> = self.values.iter().enumerate().map(one).collect();
+        let all = self.nodes.iter_mut().flat_map(|n| &mut n.inputs).chain(&mut self.outputs);
+        all.for_each(|v| *v = same[v.0]);
+    }
+
+    /// Elements of the constants, each once that is there under several names: what a file has paid for.
+    pub(crate) fn elements_of_constants(&self) -> usize {
+        let mut seen = HashSet::new();
+        let own = self.values.iter().filter_map(|v| v.data.as_ref()).filter(|data| seen.insert(Arc::as_ptr(data)));
+        own.map(|data| data.len()).sum()
     }
 
     /// Appends a node and gives its output, whose name is the node's.

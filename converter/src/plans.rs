@@ -226,10 +226,12 @@ fn shapes(base: &Graph, wanted: Wanted, options: &Options) -> Result<Vec<(String
 fn share(base: &Graph, graph: &mut Graph) {
     let known: HashMap<&str, &Arc<Vec<f32>>> =
         base.values.iter().filter_map(|v| Some((v.name.as_str(), v.data.as_ref()?))).collect();
+    // Many names may be one constant's: no two are compared twice. What is replaced is kept, so that no other takes its place in memory.
+    let mut compared: HashMap<[*const Vec<f32>; 2], (Arc<Vec<f32>>, bool)> = HashMap::new();
     for value in &mut graph.values {
-        if let (Some(data), Some(&same)) = (&mut value.data, known.get(value.name.as_str()))
-            && bits_equal(data, same)
-        {
+        let (Some(data), Some(&same)) = (&mut value.data, known.get(value.name.as_str())) else { continue };
+        let pair = [Arc::as_ptr(data), Arc::as_ptr(same)];
+        if compared.entry(pair).or_insert_with(|| (data.clone(), bits_equal(data, same))).1 {
             *data = same.clone();
         }
     }

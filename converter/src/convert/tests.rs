@@ -95,14 +95,24 @@ fn what_rounding_alone_does_is_no_fault() {
         graph.output_names.push("sum".into());
         graph
     };
+    /// How often somebody has begun to interpret the source.
+    struct Begun(usize);
+    impl Progress for Begun {
+        fn steps(&mut self, done: usize, _: usize) {
+            self.0 += usize::from(done == 1);
+        }
+    }
     let convert = |graph: &Graph| convert_graph(graph.clone(), "n", "test", &ConvertOptions::default(), &mut ());
     let mut graph = network(1e-4);
     let converted = convert(&graph).unwrap();
     let check = converted.summary.self_check.clone().unwrap();
     assert!(check.relative > 1e-4 && check.relative <= TIMES_ROUNDING * check.rounding.unwrap(), "{check:?}");
     // Nothing is left but roundings: that is the network's own fault.
-    let refused = convert(&network(0.0));
+    let mut begun = Begun(0);
+    let refused = convert_graph(network(0.0), "n", "test", &ConvertOptions::default(), &mut begun);
     assert!(matches!(&refused, Err(Error::Inexact(why)) if why.contains("no arithmetic of f32")), "{refused:?}");
+    // Once as it is and once rounded, however many conversions were held against that.
+    assert_eq!(begun.0, 2);
 
     // Beyond the limit of halves, which is a promise, and within what f32 is excused.
     let graph_of_halves = network(1e-5);
@@ -116,7 +126,7 @@ fn what_rounding_alone_does_is_no_fault() {
     // Halves have been promised a limit, and the file of another network is as wrong as ever.
     let run = |source: &Graph, rounding: bool| {
         let limit = Limit { relative: 1e-4, pruned: None, rounding };
-        self_check(source, converted.bytes(), 0, &limit, None, &mut Vec::new(), &mut ())
+        self_check(source, converted.bytes(), 0, &limit, &mut References::default(), &mut Vec::new(), &mut ())
     };
     assert!(run(&graph, true).is_ok());
     assert!(matches!(run(&graph, false), Err(Error::Verification(_))));
@@ -226,6 +236,31 @@ fn large_plans_take_seconds() {
     }
     let all = concat(&mut odd, &sums, 6400);
     plan(odd, all).unwrap();
+    // One tensor in thousands of orders.
+    let mut orders = Graph::default();
+    let x = orders.input("x", &[2; 8]);
+    let s = unary(&mut orders, x, &[2; 8]);
+    let mut perm: Vec<usize> = (0..8).collect();
+    let mut parts = Vec::new();
+    for i in 0..5000 {
+        perm.swap(i % 7, i % 5 + 3);
+        let op = Op::Transpose { perm: perm.clone() };
+        parts.push(orders.node("t", "Transpose", op, &[s], &[2; 8]));
+    }
+    let whole = orders.node("c", "Concat", Op::Concat { axis: 0 }, &parts, &[10_000, 2, 2, 2, 2, 2, 2, 2]);
+    assert!(matches!(plan(orders, whole), Err(Error::Unsupported(_))));
+    // One constant in all its shapes.
+    let mut shapes = Graph::default();
+    let len = 720_720;
+    let (x, data) = (shapes.input("x", &[len]), std::sync::Arc::new(vec![1.5; len]));
+    let mut y = x;
+    for d in (1..1000).filter(|d| len % d == 0) {
+        let shape = [len / d, d];
+        let c = shapes.constant("c", &shape, data.clone());
+        let turned = shapes.node("r", "Reshape", Op::Reshape, &[y], &shape);
+        y = shapes.node("n", "Add", Op::Binary { op: crate::ir::BinaryOp::Add, act: Act::None }, &[turned, c], &shape);
+    }
+    assert!(matches!(plan(shapes, y), Err(Error::Invalid(why)) if why.contains("too many forms")));
     // Beyond what a file holds, as deep as the stack of a thread.
     let mut deep = Graph::default();
     let x = deep.input("x", &[1, 1, 1, 16]);

@@ -56,8 +56,14 @@ const WEIGHTS: f64 = 25.0;
 /// Rows and columns of the pixels that the error is measured on, and the output channels.
 const SAMPLE: usize = 12;
 
-/// The fastest algorithm whose error is at most `max_error`; `None` for the direct sum.
-pub(super) fn choose(task: &Task, max_error: f64) -> Option<Choice> {
+/// The fastest algorithm whose error is at most `max_error`; `None` for the direct sum. `error_of` gives an algorithm's error, which it
+/// measures or knows: the same for all sizes of pictures.
+pub(super) fn choose(
+    task: &Task,
+    max_error: f64,
+    error_of: &mut dyn FnMut(Algorithm, &mut dyn FnMut() -> f64) -> f64,
+) -> Option<Choice> {
+    let mut choice = |algorithm| Choice { algorithm, error: error_of(algorithm, &mut || error(task, algorithm)) };
     if max_error <= 0.0 {
         return None;
     }
@@ -66,8 +72,7 @@ pub(super) fn choose(task: &Task, max_error: f64) -> Option<Choice> {
     let direct = time(task, kernel, [1, 1]);
     if kernel == [1, 1] {
         let faster = by_halves(task).is_some_and(|t| t < 0.97 * direct);
-        let choice = faster.then(|| Choice { algorithm: Algorithm::Strassen, error: error(task, Algorithm::Strassen) });
-        return choice.filter(|choice| choice.error <= STRASSEN * max_error);
+        return faster.then(|| choice(Algorithm::Strassen)).filter(|choice| choice.error <= STRASSEN * max_error);
     }
     let mut candidates: Vec<(f64, [usize; 2])> = TILES
         .iter()
@@ -77,8 +82,7 @@ pub(super) fn choose(task: &Task, max_error: f64) -> Option<Choice> {
         .collect();
     candidates.sort_by(|a, b| a.0.total_cmp(&b.0));
     let better = candidates.into_iter().filter(|(t, _)| *t < 0.9 * direct);
-    let measured = |tile| Choice { algorithm: Algorithm::Winograd(tile), error: error(task, Algorithm::Winograd(tile)) };
-    better.map(|(_, tile)| measured(tile)).find(|choice| choice.error <= max_error)
+    better.map(|(_, tile)| choice(Algorithm::Winograd(tile))).find(|choice| choice.error <= max_error)
 }
 
 /// Whether a node makes much of a small difference between values that are small beside others of its input. Strassen's algorithm errs
@@ -221,7 +225,7 @@ mod tests {
         let [top, left] = kernel.map(|k| k / 2);
         let window = Window { kernel, stride, dilation: [1, 1], pads: Pads { top, left, bottom: top, right: left } };
         let shape = Shape::new(1, size, size, c);
-        choose(&Task { window: &window, input: shape, output: shape, weights, precision }, budget)
+        choose(&Task { window: &window, input: shape, output: shape, weights, precision }, budget, &mut |_, measure| measure())
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Nodes to steps.
 
 use super::half::{self, Precision};
-use super::packed::Packed;
+use super::packed::{Measured, Packed};
 use super::pins::concat_pins;
 use super::takes::{Take, Taken};
 use super::tensors::{Buffer, LStep, LTensor, Lowered, Place};
@@ -25,11 +25,12 @@ pub(super) fn lower(
     options: Options,
     direct: &HashSet<String>,
     mut weights: Weights,
+    measured: &mut Measured,
 ) -> Result<(Lowered, HashMap<ValueId, usize>)> {
     let mut pins = concat_pins(graph);
     let before = weights.len();
     for round in 0.. {
-        let lowered = Lower::new(graph, &pins, options, direct, weights).run()?;
+        let lowered = Lower::new(graph, &pins, options, direct, weights, measured).run()?;
         // More than a file holds is refused; copies, which are what another round adds, would not make it less.
         if lowered.0.tensors.len() > limits::TENSORS {
             return Ok((lowered.0, lowered.1));
@@ -69,6 +70,7 @@ pub(super) struct Lower<'g> {
     /// Values that are not computed, since the convolution that reads them takes another.
     pub(super) taken: HashMap<ValueId, Taken>,
     pub(super) packed: Packed,
+    pub(super) measured: &'g mut Measured,
     conflict: Option<ValueId>,
     skip: HashSet<usize>,
 }
@@ -80,6 +82,7 @@ impl<'g> Lower<'g> {
         mut options: Options,
         direct: &'g HashSet<String>,
         weights: Weights,
+        measured: &'g mut Measured,
     ) -> Self {
         options.strassen &= !graph.nodes.iter().any(|n| algorithm::tells_small_from_zero(graph, n));
         Lower {
@@ -91,7 +94,8 @@ impl<'g> Lower<'g> {
             map: HashMap::new(),
             consumers: graph.consumers(),
             taken: HashMap::new(),
-            packed: Packed::default(),
+            packed: Packed::new(graph.elements_of_constants()),
+            measured,
             conflict: None,
             skip: HashSet::new(),
         }
@@ -205,20 +209,23 @@ impl<'g> Lower<'g> {
         if let Some(&t) = self.map.get(&v) {
             return Ok(t);
         }
-        let data = self.graph.data(v).ok_or_else(|| invalid(format!("{} is not computed", self.graph.values[v.0].name)))?.clone();
+        let data = self.graph.data(v).cloned();
+        let data = data.ok_or_else(|| invalid(format!("{} is not computed", self.graph.values[v.0].name)))?;
         let t = self.constant(nhwc(self.graph.shape(v)), &data)?;
         self.map.insert(v, t);
         Ok(t)
     }
 
     /// A constant tensor, padded.
-    fn constant(&mut self, dims: [usize; 4], data: &[f32]) -> Result<usize> {
+    fn constant(&mut self, dims: [usize; 4], data: &Arc<Vec<f32>>) -> Result<usize> {
         let pixel = pixel_stride(dims[3]).ok_or_else(|| invalid("too many channels"))?;
-        let mut all = vec![0.0; data.len() / dims[3].max(1) * pixel];
-        for (to, from) in all.chunks_mut(pixel).zip(data.chunks(dims[3].max(1))) {
-            to[..from.len()].copy_from_slice(from);
-        }
-        let range = self.out.weights.add(&all);
+        let range = self.packed(data, ("constant", [dims[3], 0, 0, 0, 0, 0]), || {
+            let mut all = vec![0.0; data.len() / dims[3].max(1) * pixel];
+            for (to, from) in all.chunks_mut(pixel).zip(data.chunks(dims[3].max(1))) {
+                to[..from.len()].copy_from_slice(from);
+            }
+            Ok(all)
+        })?;
         self.out.tensors.push(LTensor { dims, pixel, place: Place::Weights(range.offset) });
         Ok(self.out.tensors.len() - 1)
     }

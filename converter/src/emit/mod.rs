@@ -6,6 +6,7 @@
 use crate::error::{Result, Unsupported, invalid};
 use crate::ir::{Graph, ValueId};
 use crate::passes::Origins;
+use packed::Measured;
 use sepal_format::limits;
 use sepal_format::record::{Io, Plan, Step, Tensor, dtype, place, role, section};
 use sepal_format::write::{self, Model};
@@ -44,7 +45,7 @@ pub struct Emitted {
 }
 
 /// An algorithm with fewer multiplications than the direct sum.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Algorithm {
     /// Winograd's, with so many outputs of a tile, down and across.
     Winograd([usize; 2]),
@@ -124,6 +125,7 @@ pub struct Emitter {
     plans: Vec<Model>,
     names: Names,
     weights: Weights,
+    measured: Measured,
 }
 
 /// What there is to say of a plan that was added to a file.
@@ -140,7 +142,8 @@ pub struct Added {
 impl Emitter {
     /// An empty file.
     pub fn new(options: Options) -> Self {
-        Emitter { options, direct: HashSet::new(), plans: Vec::new(), names: Names::default(), weights: Weights::default() }
+        let (names, weights, measured) = (Names::default(), Weights::default(), Measured::default());
+        Emitter { options, direct: HashSet::new(), plans: Vec::new(), names, weights, measured }
     }
 
     /// The same, with some steps, by their names, that do not run by Strassen's algorithm.
@@ -159,12 +162,76 @@ impl Emitter {
     /// As [`emit`].
     pub fn add(&mut self, graph: &Graph, origins: &Origins, extra: Vec<(u32, Vec<u8>)>) -> Result<Added> {
         let before = self.weights.len() as u64;
-        let (model, lowered) =
-            plan(graph, self.options, &self.direct, origins, extra, std::mem::take(&mut self.weights), &mut self.names)?;
+        let (model, lowered) = self.plan(graph, origins, extra)?;
         self.plans.push(model);
         self.weights = lowered.weights;
         let weights_bytes = self.weights.len() as u64 - before;
         Ok(Added { fast: lowered.fast, rounded: lowered.rounded, weights_bytes })
+    }
+
+    /// A plan's records; its names and weights go to those that are there.
+    fn plan(&mut self, graph: &Graph, origins: &Origins, mut extra: Vec<(u32, Vec<u8>)>) -> Result<(Model, Lowered)> {
+        let (options, names) = (self.options, &mut self.names);
+        let weights = std::mem::take(&mut self.weights);
+        let (mut lowered, held) = lower::lower(graph, options, &self.direct, weights, &mut self.measured)?;
+        // Planning takes long for what no file can hold.
+        within(&[("tensors", lowered.tensors.len(), limits::TENSORS), ("steps", lowered.steps.len(), limits::STEPS)])?;
+        // Before tensors share memory: who writes what is plain here.
+        if origins.iter().next().is_some() {
+            extra.push((section::VALUES, values::section(graph, &lowered, &held, origins)));
+        }
+        for t in &lowered.tensors {
+            t.dims.iter().chain([&t.pixel]).try_for_each(|&n| small(n).map(|_| ()))?;
+        }
+        pipelines::plan(&mut lowered, options);
+        lowered.reuse_in_place();
+        let (plan, lives) = (memory::plan(&lowered), memory::tensor_lives(&lowered)?);
+        let n = lowered.steps.len() as u32;
+
+        let mut tensors = Vec::with_capacity(lowered.tensors.len());
+        for (t, life) in lowered.tensors.iter().zip(&lives) {
+            let record = t.record();
+            let placed = match t.place {
+                tensors::Place::Weights(offset) => Tensor { place: place::WEIGHTS, offset, ..record },
+                tensors::Place::Rows { offset, rows } => {
+                    Tensor { place: place::ROWS, offset: 4 * offset as u64, rows: small(rows)?, ..record }
+                }
+                tensors::Place::Buffer { buffer, offset } => {
+                    let (root, inner) = lowered.root(buffer);
+                    Tensor { place: place::ARENA, offset: plan.offsets[root] + 4 * (inner + offset) as u64, ..record }
+                }
+            };
+            tensors.push(Tensor { first: life.first, last: life.last.min(n), ..placed });
+        }
+        let mut macs = 0;
+        let mut steps = Vec::with_capacity(lowered.steps.len());
+        for s in &lowered.steps {
+            let (name, name_len) = names.add(&s.name)?;
+            macs += s.macs;
+            steps.push(Step { name, name_len, ..s.record() });
+        }
+        let mut io = Vec::new();
+        let (input_layouts, output_layouts) = interface::layouts(graph);
+        for (i, (&v, &t)) in graph.inputs.iter().zip(&lowered.inputs).enumerate() {
+            let record = io_record(graph, v, t, role::INPUT, &graph.values[v.0].name, i, names)?;
+            io.push(Io { layout: input_layouts[i], ..record });
+        }
+        for (i, (&v, &t)) in graph.outputs.iter().zip(&lowered.outputs).enumerate() {
+            let name = graph.output_names.get(i).unwrap_or(&graph.values[v.0].name);
+            let record = io_record(graph, v, t, role::OUTPUT, name, i, names)?;
+            io.push(Io { layout: output_layouts[i], ..record });
+        }
+        names.first_is_whole();
+        let model = Model {
+            plan: Plan { tensor_bytes: plan.bytes, scratch_bytes: lowered.scratch_bytes, macs, reserved: [0; 5] },
+            tensors,
+            steps,
+            pipelines: std::mem::take(&mut lowered.pipelines),
+            io,
+            names: Vec::new(),
+            extra,
+        };
+        Ok((model, lowered))
     }
 
     /// The two halves of the file.
@@ -186,77 +253,6 @@ impl Emitter {
         let weights = self.weights.into_bytes();
         Ok((write::structure(&self.plans, &weights), weights))
     }
-}
-
-/// A plan's records; its names and weights go to those that are there.
-fn plan(
-    graph: &Graph,
-    options: Options,
-    direct: &HashSet<String>,
-    origins: &Origins,
-    mut extra: Vec<(u32, Vec<u8>)>,
-    weights: Weights,
-    names: &mut Names,
-) -> Result<(Model, Lowered)> {
-    let (mut lowered, held) = lower::lower(graph, options, direct, weights)?;
-    // Planning takes long for what no file can hold.
-    within(&[("tensors", lowered.tensors.len(), limits::TENSORS), ("steps", lowered.steps.len(), limits::STEPS)])?;
-    // Before tensors share memory: who writes what is plain here.
-    if origins.iter().next().is_some() {
-        extra.push((section::VALUES, values::section(graph, &lowered, &held, origins)));
-    }
-    for t in &lowered.tensors {
-        t.dims.iter().chain([&t.pixel]).try_for_each(|&n| small(n).map(|_| ()))?;
-    }
-    pipelines::plan(&mut lowered, options);
-    lowered.reuse_in_place();
-    let (plan, lives) = (memory::plan(&lowered), memory::tensor_lives(&lowered)?);
-    let n = lowered.steps.len() as u32;
-
-    let mut tensors = Vec::with_capacity(lowered.tensors.len());
-    for (t, life) in lowered.tensors.iter().zip(&lives) {
-        let record = t.record();
-        let placed = match t.place {
-            tensors::Place::Weights(offset) => Tensor { place: place::WEIGHTS, offset, ..record },
-            tensors::Place::Rows { offset, rows } => {
-                Tensor { place: place::ROWS, offset: 4 * offset as u64, rows: small(rows)?, ..record }
-            }
-            tensors::Place::Buffer { buffer, offset } => {
-                let (root, inner) = lowered.root(buffer);
-                Tensor { place: place::ARENA, offset: plan.offsets[root] + 4 * (inner + offset) as u64, ..record }
-            }
-        };
-        tensors.push(Tensor { first: life.first, last: life.last.min(n), ..placed });
-    }
-    let mut macs = 0;
-    let mut steps = Vec::with_capacity(lowered.steps.len());
-    for s in &lowered.steps {
-        let (name, name_len) = names.add(&s.name)?;
-        macs += s.macs;
-        steps.push(Step { name, name_len, ..s.record() });
-    }
-    let mut io = Vec::new();
-    let (input_layouts, output_layouts) = interface::layouts(graph);
-    for (i, (&v, &t)) in graph.inputs.iter().zip(&lowered.inputs).enumerate() {
-        let record = io_record(graph, v, t, role::INPUT, &graph.values[v.0].name, i, names)?;
-        io.push(Io { layout: input_layouts[i], ..record });
-    }
-    for (i, (&v, &t)) in graph.outputs.iter().zip(&lowered.outputs).enumerate() {
-        let name = graph.output_names.get(i).unwrap_or(&graph.values[v.0].name);
-        let record = io_record(graph, v, t, role::OUTPUT, name, i, names)?;
-        io.push(Io { layout: output_layouts[i], ..record });
-    }
-    names.first_is_whole();
-    let model = Model {
-        plan: Plan { tensor_bytes: plan.bytes, scratch_bytes: lowered.scratch_bytes, macs, reserved: [0; 5] },
-        tensors,
-        steps,
-        pipelines: std::mem::take(&mut lowered.pipelines),
-        io,
-        names: Vec::new(),
-        extra,
-    };
-    Ok((model, lowered))
 }
 
 /// Of each input: 0 unknown, 1 NHWC, 2 NCHW.

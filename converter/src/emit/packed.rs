@@ -1,9 +1,10 @@
 //! Constants that are packed already: a small file may have one that thousands of steps read.
 
+use super::Algorithm;
 use super::Rounded;
 use super::algorithm::{self, Choice, Task};
 use super::lower::{Lower, ONE, nhwc};
-use crate::error::Result;
+use crate::error::{Result, invalid};
 use crate::ir::Window;
 use sepal_format::record::{Range, dtype};
 use sepal_kernels::Shape;
@@ -29,13 +30,35 @@ pub(super) struct Packed {
     known: HashMap<(*const Vec<f32>, Form), Known>,
     zeros: HashMap<usize, Arc<Vec<f32>>>,
     made: HashMap<(*const Vec<f32>, Form), [Arc<Vec<f32>>; 2]>,
-    choices: HashMap<(*const Vec<f32>, Extents), (Arc<Vec<f32>>, Option<Choice>)>,
+    /// Floats that may still be packed.
+    left: usize,
 }
 
-/// A window, and the shapes that it goes from and to.
-type Extents = [[usize; 4]; 5];
+/// Floats that are packed for each of the graph's constants at most, and besides: one channel takes the place of sixteen, and the points
+/// of a tile are four times the weights of its window.
+const MOST_PACKED: usize = 64;
+const MORE_PACKED: usize = 1 << 24;
+
+/// Errors of algorithms that were measured on weights: whose, how many channels, what window, which algorithm.
+#[derive(Default)]
+pub(super) struct Measured(HashMap<Measurement, (Arc<Vec<f32>>, f64)>);
+
+type Measurement = (*const Vec<f32>, [usize; 2], [[usize; 2]; 3], Algorithm);
 
 impl Packed {
+    /// Nothing yet, of a graph with so many elements of constants.
+    pub(super) fn new(elements: usize) -> Self {
+        Packed { left: elements.saturating_mul(MOST_PACKED).saturating_add(MORE_PACKED), ..Packed::default() }
+    }
+
+    /// Pays for floats.
+    fn pay(&mut self, floats: usize) -> Result<()> {
+        let left = self.left.checked_sub(floats);
+        self.left = left
+            .ok_or_else(|| invalid("its weights are read in too many forms; the file would be many times as large as they are"))?;
+        Ok(())
+    }
+
     /// The bias of a step that has none.
     pub(super) fn zeros(&mut self, n: usize) -> Arc<Vec<f32>> {
         self.zeros.entry(n).or_insert_with(|| Arc::new(vec![0.0; n])).clone()
@@ -51,15 +74,13 @@ impl Packed {
 impl Lower<'_> {
     /// Which algorithm a convolution runs by, if not the direct sum. To measure an error takes longer than to pack.
     pub(super) fn choose(&mut self, weights: &Arc<Vec<f32>>, window: &Window, input: Shape, output: Shape) -> Option<Choice> {
-        let Window { kernel, stride, dilation, pads } = *window;
-        let of = |s: Shape| [s.n, s.h, s.w, s.c];
-        let windows = [[kernel[0], kernel[1], stride[0], stride[1]], [dilation[0], dilation[1], 0, 0]];
-        let pads = [pads.top, pads.left, pads.bottom, pads.right];
-        let key = (Arc::as_ptr(weights), [windows[0], windows[1], pads, of(input), of(output)]);
-        let options = self.options;
-        let task = Task { window, input, output, weights, precision: options.precision };
-        let known = self.packed.choices.entry(key);
-        known.or_insert_with(|| (weights.clone(), algorithm::choose(&task, options.max_error))).1
+        let Window { kernel, stride, dilation, .. } = *window;
+        let task = Task { window, input, output, weights, precision: self.options.precision };
+        algorithm::choose(&task, self.options.max_error, &mut |algorithm, measure| {
+            // The size of the picture does not matter.
+            let key = (Arc::as_ptr(weights), [input.c, output.c], [kernel, stride, dilation], algorithm);
+            self.measured.0.entry(key).or_insert_with(|| (weights.clone(), measure())).1
+        })
     }
 
     /// Whether a pointwise convolution is better off by Strassen's algorithm, which takes whole tensors, than behind a depthwise one.
@@ -112,10 +133,40 @@ impl Lower<'_> {
         if let Some(known) = self.packed.known.get(&key) {
             return Ok(known.clone());
         }
-        let rounded = self.out.rounded.len();
-        let (range, dtype) = store(self, &pack()?);
+        let (rounded, packed) = (self.out.rounded.len(), pack()?);
+        self.packed.pay(packed.len())?;
+        let (range, dtype) = store(self, &packed);
         let known = Known { _source: of.clone(), range, dtype, rounded: self.out.rounded.get(rounded).cloned() };
         self.packed.known.insert(key, known.clone());
         Ok(known)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Options;
+    use super::super::lower::lower;
+    use super::super::weights::Weights;
+    use super::Measured;
+    use crate::ir::Graph;
+    use crate::passes::testing::{Numbers, conv, window};
+    use std::collections::HashSet;
+
+    /// Weights that pictures of several sizes are held under, as one constant under several names or as several plans.
+    #[test]
+    fn errors_are_measured_once_for_all_sizes() {
+        let mut g = Graph::default();
+        let mut random = Numbers(3);
+        for size in [24, 32, 40] {
+            let x = g.input("x", &[1, size, size, 64]);
+            let y = conv(&mut g, &mut random, "y", x, 64, 1, false, window(3, 1, [1; 4]));
+            g.outputs.push(y);
+            g.output_names.push(size.to_string());
+        }
+        let first = g.nodes[0].inputs[1];
+        g.nodes.iter_mut().for_each(|n| n.inputs[1] = first);
+        let mut measured = Measured::default();
+        let (lowered, _) = lower(&g, Options::default(), &HashSet::new(), Weights::default(), &mut measured).unwrap();
+        assert_eq!((lowered.fast.len(), measured.0.len()), (3, 1));
     }
 }

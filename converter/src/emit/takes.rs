@@ -1,7 +1,6 @@
 //! Nodes that vanish into the convolution behind them, by how it takes its input: a gate that is multiplied into the weights
 //! instead of the input, a picture in planes.
 
-use super::algorithm;
 use super::lower::{Lower, nhwc};
 use crate::ir::{Act, BinaryOp, Node, Op, ValueId};
 use sepal_kernels::Shape;
@@ -89,12 +88,11 @@ impl Lower<'_> {
             return Ok(false);
         }
         let Some(next) = self.only_conv(node.output) else { return Ok(false) };
-        let Op::Conv { window, .. } = &next.op else { return Ok(false) };
+        let Op::Conv { window, .. } = next.op else { return Ok(false) };
         let [bn, oh, ow, channels] = nhwc(self.graph.shape(next.output));
         let (input, output) = (Shape::new(n, h, w, c), Shape::new(bn, oh, ow, channels));
         let weights = self.weights_of(next, 1)?;
-        let task = algorithm::Task { window, input, output, weights: &weights, precision: self.options.precision };
-        if algorithm::choose(&task, self.options.max_error).is_some() {
+        if self.choose(&weights, &window, input, output).is_some() {
             return Ok(false);
         }
         let x = self.source(x)?;

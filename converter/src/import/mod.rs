@@ -95,6 +95,7 @@ pub fn import_bytes(bytes: &[u8], folder: Option<&Path>, options: &Options) -> R
         )));
     }
     graph.output_names = distinct(&graph.output_names);
+    graph.join_constants();
     graph.verify().map_err(|e| invalid(format!("inconsistent network: {e}")))?;
     Ok(graph)
 }

@@ -197,6 +197,24 @@ fn what_nobody_has_time_or_memory_for_is_refused() {
         }
     };
     assert_eq!(pool(1000, 3), None);
+    // One channel, so that all there is to do is to find the taps: 2^38 of them.
+    let sparse = || {
+        let (mut g, shape) = (Graph::default(), [1, 512, 512, 1]);
+        let x = g.input("x", &shape);
+        let w = g.constant("w", &[1024, 1024, 1, 1], std::sync::Arc::new(vec![1.0; 1024 * 1024]));
+        let window = Window {
+            kernel: [1024; 2],
+            stride: [1; 2],
+            dilation: [1; 2],
+            pads: Pads { top: 512, left: 512, bottom: 511, right: 511 },
+        };
+        let op = Op::Conv { window, groups: 1, bias: false, residual: false, pre_relu: false, act: Act::None };
+        let y = g.node("big", "Conv", op, &[x, w], &shape);
+        (g.outputs, g.output_names) = (vec![y], vec!["y".into()]);
+        g.verify().unwrap();
+        affordable(&g)
+    };
+    assert!(matches!(sparse(), Err(Error::TooLarge(what)) if what.contains("too much to be computed")));
     assert!(pool(8000, 4000).unwrap().contains("too much to be computed"));
     assert!(pool(100_000, 1).unwrap().contains("too large to be computed"));
 }

@@ -30,7 +30,8 @@ const MOST_BIASES: usize = 1 << 21;
 pub(super) fn run(g: Graph, report: &mut Report) -> Result<Graph> {
     let mut e = Edit::new(g);
     let open = chains(&mut e)?;
-    let mut f = Folder { readers: readers(&mut e), e, targets: BTreeMap::new(), alone: HashMap::new() };
+    let (readers, uses) = (readers(&mut e), uses(&e));
+    let mut f = Folder { readers, uses, e, targets: BTreeMap::new(), alone: HashMap::new() };
     for (i, affine) in open {
         f.settle(i, affine, report)?;
     }
@@ -78,9 +79,21 @@ fn readers(e: &mut Edit) -> HashMap<ValueId, Vec<usize>> {
     map
 }
 
+/// How often each constant is read, whatever its shape.
+fn uses(e: &Edit) -> HashMap<*const Vec<f32>, usize> {
+    let mut map = HashMap::new();
+    for (i, v) in e.graph.values.iter().enumerate() {
+        if let Some(data) = &v.data {
+            *map.entry(Arc::as_ptr(data)).or_insert(0) += e.uses(ValueId(i));
+        }
+    }
+    map
+}
+
 struct Folder {
     e: Edit,
     readers: HashMap<ValueId, Vec<usize>>,
+    uses: HashMap<*const Vec<f32>, usize>,
     targets: BTreeMap<usize, Target>,
     /// Constants of those that stand alone.
     alone: HashMap<*const Values, (Arc<Values>, [ValueId; 2])>,
@@ -235,14 +248,15 @@ impl Folder {
     /// biases become large, or take long.
     fn own_weights(&self, i: usize, affine: &Affine) -> Refusal<()> {
         let node = &self.e.graph.nodes[i];
-        let (uses, weights) = (self.e.uses(node.inputs[1]), self.e.shape(node.inputs[1]).iter().product::<usize>());
+        let Some(data) = self.e.graph.data(node.inputs[1]) else { return Ok(()) };
+        let (uses, weights) = (self.uses.get(&Arc::as_ptr(data)).copied().unwrap_or(1), data.len());
         let channels: usize = [node.inputs[0], node.output].iter().filter_map(|&v| self.e.shape(v).last()).sum();
         let few = uses.saturating_mul(weights) <= MOST_READ && uses.saturating_mul(channels) <= MOST_BIASES;
         if (affine.values().unit && few) || uses == 1 {
             return Ok(());
         }
         let all = self.readers.get(&node.inputs[1]).map_or(&[][..], |r| r);
-        let other = all.iter().find(|&&r| r != i).map_or("an output".into(), |&r| self.e.graph.nodes[r].title());
+        let other = all.iter().find(|&&r| r != i).map_or("another node".into(), |&r| self.e.graph.nodes[r].title());
         Err(format!("{} has weights shared with {other}", node.title()))
     }
 }

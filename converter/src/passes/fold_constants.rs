@@ -1,6 +1,6 @@
 //! Computes what depends on constants alone and drops what does nothing.
 use super::edit::Edit;
-use super::{Report, ScaleRange, elements_of_constants};
+use super::{Report, ScaleRange};
 use crate::error::Result;
 use crate::interp;
 use crate::ir::verify::elements;
@@ -9,9 +9,9 @@ use crate::ir::{Act, BinaryOp, Graph, Node, Op, Pads, PoolKind};
 /// Constants may be made up to this many elements where the source has fewer: an 8-byte `Expand` must not fill the memory.
 const MOST_NEW_ELEMENTS: usize = 1 << 20;
 
-/// How often each element of a constant may be read, and what may be read and multiplied besides: half a second.
-const MOST_LOOKS: u64 = 64;
-const MOST_WORK: u64 = 1 << 24;
+/// Work on each element of a constant, and besides, see [`interp::work`]: half a second.
+const MOST_LOOKS: u64 = 512;
+const MOST_WORK: u64 = 1 << 27;
 
 /// What may still be computed.
 struct Left {
@@ -23,7 +23,7 @@ struct Left {
 
 pub(super) fn run(g: Graph, report: &mut Report) -> Result<Graph> {
     // Every constant once more, and some small ones.
-    let known = elements_of_constants(&g);
+    let known = g.elements_of_constants();
     let mut left = Left { elements: known + MOST_NEW_ELEMENTS, work: MOST_LOOKS * known as u64 + MOST_WORK };
     let mut e = Edit::new(g);
     for i in 0..e.len() {

@@ -1,8 +1,7 @@
 //! The ordered list of passes, one file each.
 use crate::error::{Error, Result};
 use crate::ir::{Graph, Op, ValueId};
-use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use std::collections::HashMap;
 
 mod canonicalise;
 mod check_finite;
@@ -235,13 +234,6 @@ pub struct Options {
 /// As [`run_with`].
 pub fn run(graph: Graph) -> Result<(Graph, Report)> {
     run_with(graph, &Options::default())
-}
-
-/// Elements of a graph's constants, each once that is there under several names: what a file has paid for.
-fn elements_of_constants(g: &Graph) -> usize {
-    let mut seen = HashSet::new();
-    let own = g.values.iter().filter_map(|v| v.data.as_ref()).filter(|data| seen.insert(Arc::as_ptr(data)));
-    own.map(|data| data.len()).sum()
 }
 
 /// As [`run`], and what the options say.

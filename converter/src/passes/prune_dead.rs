@@ -49,8 +49,8 @@ pub struct Pruned {
 
 /// Most channels of all tensors that are looked at; 16 bytes each.
 const MOST_CHANNELS: usize = 1 << 23;
-/// Most weights, counted once for each node that reads them, beyond what there is of them.
-const MOST_READ: usize = 1 << 29;
+/// Most weights, counted once for each node that reads them, beyond what there is of them: each may need a copy of its own.
+const MOST_READ: usize = 1 << 26;
 
 pub(super) fn run(g: Graph, options: &Options, report: &mut Report) -> Result<Graph> {
     if options.prune_dead.is_none() && report.targets.is_empty() {
@@ -102,7 +102,7 @@ pub(super) fn run(g: Graph, options: &Options, report: &mut Report) -> Result<Gr
 fn affordable(g: &Graph) -> bool {
     let channels: usize = g.values.iter().map(|v| v.shape.last().copied().unwrap_or(1)).sum();
     let len = |v: ValueId| g.data(v).map_or(0, |d| d.len());
-    let own = super::elements_of_constants(g);
+    let own = g.elements_of_constants();
     let read: usize = g.nodes.iter().flat_map(|n| &n.inputs).map(|&v| len(v)).sum();
     channels <= MOST_CHANNELS && read <= MOST_READ + 2 * own
 }

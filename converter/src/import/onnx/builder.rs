@@ -15,8 +15,8 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
-/// Multiply-adds that constants take at most: about a second.
-const MOST_WORK: u64 = 1 << 28;
+/// Work that constants take at most, see [`interp::work`]: about a second.
+const MOST_WORK: u64 = 1 << 31;
 
 /// What is known of a name.
 #[derive(Clone)]
@@ -40,7 +40,7 @@ pub(super) struct Builder<'a, 'p> {
     budget: u64,
     /// Elements that they took.
     spent: u64,
-    /// Multiply-adds that constants may still take, so that nobody waits long for a small file.
+    /// Work that constants may still take, so that nobody waits long for a small file.
     work: u64,
     /// Constants already in the graph: by name in the source and by what was done to them.
     pub weights: HashMap<Arc<str>, HashMap<String, ValueId>>,
@@ -72,7 +72,7 @@ impl Builder<'_, '_> {
         Ok(())
     }
 
-    /// Pays for multiply-adds of constants, or refuses.
+    /// Pays for work on constants, or refuses.
     pub(super) fn spend(&mut self, work: u64) -> Res<()> {
         match self.work.checked_sub(work) {
             Some(left) => self.work = left,

@@ -2,7 +2,7 @@
 use crate::error::{Result, invalid};
 use crate::ir::{Act, BinaryOp, Graph, Node, Op, ValueId};
 use crate::names::title;
-use crate::passes::{Report, ScaleRange, elements_of_constants};
+use crate::passes::{Report, ScaleRange};
 use crate::preprocessing::KIND;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -61,7 +61,7 @@ pub(in crate::passes) struct Affines {
 
 impl Affines {
     pub(in crate::passes) fn new(g: &Graph) -> Self {
-        Affines { known: HashMap::new(), joined: HashMap::new(), left: 2 * elements_of_constants(g) + MOST_MADE }
+        Affines { known: HashMap::new(), joined: HashMap::new(), left: 2 * g.elements_of_constants() + MOST_MADE }
     }
 
     /// The affine function that a node computes along the last axis, and of what.

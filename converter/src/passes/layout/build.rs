@@ -2,7 +2,6 @@
 use super::hold::{Held, New, flatten, gather, identity, inverse, regroup};
 use super::is_constant;
 use crate::ir::verify::elements;
-use crate::passes::elements_of_constants;
 
 use crate::ir::{Graph, Node, Op, ValueId};
 use std::sync::Arc;
@@ -19,6 +18,9 @@ pub(super) struct Choice {
 /// How much larger constants may become in all by being held in several orders.
 const MOST_COPIES: usize = 4;
 
+/// Most orders that operands are tried in; a network knows two or three.
+const MOST_ORDERS: usize = 16;
+
 /// Most elements of all axes that are flattened in another order than the source's; a classifier has some ten thousand.
 const MOST_SHUFFLED: usize = 1 << 22;
 
@@ -27,7 +29,7 @@ pub(super) type Lies = (ValueId, ValueId, Vec<usize>);
 
 /// Builds the graph with its transposes moved, and says what its values hold; `None` if that would multiply its constants.
 pub(super) fn build(old: &Graph, choice: &Choice) -> Option<(Graph, Vec<Lies>)> {
-    let known = elements_of_constants(old);
+    let known = old.elements_of_constants();
     let mut b = Build { old, choice, new: New::default(), held: vec![None; old.values.len()], left: MOST_SHUFFLED };
     for (i, &v) in old.inputs.iter().enumerate() {
         let mut at = b.new.graph.input(old.values[v.0].name.clone(), old.shape(v));
@@ -275,9 +277,10 @@ impl Build<'_> {
         let size = |at: ValueId| elements(self.new.graph.shape(at)).unwrap_or(0);
         let mut orders: Vec<(usize, usize, Vec<usize>)> = Vec::new();
         for (at, perm) in longer.iter().filter(|h| !is_constant(&self.new.graph, h.0)) {
-            match orders.iter_mut().find(|o| o.2 == *perm) {
-                Some(known) => known.1 = known.1.max(size(*at)),
-                None => orders.push((0, size(*at), perm.clone())),
+            match orders.iter().position(|o| o.2 == *perm) {
+                Some(known) => orders[known].1 = orders[known].1.max(size(*at)),
+                None if orders.len() < MOST_ORDERS => orders.push((0, size(*at), perm.clone())),
+                None => {}
             }
         }
         orders.push((0, if self.choice.keep_source_order { usize::MAX } else { 0 }, plain.clone()));

@@ -5,6 +5,7 @@ use super::super::node::Ctx;
 use super::super::shape;
 use super::super::tensor::{Const, Type};
 use super::{Args, around, room};
+use crate::interp::ELEMENT;
 
 /// Elements that follow each other with one scale.
 fn run(cx: &Ctx<'_, '_, '_>, dims: &[usize], scales: usize) -> Res<usize> {
@@ -99,7 +100,7 @@ pub(super) fn matmul(cx: &mut Ctx<'_, '_, '_>, args: &Args) -> Res<Const> {
         return bad(format!("shapes {:?} and {:?} do not multiply", a.dims, b.dims));
     }
     room(cx, &[m, n])?;
-    cx.b.spend((m * n) as u64 * k as u64)?;
+    cx.b.spend(((m * n) as u64).saturating_mul(k as u64).saturating_mul(ELEMENT))?;
     let zero = |i: usize, of: usize| match args.maybe(i) {
         None => Ok(vec![0; of]),
         Some(z) if z.len() == 1 => Ok(vec![args.ints(i)?[0]; of]),

@@ -6,6 +6,7 @@ use super::super::shape;
 use super::super::tensor::{Const, Data, Type};
 use super::number::{fit, integer};
 use super::{Args, around, room, strides};
+use crate::interp::ELEMENT;
 
 /// The first element of a reduction, and what an element becomes before it is added up.
 fn start(op: &str) -> (f64, fn(f64) -> f64) {
@@ -225,7 +226,7 @@ pub(super) fn einsum(cx: &mut Ctx<'_, '_, '_>, args: &Args) -> Res<Const> {
     let n = room(cx, &dims)?;
     let Some(terms) = shape::count(&extents[output.len()..]) else { return bad("the sum is too long") };
     let finding = parts.len().saturating_mul(letters.len().max(1));
-    cx.b.spend((n as u64).saturating_mul(terms.max(1) as u64).saturating_mul(finding as u64))?;
+    cx.b.spend((n as u64).saturating_mul(terms.max(1) as u64).saturating_mul(finding as u64).saturating_mul(ELEMENT))?;
     // What one step along a letter is in each input.
     let steps: Vec<Vec<usize>> = inputs
         .iter()
@@ -284,7 +285,7 @@ pub(super) fn det(cx: &mut Ctx<'_, '_, '_>, args: &Args) -> Res<Const> {
         return bad(format!("a determinant of shape {:?}", x.dims));
     }
     let count = room(cx, lead)?;
-    cx.b.spend((x.len() as u64).saturating_mul(n as u64))?;
+    cx.b.spend((x.len() as u64).saturating_mul(n as u64).saturating_mul(ELEMENT))?;
     let mut dets = vec![];
     for m in 0..count {
         let mut a: Vec<f64> = v[m * n * n..(m + 1) * n * n].iter().map(|&v| v.into()).collect();
