@@ -267,6 +267,9 @@ pub struct Graph {
     pub total_parameters: u64,
 }
 
+/// Elements from which on a constant is worth looking for.
+const LARGE: usize = 1 << 12;
+
 impl Graph {
     /// Adds a value without data.
     pub fn value(&mut self, name: impl Into<String>, shape: &[usize]) -> ValueId {
@@ -303,12 +306,13 @@ impl Graph {
         self.unrounded.get_or_insert_with(|| (name.to_owned(), 0)).1 += 1;
     }
 
-    /// Lets all that read a constant read one value: a source may have it under thousands of names.
+    /// Lets all that read a large constant read one value: a source may have it under thousands of names. Small ones stay apart, as their
+    /// parameters are counted: biases and statistics that happen to be equal are one tensor where PyTorch wrote the file.
     pub(crate) fn join_constants(&mut self) {
         let mut first: HashMap<(*const Vec<f32>, Vec<usize>), ValueId> = HashMap::new();
         let one = |(i, v): (usize, &Value)| match &v.data {
-            Some(data) => *first.entry((Arc::as_ptr(data), v.shape.clone())).or_insert(ValueId(i)),
-            None => ValueId(i),
+            Some(data) if data.len() >= LARGE => *first.entry((Arc::as_ptr(data), v.shape.clone())).or_insert(ValueId(i)),
+            _ => ValueId(i),
         };
         let same: Vec<ValueId> = self.values.iter().enumerate().map(one).collect();
         let all = self.nodes.iter_mut().flat_map(|n| &mut n.inputs).chain(&mut self.outputs);

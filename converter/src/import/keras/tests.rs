@@ -248,7 +248,7 @@ fn everything_unsupported_is_listed_at_once() {
         r#"{"class_name": "Sequential", "config": {"name": "s", "layers": [
             {"class_name": "InputLayer", "config": {"batch_shape": [null, 8, 8, 3], "name": "i"}},
             {"class_name": "Conv2D", "config": {"name": "c", "trainable": true, "filters": 2, "kernel_size": 3,
-                "data_format": "channels_first", "activation": "gelu", "dtype": "float32"}},
+                "data_format": "channels_first", "activation": "sparsemax", "dtype": "float32"}},
             {"class_name": "Lambda", "config": {"name": "l", "trainable": true}},
             {"class_name": "UpSampling2D", "config": {"name": "u", "trainable": true, "interpolation": "bicubic"}},
             {"class_name": "Mystery", "config": {"name": "m", "trainable": true}}]}}"#,
@@ -257,7 +257,7 @@ fn everything_unsupported_is_listed_at_once() {
     };
     let nodes: Vec<&str> = all.iter().map(|u| u.node.as_str()).collect();
     assert_eq!(nodes, ["c", "c", "l", "u", "m"], "{all:?}");
-    assert!(all[0].what.contains("channels_first") && all[1].what.contains("gelu"), "{all:?}");
+    assert!(all[0].what.contains("channels_first") && all[1].what.contains("sparsemax"), "{all:?}");
     assert!(all.iter().all(|u| !u.kind.is_empty() && !u.remedy.is_empty()));
 }
 

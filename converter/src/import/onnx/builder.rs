@@ -197,17 +197,28 @@ fn inputs<'a>(b: &mut Builder<'a, '_>, proto: &Proto<'a>, options: &Options) -> 
         given.insert(name, dims);
     }
     let mut symbols: HashMap<&str, usize> = HashMap::new();
+    let mut apart: HashSet<&str> = HashSet::new();
     for i in &real {
+        let mut own: HashMap<&str, usize> = HashMap::new();
         if let (Some(shape), Some(dims)) = (given.get(i.name), &i.dims) {
             if shape.len() != dims.len() {
                 let (want, got) = (dims.len(), shape.len());
                 return Err(request(format!("input {:?} has {want} axes, the shape given for it {got}", i.name)));
             }
             for (d, &n) in dims.iter().zip(*shape) {
-                if let Dim::Symbol(s) = d
-                    && !s.is_empty()
-                    && let Some(other) = symbols.insert(s, n).filter(|&other| other != n)
-                {
+                let Dim::Symbol(s) = d else { continue };
+                if s.is_empty() || apart.contains(s) {
+                    continue;
+                }
+                // A picture that need not be as wide as it is high, whatever its author called that.
+                if own.insert(s, n).is_some_and(|other| other != n) {
+                    let what = format!("input '{}' is given as {shape:?}, where the model calls several extents '{s}'", i.name);
+                    b.graph.notes.push(short_text(&what));
+                    apart.insert(s);
+                    symbols.remove(s);
+                    continue;
+                }
+                if let Some(other) = symbols.insert(s, n).filter(|&other| other != n) {
                     let shapes = real.iter().filter_map(|i| Some(format!("{} {:?}", i.name, given.get(i.name)?)));
                     let shapes = shapes.collect::<Vec<_>>().join(", ");
                     return Err(request(format!(

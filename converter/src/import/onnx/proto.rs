@@ -214,11 +214,16 @@ fn dim(bytes: &[u8]) -> Wire<Dim<'_>> {
     for f in fields(bytes) {
         match f? {
             (1, v) => dim = Dim::Known(v.int(1)?),
-            (2, v) => dim = Dim::Symbol(v.str(2)?),
+            (2, v) => dim = Dim::Symbol(symbol(v.str(2)?)),
             _ => {}
         }
     }
     Ok(dim)
+}
+
+/// What exporters write where they know of no name is none: Paddle's `?` is any number of extents.
+fn symbol(name: &str) -> &str {
+    if ["?", "None", "none", "-1", "*"].contains(&name) { "" } else { name }
 }
 
 impl<'a> Attribute<'a> {

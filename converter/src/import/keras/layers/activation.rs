@@ -4,16 +4,23 @@ use super::cfg::{Cfg, short};
 use super::{Emit, Layer, Operands, Var};
 use crate::error::Result;
 use crate::import::keras::config::{full_class, refuse_dtype};
-use crate::ir::{Act, BinaryOp, Op, ValueId};
+use crate::ir::{Act, BinaryOp, Op, Unary, ValueId};
 use serde_json::{Map, Value};
+use std::f32::consts::{FRAC_2_SQRT_PI, SQRT_2};
 
 /// One step of an activation.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Step {
     /// Element by element.
     Act(Act),
+    /// A function.
+    Unary(Unary),
     /// A factor.
     Scale(f32),
+    /// A sum.
+    Shift(f32),
+    /// With what further steps make of it: `x op steps(x)`.
+    With(BinaryOp, &'static [Step]),
     /// Softmax along an axis, negative ones from the end, or its logarithm.
     Softmax { axis: i64, log: bool },
 }
@@ -23,6 +30,19 @@ pub(super) type Steps = Vec<Step>;
 
 const HARD_SIGMOID_2: Act = Act::HardSigmoid { alpha: 0.2, beta: 0.5 };
 const HARD_SIGMOID_3: Act = Act::HardSigmoid { alpha: 1.0 / 6.0, beta: 0.5 };
+
+const SOFTSIGN: &[Step] = &[Step::Unary(Unary::Abs), Step::Shift(1.0)];
+const MISH: &[Step] = &[Step::Unary(Unary::Softplus), Step::Act(Act::Tanh)];
+/// `2 sqrt(2 / pi)`.
+const TWICE: f32 = SQRT_2 * FRAC_2_SQRT_PI;
+const SLOPE: &[Step] = &[Step::With(BinaryOp::Mul, &[]), Step::Scale(0.044_715 * TWICE), Step::Shift(TWICE)];
+/// `(1 + tanh(u)) / 2 = sigmoid(2 u)`, `u = sqrt(2 / pi) (x + 0.044715 x^3)` (Hendrycks and Gimpel, "Gaussian Error Linear Units", 2016).
+const GELU_BY_TANH: &[Step] = &[Step::With(BinaryOp::Mul, SLOPE), Step::Act(Act::Sigmoid)];
+
+/// Exactly, or by the formula with tanh.
+pub(super) fn gelu(by_tanh: bool) -> Steps {
+    vec![if by_tanh { Step::With(BinaryOp::Mul, GELU_BY_TANH) } else { Step::Unary(Unary::Gelu) }]
+}
 
 /// The activation of a name; `None` if it is not known. Keras 2 and 3 mean different things by `hard_sigmoid`.
 pub(super) fn named(name: &str, keras: u32) -> Option<Steps> {
@@ -41,6 +61,16 @@ pub(super) fn named(name: &str, keras: u32) -> Option<Steps> {
         "exponential" | "exp" => Act::Exp,
         "softmax" => return Some(vec![Step::Softmax { axis: -1, log: false }]),
         "log_softmax" => return Some(vec![Step::Softmax { axis: -1, log: true }]),
+        "gelu" => return Some(gelu(false)),
+        "softplus" => return Some(vec![Step::Unary(Unary::Softplus)]),
+        "softsign" => return Some(vec![Step::With(BinaryOp::Div, SOFTSIGN)]),
+        "mish" => return Some(vec![Step::With(BinaryOp::Mul, MISH)]),
+        "log_sigmoid" if keras >= 3 => return Some(vec![Step::Scale(-1.0), Step::Unary(Unary::Softplus), Step::Scale(-1.0)]),
+        "tanh_shrink" if keras >= 3 => return Some(vec![Step::With(BinaryOp::Sub, &[Step::Act(Act::Tanh)])]),
+        "hard_shrink" if keras >= 3 => return Some(vec![Step::Unary(Unary::Shrink { lambda: 0.5, bias: 0.0 })]),
+        "soft_shrink" if keras >= 3 => return Some(vec![Step::Unary(Unary::Shrink { lambda: 0.5, bias: 0.5 })]),
+        "hard_tanh" if keras >= 3 => Act::Clamp { lo: -1.0, hi: 1.0 },
+        "celu" if keras >= 3 => Act::Elu(1.0),
         "selu" => return Some(vec![Step::Act(Act::Elu(1.673_263_2)), Step::Scale(1.050_701)]),
         _ => return None,
     };
@@ -73,7 +103,8 @@ pub(super) fn attribute(cfg: &Cfg<'_>) -> Result<Steps> {
     };
     let known = name.and_then(super::builtin).and_then(|n| named(n, cfg.keras));
     Ok(known.unwrap_or_else(|| {
-        let remedy = "use relu, relu6, leaky_relu, elu, selu, sigmoid, hard_sigmoid, silu, hard_silu, tanh, exponential or softmax";
+        let remedy = "use relu, relu6, leaky_relu, elu, selu, gelu, sigmoid, hard_sigmoid, silu, hard_silu, mish, softplus, tanh, \
+                      exponential or softmax";
         cfg.refuse(format!("activation = {}", short(value)), remedy);
         Vec::new()
     }))
@@ -152,15 +183,23 @@ pub(super) fn apply(e: &mut Emit<'_>, x: ValueId, steps: &[Step], last_is_layer:
         let shape = e.shape(x);
         let part = match step {
             _ if last_is_layer && i + 1 == steps.len() => "",
-            Step::Act(_) => "activation",
+            Step::Act(_) | Step::Unary(_) => "activation",
             Step::Scale(_) => "scale",
+            Step::Shift(_) => "shift",
+            Step::With(..) => "with",
             Step::Softmax { .. } => "softmax",
         };
         x = match *step {
             Step::Act(act) => e.node(part, Op::Act(act), &[x], &shape)?,
-            Step::Scale(factor) => {
-                let factor = e.constant("factor", &[1], vec![factor])?;
-                e.node(part, Op::Binary { op: BinaryOp::Mul, act: Act::None }, &[x, factor], &shape)?
+            Step::Unary(f) => e.node(part, Op::Unary(f), &[x], &shape)?,
+            Step::Scale(by) | Step::Shift(by) => {
+                let op = if let Step::Scale(_) = step { BinaryOp::Mul } else { BinaryOp::Add };
+                let by = e.constant("factor", &[1], vec![by])?;
+                e.node(part, Op::Binary { op, act: Act::None }, &[x, by], &shape)?
+            }
+            Step::With(op, steps) => {
+                let with = apply(e, x, steps, false)?;
+                e.node(part, Op::Binary { op, act: Act::None }, &[x, with], &shape)?
             }
             Step::Softmax { axis, log } => {
                 let axis = axis_of(e, axis, shape.len())?;

@@ -1,7 +1,7 @@
 //! Functions that were called on tensors outside of any layer: `TFOpLambda` and `TensorFlowOpLayer` of Keras 2, the
 //! operations of `keras.ops` of Keras 3.
 
-use super::activation::{Step, Steps, apply, axis_of, named};
+use super::activation::{Step, Steps, apply, axis_of, gelu, named};
 use super::cfg::{flag, short, values};
 use super::merge::{Concatenate, pair};
 use super::shape::{reshape_to, transpose};
@@ -27,6 +27,7 @@ enum Function {
     Activation(Steps),
     LeakyRelu,
     Elu,
+    Gelu,
     Softmax { log: bool },
     Negative,
     Square,
@@ -56,6 +57,7 @@ fn function(name: &str, keras: u32) -> Option<Function> {
         "sqrt" => Function::Activation(vec![Step::Act(Act::Sqrt)]),
         "leaky_relu" => Function::LeakyRelu,
         "elu" => Function::Elu,
+        "gelu" => Function::Gelu,
         "softmax" => Function::Softmax { log: false },
         "log_softmax" => Function::Softmax { log: true },
         "clip" | "clip_by_value" => Function::Clip,
@@ -355,6 +357,13 @@ impl Call {
             Function::Elu => {
                 let alpha = b.number(e, &["alpha"], 1)?.unwrap_or(1.0);
                 apply(e, x, &one(Act::Elu(alpha)), true)
+            }
+            Function::Gelu => {
+                // For Keras 3 it is the formula unless that is said, for TensorFlow it is not.
+                let given =
+                    b.value(e, &["approximate"], 1)?.map(|v| v.as_bool().ok_or_else(|| e.invalid("approximate is no truth value")));
+                let by_tanh = given.transpose()?.unwrap_or(self.floats[1]);
+                apply(e, x, &gelu(by_tanh), true)
             }
             Function::Softmax { log } => {
                 let axis = match b.integers(e, &["axis"], 1)?.as_deref() {

@@ -117,7 +117,10 @@ fn has(class: &str, cfg: &Cfg<'_>) -> bool {
         "BatchNormalizationV1" | "BatchNormalizationV2" | "SyncBatchNormalization" => cfg.keras < 3,
         "MaxPool1D" | "AvgPool1D" | "GlobalMaxPool1D" | "GlobalAvgPool1D" => cfg.keras < 3,
         "MaxPool2D" | "AvgPool2D" | "GlobalMaxPool2D" | "GlobalAvgPool2D" => cfg.keras < 3,
-        "Resizing" | "Rescaling" | "Normalization" | "LayerNormalization" => cfg.keras >= 2,
+        "Resizing" | "Rescaling" | "Normalization" | "LayerNormalization" | "GroupNormalization" => cfg.keras >= 2,
+        "RMSNormalization" => cfg.keras >= 3,
+        // ConvNeXt's.
+        "LayerScale" => cfg.map.contains_key("projection_dim"),
         // Keras 2 registers its own, and names its module in `.keras` files.
         "CustomScaleLayer" => cfg.keras >= 3 || !cfg.module.is_empty(),
         _ => random(class).is_none_or(|first| cfg.keras >= first),
@@ -147,6 +150,9 @@ pub(super) fn parse(cfg: &Cfg<'_>) -> Result<Box<dyn Layer>> {
         "Dense" => dense::dense(cfg),
         "BatchNormalization" | "BatchNormalizationV1" | "BatchNormalizationV2" | "SyncBatchNormalization" => norm::batch(cfg),
         "LayerNormalization" => norm::layer(cfg),
+        "GroupNormalization" => norm::group(cfg),
+        "RMSNormalization" => norm::rms(cfg),
+        "LayerScale" => norm::layer_scale(cfg),
         "Normalization" => norm::normalization(cfg),
         "Rescaling" => norm::rescaling(cfg),
         "Resizing" => resizing::resizing(cfg),

@@ -126,15 +126,138 @@ impl Layer for LayerNorm {
     }
 
     fn emit(&self, e: &mut Emit<'_>, inputs: &Operands) -> Result<ValueId> {
-        let x = e.single(inputs)?;
-        let shape = e.shape(x);
-        let Some(&channels) = shape.last() else { return Err(e.invalid("a single number has no axis")) };
-        let last = shape.len() as i64 - 1;
-        if !matches!(self.axes[..], [axis] if axis == -1 || axis == last) {
-            return Err(e.unsupported(format!("axis = {:?} of {shape:?}", self.axes), "normalise along the last axis"));
-        }
+        let (x, shape, channels) = along_channels(e, inputs, &self.axes)?;
         let [gamma, beta] = self.affine.emit(e, channels)?;
         e.node("", Op::LayerNorm { epsilon: self.epsilon, centred: true }, &[x, gamma, beta], &shape)
+    }
+}
+
+struct RmsNorm {
+    axes: Vec<i64>,
+    epsilon: f32,
+}
+
+/// `RMSNormalization`.
+pub(super) fn rms(cfg: &Cfg<'_>) -> Result<Box<dyn Layer>> {
+    let axes = if cfg.get("axis").is_some() { axes(cfg, "axis")? } else { vec![-1] };
+    Ok(Box::new(RmsNorm { axes, epsilon: cfg.number("epsilon")?.unwrap_or(1e-6) as f32 }))
+}
+
+impl Layer for RmsNorm {
+    fn integers(&self, _: &Operands) -> Integers {
+        Integers::Floats
+    }
+
+    fn vars(&self) -> Vec<Var> {
+        vec![Var::trained("scale")]
+    }
+
+    fn emit(&self, e: &mut Emit<'_>, inputs: &Operands) -> Result<ValueId> {
+        let (x, shape, channels) = along_channels(e, inputs, &self.axes)?;
+        let (scale, shift) = (e.weight("scale", &[channels], &[channels])?, e.constant("shift", &[channels], vec![0.0; channels])?);
+        e.node("", Op::LayerNorm { epsilon: self.epsilon, centred: false }, &[x, scale, shift], &shape)
+    }
+}
+
+struct GroupNorm {
+    groups: i64,
+    axis: i64,
+    epsilon: f32,
+    affine: Affine,
+}
+
+/// `GroupNormalization`.
+pub(super) fn group(cfg: &Cfg<'_>) -> Result<Box<dyn Layer>> {
+    let groups = match cfg.get("groups") {
+        None => 32,
+        Some(v) => v.as_i64().filter(|&n| n == -1 || n > 0).ok_or_else(|| cfg.bad("groups"))?,
+    };
+    let axis = match cfg.get("axis") {
+        None => -1,
+        Some(v) => v.as_i64().ok_or_else(|| cfg.bad("axis"))?,
+    };
+    let epsilon = cfg.number("epsilon")?.unwrap_or(1e-3) as f32;
+    Ok(Box::new(GroupNorm { groups, axis, epsilon, affine: Affine::read(cfg)? }))
+}
+
+impl Layer for GroupNorm {
+    fn integers(&self, _: &Operands) -> Integers {
+        Integers::Floats
+    }
+
+    fn vars(&self) -> Vec<Var> {
+        self.affine.vars().collect()
+    }
+
+    /// The channels of a group lie together, with all pixels: that is one run to normalise.
+    fn emit(&self, e: &mut Emit<'_>, inputs: &Operands) -> Result<ValueId> {
+        let (x, shape, channels) = along_channels(e, inputs, &[self.axis])?;
+        let groups = if self.groups == -1 { channels } else { self.groups as usize };
+        if shape.len() < 2 || channels % groups != 0 {
+            return Err(e.invalid(format!("{groups} groups of {shape:?}")));
+        }
+        let [gamma, beta] = self.affine.emit(e, channels)?;
+        let (n, each) = (shape[0], channels / groups);
+        let pixels: usize = shape[1..shape.len() - 1].iter().product();
+        e.afford(2 * pixels * each)?;
+        let ones = e.constant("ones", &[pixels * each], vec![1.0; pixels * each])?;
+        let zeros = e.constant("zeros", &[pixels * each], vec![0.0; pixels * each])?;
+        let (apart, together, runs) = ([n, pixels, groups, each], [n, groups, pixels, each], [n, groups, pixels * each]);
+        let turn = || Op::Transpose { perm: vec![0, 2, 1, 3] };
+        let y = e.node("groups", Op::Reshape, &[x], &apart)?;
+        let y = e.node("together", turn(), &[y], &together)?;
+        let y = e.node("runs", Op::Reshape, &[y], &runs)?;
+        let y = e.node("normal", Op::LayerNorm { epsilon: self.epsilon, centred: true }, &[y, ones, zeros], &runs)?;
+        let y = e.node("split", Op::Reshape, &[y], &together)?;
+        let y = e.node("apart", turn(), &[y], &apart)?;
+        let y = e.node("shape", Op::Reshape, &[y], &shape)?;
+        let y = e.node("scaled", binary(BinaryOp::Mul), &[y, gamma], &shape)?;
+        e.node("", binary(BinaryOp::Add), &[y, beta], &shape)
+    }
+}
+
+/// The only tensor of a call, its extents and its channels, along which alone there is to be normalised.
+fn along_channels(e: &Emit<'_>, inputs: &Operands, axes: &[i64]) -> Result<(ValueId, Vec<usize>, usize)> {
+    let x = e.single(inputs)?;
+    let shape = e.shape(x);
+    let Some(&channels) = shape.last() else { return Err(e.invalid("a single number has no axis")) };
+    let last = shape.len() as i64 - 1;
+    if !matches!(axes[..], [axis] if axis == -1 || axis == last) {
+        return Err(e.unsupported(format!("axis = {axes:?} of {shape:?}"), "normalise along the last axis"));
+    }
+    Ok((x, shape, channels))
+}
+
+/// A factor for each channel, of ConvNeXt.
+struct LayerScale {
+    channels: usize,
+    /// What its variable is called, for which Keras 3 gives no name.
+    factor: &'static str,
+}
+
+/// `LayerScale`.
+pub(super) fn layer_scale(cfg: &Cfg<'_>) -> Result<Box<dyn Layer>> {
+    let channels = cfg.get("projection_dim").and_then(Value::as_u64).ok_or_else(|| cfg.bad("projection_dim"))?;
+    cfg.number("init_values")?;
+    Ok(Box::new(LayerScale { channels: channels as usize, factor: if cfg.keras >= 3 { "variable" } else { "gamma" } }))
+}
+
+impl Layer for LayerScale {
+    fn integers(&self, _: &Operands) -> Integers {
+        Integers::Floats
+    }
+
+    fn vars(&self) -> Vec<Var> {
+        vec![Var::trained(self.factor)]
+    }
+
+    fn emit(&self, e: &mut Emit<'_>, inputs: &Operands) -> Result<ValueId> {
+        let (x, shape, channels) = along_channels(e, inputs, &[-1])?;
+        if channels != self.channels {
+            return Err(e.invalid(format!("projection_dim = {} of {channels} channels", self.channels)));
+        }
+        let factor = e.weight(self.factor, &[channels], &[channels])?;
+        e.node("", binary(BinaryOp::Mul), &[x, factor], &shape)
     }
 }
 

@@ -5,7 +5,9 @@ use crate::error::Error;
 
 #[test]
 fn layer_norms() {
-    for file in ["layer_norms.k2.keras", "layer_norms.k2.h5", "layer_norms.k3.keras", "layer_norms.k3.h5"] {
+    let all = ["layer_norms", "more_norms", "curves"]
+        .map(|name| ["k2.keras", "k2.h5", "k3.keras", "k3.h5"].map(|end| format!("{name}.{end}")));
+    for file in all.as_flattened() {
         golden(file, &[]);
     }
     let of = |more: &str| {

@@ -301,8 +301,8 @@ fn what_is_repeated_is_paid_for() {
 /// One weight under many names, each of which a factor follows: folded into each, it would be there as often.
 #[test]
 fn a_constant_is_one_under_all_its_names() {
-    let (weights, factors) = (vec![0.5f32; 16 * 16], [0.75f32; 16]);
-    let inits = [super::write::floats("w", &[16, 16], &weights), super::write::floats("k", &[16], &factors)];
+    let (weights, factors) = (vec![0.5f32; 64 * 64], [0.75f32; 64]);
+    let inits = [super::write::floats("w", &[64, 64], &weights), super::write::floats("k", &[64], &factors)];
     let (mut nodes, mut last) = (Vec::new(), "x".to_owned());
     for i in 0..20 {
         let [own, product, scaled, end] = ["w", "m", "s", "t"].map(|name| format!("{name}{i}"));
@@ -312,7 +312,7 @@ fn a_constant_is_one_under_all_its_names() {
         nodes.push(node("Tanh", &[&scaled], &[&end], &[]));
         last = end;
     }
-    let bytes = model(14, &[value("x", &[1, 16])], &inits, &nodes, &[&last]);
+    let bytes = model(14, &[value("x", &[1, 64])], &inits, &nodes, &[&last]);
     let graph = crate::import::import_bytes(&bytes, None, &Options::default()).unwrap();
     let before = graph.elements_of_constants();
     let (graph, _) = crate::passes::run(graph).unwrap();

@@ -64,6 +64,24 @@ fn a_symbol_is_one_extent() {
 }
 
 #[test]
+fn what_is_no_name_is_any_extent() {
+    let picture: &[i64] = &[OPEN, 3, OPEN, OPEN];
+    let one = model(17, &[value("x", picture)], &[], &[node("Relu", &["x"], &["y"], &[])], &["y"]);
+    assert_eq!(plans(&one, &[], &[("x", &[1, 3, 48, 192])]).unwrap(), [[[1, 3, 48, 192]]]);
+    assert_eq!(plans(&one, &["batch=1,2", "size=48x192"], &[]).unwrap(), [[[1, 3, 48, 192]], [[2, 3, 48, 192]]]);
+    let relus = [node("Relu", &["x"], &["y"], &[]), node("Relu", &["m"], &["z"], &[])];
+    let two = model(17, &[value("x", picture), value("m", picture)], &[], &relus, &["y", "z"]);
+    let shapes: [&[usize]; 2] = [&[1, 3, 48, 192], &[2, 3, 8, 8]];
+    assert_eq!(plans(&two, &[], &[("x", shapes[0]), ("m", shapes[1])]).unwrap(), [shapes]);
+    // A name that stands twice in one input does not forbid what is asked for, and is told.
+    let square = model(17, &[value("x", &[-1, 3, -2, -2])], &[], &[node("Relu", &["x"], &["y"], &[])], &["y"]);
+    assert_eq!(plans(&square, &["size=16x24"], &[]).unwrap(), [[[1, 3, 16, 24]]]);
+    let options = Options { input_shapes: vec![("x".into(), vec![1, 3, 16, 24])], ..Options::default() };
+    let notes = import_bytes(&square, None, &options).unwrap().notes;
+    assert!(notes.len() == 1 && notes[0].contains("'d2'"), "{notes:?}");
+}
+
+#[test]
 fn a_named_input_keeps_its_shape_if_another_can_vary() {
     let both = pair(&[-1, 4], &[-2]);
     assert_eq!(plans(&both, &["batch=4,1"], &[("m", &[4])]).unwrap(), [[vec![4, 4], vec![4]], [vec![1, 4], vec![4]]]);

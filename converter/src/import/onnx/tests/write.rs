@@ -68,6 +68,9 @@ pub(super) fn int64s(name: &str, dims: &[i64], values: &[i64]) -> Message {
     dims.iter().fold(Message::default(), |m, &d| m.int(1, d)).int(2, 7).text(8, name).bytes(9, &raw)
 }
 
+/// An extent that Paddle has no name for.
+pub(super) const OPEN: i64 = i64::MIN;
+
 /// The name and shape of a float tensor; an extent below 0 has the name `d` and its number.
 pub(super) fn value(name: &str, dims: &[i64]) -> Message {
     input_of(name, 1, dims)
@@ -77,7 +80,11 @@ pub(super) fn value(name: &str, dims: &[i64]) -> Message {
 pub(super) fn input_of(name: &str, ty: i64, dims: &[i64]) -> Message {
     let mut shape = Message::default();
     for &d in dims {
-        let dim = if d < 0 { Message::default().text(2, &format!("d{}", -d)) } else { Message::default().int(1, d) };
+        let dim = match d {
+            OPEN => Message::default().text(2, "?"),
+            0.. => Message::default().int(1, d),
+            _ => Message::default().text(2, &format!("d{}", -d)),
+        };
         shape = shape.message(1, &dim);
     }
     let tensor = Message::default().int(1, ty).message(2, &shape);
