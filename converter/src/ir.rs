@@ -306,6 +306,17 @@ impl Graph {
         self.unrounded.get_or_insert_with(|| (name.to_owned(), 0)).1 += 1;
     }
 
+    /// Notes an input of integers, which is given as one of floats.
+    pub(crate) fn leave_whole(&mut self, name: &str, ty: &str) {
+        // As many as there may be in a file are not worth telling.
+        if self.notes.len() < 16 {
+            self.notes.push(format!(
+                "input '{}' of {ty} is given in f32, which holds whole numbers up to 2^24",
+                crate::names::short(name)
+            ));
+        }
+    }
+
     /// Lets all that read a large constant read one value: a source may have it under thousands of names. Small ones stay apart, as their
     /// parameters are counted: biases and statistics that happen to be equal are one tensor where PyTorch wrote the file.
     pub(crate) fn join_constants(&mut self) {

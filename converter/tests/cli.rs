@@ -188,6 +188,13 @@ fn tflite_files_are_known_by_their_identifier() {
     assert!(ok(&["convert", &source]).contains("self-check"));
     let model = folder.path("small_net.sepal");
     ok(&["run", &model, "--input", &golden, "--output", &folder.path("y.npz")]);
+    let two = folder.file("two.tflite", include_bytes!("data/tflite/signatures/two.tflite"));
+    for command in ["check", "convert"] {
+        fails(1, &[command, &two, "--signature", "classify"]);
+        assert!(!ok(&[command, &two, "--signature", "squash"]).contains("rectify"));
+        std::fs::remove_file(folder.path("two.sepal")).ok();
+        assert!(ok(&[command, &two]).contains("signatures rectify, squash"));
+    }
     let refused = folder.file("quantised.tflite", include_bytes!("data/tflite/refused/quantised.tflite"));
     for command in ["check", "convert", "info"] {
         assert!(fails(2, &[command, &refused]).contains("the network is quantised"));

@@ -28,8 +28,9 @@ pub fn main(args: Args) -> Result<(), Failure> {
     let converted = convert::convert(&args.source, &options, &mut line).map_err(|e| Failure::conversion(&args.source, &e))?;
     drop(line);
     let s = &converted.summary;
+    let notes: String = s.report.of_source().map(|note| format!("  {}\n", out::plain(note))).collect();
     out::print(&format!(
-        "{}: fully supported ({}; {} trainable parameters, {} batch norms of which {} fold)\n",
+        "{}: fully supported ({}; {} trainable parameters, {} batch norms of which {} fold)\n{notes}",
         args.source.display(),
         s.format,
         out::grouped(s.trainable_parameters),

@@ -315,6 +315,7 @@ pub fn summary(converted: &Converted) -> Result<String, Failure> {
     if let Some(note) = &s.preprocessing_note {
         facts.push(("pictures", note.clone()));
     }
+    facts.extend(s.report.of_source().map(|note| ("source", out::plain(note))));
     facts.push((
         "self-check",
         match &s.self_check {

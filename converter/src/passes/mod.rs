@@ -161,6 +161,11 @@ struct Named {
 }
 
 impl Report {
+    /// What the importer had to say of the source.
+    pub fn of_source(&self) -> impl Iterator<Item = &str> {
+        self.notes.iter().filter_map(|note| note.strip_prefix("import: "))
+    }
+
     /// Adds a line about a change.
     fn note(&mut self, pass: &str, what: impl std::fmt::Display) {
         self.notes.push(format!("{pass}: {what}"));

@@ -2,7 +2,7 @@
 
 use super::fail::{Fail, Res, bad, unsupported};
 use super::node::{Ctx, Operand};
-use super::proto::{Dim, Graph as Proto, Node, Tensor, ValueInfo};
+use super::proto::{Attribute, Dim, Graph as Proto, Node, Tensor, ValueInfo};
 use super::tensor::{Const, Data, Files, Type, decode, type_name};
 use super::{branch, consts, ops, order, sequence, shape};
 use crate::error::{Error, Result, Unsupported, invalid, request};
@@ -180,6 +180,23 @@ fn is_computed(elem_type: i64) -> bool {
     matches!(elem_type, 1 | 10 | 16)
 }
 
+/// What is read but by casts to floats.
+fn not_only_cast<'a>(proto: &Proto<'a>) -> Result<HashSet<&'a str>> {
+    let mut read: HashSet<&str> = proto.outputs.iter().map(|o| o.name).collect();
+    for n in &proto.nodes {
+        let to = n.attributes.iter().filter_map(|a| Attribute::parse(a).ok()).find(|a| a.name == "to");
+        if n.op_type != "Cast" || !to.is_some_and(|a| is_computed(a.i)) {
+            read.extend(order::reads(n, 0)?);
+        }
+    }
+    Ok(read)
+}
+
+/// Whether an input of this type holds whole numbers: integers of any width.
+fn is_whole(elem_type: i64) -> bool {
+    matches!(elem_type, 2..=7 | 12 | 13)
+}
+
 /// Declares the inputs, with their symbols resolved.
 fn inputs<'a>(b: &mut Builder<'a, '_>, proto: &Proto<'a>, options: &Options) -> Result<()> {
     // Since IR version 4 initializers need not be inputs, before that they had to be.
@@ -239,23 +256,29 @@ fn inputs<'a>(b: &mut Builder<'a, '_>, proto: &Proto<'a>, options: &Options) -> 
             closed.entry(s).or_insert(options.open.batch.unwrap_or(1));
         }
     }
+    let whole = real.iter().any(|i| is_whole(i.elem_type));
+    let counted = if whole { not_only_cast(proto)? } else { HashSet::new() };
     for i in real {
         if b.slots.contains_key(i.name) {
             return Err(invalid(format!("input {:?} is there twice", i.name)));
         }
         let cut = !options.outputs.is_empty();
+        let whole = is_whole(i.elem_type) && b.used.contains(i.name) && !counted.contains(i.name);
+        let computed = whole || is_computed(i.elem_type);
         let shape = input_shape(i, given.get(i.name).copied(), &closed, options.open);
-        let slot = if !b.used.contains(i.name) && (cut || !is_computed(i.elem_type) || shape.is_err()) {
+        let slot = if !b.used.contains(i.name) && (cut || !computed || shape.is_err()) {
             Slot::Unknown
         } else {
             match shape {
-                Ok(_) if !is_computed(i.elem_type) => {
+                Ok(_) if !computed => {
                     let what = format!("element type {}", type_name(i.elem_type));
                     b.problem(i.name, "input", what, "export the model with float32 inputs and outputs");
                     Slot::Unknown
                 }
                 Ok(shape) => {
-                    if i.elem_type != 1 {
+                    if whole {
+                        b.graph.leave_whole(i.name, &type_name(i.elem_type));
+                    } else if i.elem_type != 1 {
                         b.graph.leave_unrounded(i.name);
                     }
                     let open = open_axes(i, given.contains_key(i.name), &symbols, shape.len());

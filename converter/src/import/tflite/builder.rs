@@ -2,7 +2,7 @@
 
 use super::op::Ctx;
 use super::schema::{Budget, Model, Operator, Signature, Tensor};
-use super::tensor::{BOOL, Data, FLOAT32, decode, is_float, is_quantised, type_name};
+use super::tensor::{BOOL, Data, FLOAT32, decode, is_float, is_quantised, is_whole, type_name};
 use super::{builtin, ops, shape};
 use crate::error::{Error, Result, Unsupported, invalid, request};
 use crate::import::fail::{Fail, Res, bad, unsupported};
@@ -62,7 +62,7 @@ pub(super) fn build(model: &Model<'_>, len: usize, options: &Options) -> Result<
         problems: vec![],
     };
     quantised(&mut b, &live);
-    inputs(&mut b, options)?;
+    inputs(&mut b, &live, options)?;
     for i in live {
         operator(&mut b, i)?;
     }
@@ -140,8 +140,15 @@ fn quantised(b: &mut Builder<'_>, live: &[usize]) {
 }
 
 /// Declares the inputs.
-fn inputs(b: &mut Builder<'_>, options: &Options) -> Result<()> {
+fn inputs(b: &mut Builder<'_>, live: &[usize], options: &Options) -> Result<()> {
     let model = b.model;
+    // Whole numbers that are made floats at once may as well be given as floats.
+    let is_cast = |op: &Operator<'_>| {
+        let code = model.codes.get(op.code).and_then(|code| builtin::name(code.builtin));
+        code == Some("CAST") && op.outputs.iter().all(|&t| index(model, t).is_some_and(|t| model.tensors[t].element == FLOAT32))
+    };
+    let others = live.iter().map(|&i| &model.operators[i]).filter(|op| !is_cast(op));
+    let read: HashSet<usize> = others.flat_map(|op| &op.inputs).chain(&model.outputs).filter_map(|&t| index(model, t)).collect();
     let all: Option<Vec<usize>> = model.inputs.iter().map(|&t| index(model, t)).collect();
     let Some(all) = all else { return Err(invalid("an input is a tensor that does not exist")) };
     let mut given: HashMap<usize, &[usize]> = HashMap::new();
@@ -171,13 +178,16 @@ fn inputs(b: &mut Builder<'_>, options: &Options) -> Result<()> {
         let cut = !options.outputs.is_empty() && !b.used[t];
         b.slots[t] = Some(if cut {
             Slot::Unknown
-        } else if tensor.element != FLOAT32 {
+        } else if tensor.element != FLOAT32 && (!is_whole(tensor.element) || read.contains(&t)) {
             if !quantised {
                 let what = format!("element type {}", type_name(tensor.element));
                 b.problem(&name, "input", what, "make a model with float32 inputs and outputs");
             }
             Slot::Unknown
         } else {
+            if tensor.element != FLOAT32 {
+                b.graph.leave_whole(&name, &type_name(tensor.element));
+            }
             match input_shape(tensor, given.get(&t).copied(), options.open) {
                 Ok(dims) => Slot::Value(b.graph.open_input(name, &dims, &open_axes(tensor, dims.len()))),
                 Err(what) => {

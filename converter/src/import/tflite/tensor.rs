@@ -56,6 +56,11 @@ pub(super) fn is_quantised(element: i8) -> bool {
     matches!(element, 3 | 7 | 9 | 17)
 }
 
+/// Whether it is an integer.
+pub(super) fn is_whole(element: i8) -> bool {
+    matches!(element, 2 | 3 | 4 | 7 | 9 | 12 | 15 | 16)
+}
+
 /// Whether it is an integer without a sign.
 pub(super) fn is_unsigned(element: i8) -> bool {
     matches!(element, 3 | 12 | 15 | 16)

@@ -102,6 +102,22 @@ fn transposed_convolutions_are_cropped_beyond_their_kernels() {
     assert_eq!(run_f32(&bytes, &x), want);
 }
 
+/// Whole numbers that are made floats before anything is computed of them.
+#[test]
+fn inputs_of_integers_may_be_given_as_floats() {
+    let bytes = |other: &[&str]| {
+        let mut nodes = vec![write::node("Cast", &["x"], &["f"], &[write::int("to", 1)]), write::node("Relu", &["f"], &["y"], &[])];
+        nodes.extend(other.first().map(|op| write::node(op, &["x"], &["z"], &[])));
+        let outputs = if other.is_empty() { vec!["y"] } else { vec!["y", "z"] };
+        write::model(13, &[write::input_of("x", 2, &[1, 3])], &[], &nodes, &outputs)
+    };
+    assert_eq!(run_f32(&bytes(&[]), &[0.0, 7.0, 255.0]), [0.0, 7.0, 255.0]);
+    let graph = crate::import::import_bytes(&bytes(&[]), None, &Options::default()).unwrap();
+    assert!(matches!(&graph.notes[..], [note] if note.contains("'x' of uint8")), "{:?}", graph.notes);
+    let refused = crate::import::import_bytes(&bytes(&["Relu"]), None, &Options::default());
+    assert!(matches!(&refused, Err(crate::Error::Unsupported(all)) if all[0].what.contains("uint8")), "{refused:?}");
+}
+
 #[test]
 fn a_shape_is_given_once() {
     let bytes = write::model(13, &[], &[], &[write::node("Relu", &["x"], &["y"], &[])], &["y"]);
