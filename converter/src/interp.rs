@@ -15,8 +15,8 @@ mod windowed;
 /// Most elements that tensors have at any one time: beyond that, memory and patience end (1 GB in f64).
 pub(crate) const MOST_ELEMENTS: usize = 1 << 27;
 
-/// Most work, see [`work`]: sixty times a large network's, and some minutes.
-const MOST_WORK: u64 = 1 << 39;
+/// Most work, see [`work`]: a hundred times a large network's, and some minutes.
+const MOST_WORK: u64 = 1 << 40;
 
 /// A tensor that is read: computed (f64) or constant (f32).
 #[derive(Clone, Copy)]
@@ -158,12 +158,28 @@ pub(crate) fn work(graph: &Graph, n: &Node) -> u64 {
             let each = PIXEL.saturating_add(last(out).saturating_mul(PIXEL + 3 * (c / groups.max(&1)) as u64));
             pixels(x).saturating_mul(window(weights)).saturating_mul(each)
         }
-        (Op::Dense { .. }, _) => read.saturating_mul(ELEMENT + last(out)).saturating_add(made * ELEMENT),
-        (Op::Matmul, _) => read.saturating_mul(ELEMENT + last(out)).saturating_add(product(weights).saturating_mul(ELEMENT)),
+        (Op::Dense { .. }, _) => {
+            let sums = read.saturating_mul(ELEMENT + last(out)).saturating_add(made.saturating_mul(ELEMENT));
+            sums.saturating_add(pixels(x).saturating_mul(ROW))
+        }
+        (Op::Matmul, _) => {
+            let sums = read.saturating_mul(ELEMENT + last(out)).saturating_add(product(weights).saturating_mul(ELEMENT));
+            sums.saturating_add(pixels(x).saturating_mul(ROW))
+        }
         (Op::Pool { window, .. }, _) => {
             // Only what lies in the image.
             let taps = window.kernel.iter().zip(x.iter().skip(1)).fold(1, |n, (&k, &d)| k.min(d) as u64 * n);
-            pixels(out).saturating_mul(taps).saturating_mul(PIXEL + 2 * last(out))
+            pixels(out).saturating_mul(taps.saturating_mul(PIXEL + 2 * last(out)).saturating_add(ROW))
+        }
+        // What the file does there takes as long.
+        (Op::LayerNorm { .. }, _) => made.saturating_mul(2 * ELEMENT).saturating_add(pixels(out).saturating_mul(3 * ROW)),
+        (Op::Concat { axis }, _) => {
+            let runs = product(&out[..*axis]).saturating_mul(n.inputs.len() as u64);
+            made.saturating_mul(2 * ELEMENT).saturating_add(runs.saturating_mul(PIXEL))
+        }
+        (Op::Binary { .. } | Op::PRelu, _) => {
+            let repeated = n.inputs.iter().filter(|&&v| graph.shape(v) != out).count() as u64;
+            made.saturating_mul(of_function(&n.op) + ELEMENT * (1 + 2 * repeated))
         }
         (op, _) => made.saturating_add(read).saturating_mul(of_function(op)),
     }
@@ -171,6 +187,8 @@ pub(crate) fn work(graph: &Graph, n: &Node) -> u64 {
 
 /// To find where a tap lies, with divisions.
 const PIXEL: u64 = 16;
+/// To begin a row: memory for it, divisions.
+const ROW: u64 = 64;
 /// To make an element, with its index.
 pub(crate) const ELEMENT: u64 = 8;
 
@@ -181,6 +199,31 @@ fn of_function(op: &Op) -> u64 {
         Op::Unary(_) | Op::Act(_) | Op::Softmax { .. } | Op::Resize { .. } | Op::Binary { op: BinaryOp::Pow, .. } => 8 * ELEMENT,
         _ => ELEMENT,
     }
+}
+
+/// Elements that a node takes besides its inputs and its output: operands as they are repeated or turned, constants and panels in f64.
+fn room(graph: &Graph, n: &Node) -> usize {
+    let size = |v: ValueId| elements(graph.shape(v)).unwrap_or(usize::MAX);
+    let constants = n.inputs.iter().filter(|&&v| graph.data(v).is_some()).map(|&v| size(v)).fold(0, usize::saturating_add);
+    let more = match &n.op {
+        Op::Binary { .. } | Op::PRelu => n
+            .inputs
+            .iter()
+            .filter(|&&v| graph.shape(v) != graph.shape(n.output))
+            .map(|_| size(n.output))
+            .fold(0, usize::saturating_add),
+        Op::Reduce { .. } => n.inputs.first().map_or(0, |&x| size(x)),
+        Op::Conv { pre_relu: true, .. } => n.inputs.first().map_or(0, |&x| size(x)),
+        // A panel of four channels for each group, however few these are.
+        Op::Conv { groups, .. } => match graph.shape(n.inputs[1]) {
+            &[h, w, cin, c] if cin > 1 => {
+                [h, w, cin, *groups, (c / groups.max(&1)).next_multiple_of(4)].into_iter().fold(1usize, usize::saturating_mul)
+            }
+            _ => 0,
+        },
+        _ => 0,
+    };
+    constants.saturating_add(more)
 }
 
 /// Whether the tensors of a graph, as many as are needed at a time, can be had, and computed before patience ends.
@@ -213,6 +256,10 @@ pub fn affordable(graph: &Graph) -> Result<()> {
     }
     for (i, n) in graph.nodes.iter().enumerate() {
         alive = take(alive, n.output)?;
+        if alive.saturating_add(room(graph, n)) > MOST_ELEMENTS {
+            let (name, shape) = (&n.name, graph.shape(n.output));
+            return Err(Error::TooLarge(format!("'{name}', whose output has the shape {shape:?}, takes too much memory in f64")));
+        }
         let mut over: Vec<ValueId> = n.inputs.iter().chain([&n.output]).copied().collect();
         over.sort_unstable();
         over.dedup();

@@ -12,7 +12,7 @@ use sepal::{Model, Session};
 use sepal_format::ModelView;
 use sepal_format::record::section;
 use serde_json::Value;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 mod classes;
 mod stats;
@@ -215,16 +215,20 @@ impl Layer {
         let [n, h, w, c, pixel] = [t.dims[0], t.dims[1], t.dims[2], t.dims[3], t.pixel].map(|d| d as usize);
         let start = (t.offset / 4) as usize;
         let pixels = arena.get(start..).unwrap_or(&[]);
-        let mut values = Vec::with_capacity(n * h * w * c);
-        for i in 0..n * h * w {
-            values.extend_from_slice(pixels.get(i * pixel..i * pixel + c).unwrap_or(&[]));
-        }
         // As it lies: axis `axes[i]` is the source's axis i.
         let mut lies = vec![1; self.axes.len()];
         for (axis, (&at, &d)) in self.axes.iter().zip(&self.shape).enumerate() {
             lies[at] = self.channels.as_ref().filter(|c| c.0 == axis).map_or(d, |c| c.1.len());
         }
-        if lies.iter().product::<usize>() != values.len() {
+        // A layer costs what it is counted for, whatever lies there.
+        if lies.iter().product::<usize>() != n * h * w * c {
+            return Vec::new();
+        }
+        let mut values = Vec::with_capacity(n * h * w * c);
+        for i in 0..n * h * w {
+            values.extend_from_slice(pixels.get(i * pixel..i * pixel + c).unwrap_or(&[]));
+        }
+        if values.len() != n * h * w * c {
             return Vec::new();
         }
         interp::transpose(&values, &lies, &self.axes)
@@ -234,11 +238,11 @@ impl Layer {
         match &self.channels {
             None => self.stats.add(sample, got, want.iter().copied()),
             Some((axis, left)) => {
-                let inner: usize = self.shape[axis + 1..].iter().product();
-                let extent = self.shape[*axis];
-                let kept: HashSet<usize> = left.iter().copied().collect();
-                let those = want.iter().enumerate().filter(|(i, _)| kept.contains(&(i / inner % extent)));
-                self.stats.add(sample, got, those.map(|(_, &v)| v));
+                // In the order in which they lie, without a look at the others.
+                let (extent, inner) = (self.shape[*axis], self.shape[axis + 1..].iter().product::<usize>());
+                let outer: usize = if left.is_empty() { 0 } else { self.shape[..*axis].iter().product() };
+                let runs = (0..outer).flat_map(|o| left.iter().map(move |c| (o * extent + c) * inner));
+                self.stats.add(sample, got, runs.flat_map(|at| want[at..at + inner].iter().copied()));
             }
         }
     }

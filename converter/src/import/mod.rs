@@ -60,12 +60,10 @@ pub fn import_bytes(bytes: &[u8], folder: Option<&Path>, options: &Options) -> R
     if bytes.is_empty() {
         return Err(invalid("the file is empty"));
     }
-    let named = &options.outputs;
-    if let Some(name) = named.iter().enumerate().find_map(|(i, name)| named[..i].contains(name).then_some(name)) {
+    if let Some(name) = twice(options.outputs.iter()) {
         return Err(request(format!("output {name:?} is asked for twice")));
     }
-    let shaped = &options.input_shapes;
-    if let Some((_, (name, _))) = shaped.iter().enumerate().find(|(i, (name, _))| shaped[..*i].iter().any(|(n, _)| n == name)) {
+    if let Some(name) = twice(options.input_shapes.iter().map(|(name, _)| name)) {
         return Err(request(format!("the shape of input {name:?} is given twice")));
     }
     if let (Some(name), true) = (&options.signature, format_name(bytes) != TFLITE) {
@@ -98,6 +96,12 @@ pub fn import_bytes(bytes: &[u8], folder: Option<&Path>, options: &Options) -> R
     graph.join_constants();
     graph.verify().map_err(|e| invalid(format!("inconsistent network: {e}")))?;
     Ok(graph)
+}
+
+/// The first name that was there before.
+fn twice<'a>(mut names: impl Iterator<Item = &'a String>) -> Option<&'a String> {
+    let mut seen = HashSet::new();
+    names.find(|name| !seen.insert(*name))
 }
 
 /// A value may be given out more than once, and its name tells the first of them: the others have a number behind it.

@@ -11,9 +11,16 @@ fn strides(shape: &[usize]) -> Vec<usize> {
 
 /// Calls `f` with `start + sum of index[d] * strides[d]` for every index of `shape`, in C order.
 fn walk(shape: &[usize], start: usize, strides: &[usize], f: &mut impl FnMut(usize)) {
-    match shape.split_first() {
-        None => f(start),
-        Some((&n, rest)) => (0..n).for_each(|i| walk(rest, start + i * strides[0], &strides[1..], f)),
+    // To go along an axis of one element takes as long as along others.
+    let (shape, strides): (Vec<usize>, Vec<usize>) = shape.iter().zip(strides).filter(|(d, _)| **d != 1).unzip();
+    along(&shape, start, &strides, f);
+}
+
+fn along(shape: &[usize], start: usize, strides: &[usize], f: &mut impl FnMut(usize)) {
+    match shape {
+        [] => f(start),
+        &[n] => (0..n).for_each(|i| f(start + i * strides[0])),
+        [n, rest @ ..] => (0..*n).for_each(|i| along(rest, start + i * strides[0], &strides[1..], f)),
     }
 }
 

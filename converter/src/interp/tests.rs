@@ -214,6 +214,17 @@ fn what_nobody_has_time_or_memory_for_is_refused() {
         g.verify().unwrap();
         affordable(&g)
     };
+    // Both operands are repeated beside the sum.
+    let repeated = |rows: usize| {
+        let mut g = Graph::default();
+        let (a, b) = (g.input("a", &[rows, 1]), g.input("b", &[1, rows]));
+        let op = Op::Binary { op: crate::ir::BinaryOp::Add, act: Act::None };
+        let y = g.node("sum", "Add", op, &[a, b], &[rows, rows]);
+        (g.outputs, g.output_names) = (vec![y], vec!["y".into()]);
+        affordable(&g)
+    };
+    assert!(repeated(6000).is_ok());
+    assert!(matches!(repeated(8000), Err(Error::TooLarge(what)) if what.contains("too much memory")));
     assert!(matches!(sparse(), Err(Error::TooLarge(what)) if what.contains("too much to be computed")));
     assert!(pool(8000, 4000).unwrap().contains("too much to be computed"));
     assert!(pool(100_000, 1).unwrap().contains("too large to be computed"));

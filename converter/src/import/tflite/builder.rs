@@ -27,6 +27,8 @@ pub(super) struct Builder<'a> {
     pub graph: Graph,
     pub model: &'a Model<'a>,
     pub budget: Budget,
+    /// Work that constants may still take, see [`interp::work`], so that nobody waits long for a file.
+    pub work: u64,
     slots: Vec<Option<Slot>>,
     /// Constants already in the graph in another form: whose, and what was done to it.
     pub forms: HashMap<(ValueId, String), ValueId>,
@@ -36,6 +38,9 @@ pub(super) struct Builder<'a> {
     names: HashSet<String>,
     problems: Vec<Unsupported>,
 }
+
+/// Work that constants take at most: about a second.
+const MOST_WORK: u64 = 1 << 31;
 
 /// Longest name of a tensor, which may be that of all operators that were fused; it is repeated in what is said of them.
 const MAX_NAME: usize = 1 << 14;
@@ -55,6 +60,7 @@ pub(super) fn build(model: &Model<'_>, len: usize, options: &Options) -> Result<
         graph: Graph { name: model.name.to_string(), ..Graph::default() },
         model,
         budget: Budget(len.saturating_mul(ELEMENTS_PER_BYTE).saturating_add(1 << 20)),
+        work: MOST_WORK,
         slots: vec![None; model.tensors.len()],
         forms: HashMap::new(),
         used,

@@ -172,14 +172,15 @@ impl<'c, 'a> Ctx<'c, 'a> {
             return Ok(output);
         }
         let count = |v: ValueId| self.b.graph.shape(v).iter().product::<usize>();
-        let work = inputs.iter().chain([&output]).map(|&v| count(v)).sum();
+        self.b.budget.pay(inputs.iter().chain([&output]).map(|&v| count(v)).sum())?;
         let sums = products(&node.op, count(inputs[0]), inputs.get(1).map(|&w| self.b.graph.shape(w)), dims);
         // The first step of a recurrent network multiplies its zeros; in a hostile file it may be a lot of work.
-        if sums.is_none_or(|n| n > self.b.budget.0) {
+        let left = self.b.work.checked_sub(interp::work(&self.b.graph, &node));
+        let (Some(sums), Some(left)) = (sums.filter(|&n| n <= self.b.budget.0), left) else {
             return unsupported("its input is a constant, and much is to be computed", "fold constants before exporting the model");
-        }
-        self.b.budget.pay(sums.unwrap_or(0))?;
-        self.b.budget.pay(work)?;
+        };
+        self.b.work = left;
+        self.b.budget.pay(sums)?;
         let data = interp::evaluate_constant(&self.b.graph, &node).into_iter().map(|v| v as f32).collect();
         self.b.graph.values[output.0].data = Some(Arc::new(data));
         Ok(output)

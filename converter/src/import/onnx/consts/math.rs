@@ -7,10 +7,22 @@ use super::super::tensor::{Const, Data};
 use super::number::single::{float, function};
 use super::number::{cast, compare, double, fit, integer};
 use super::{Args, expand};
+use crate::interp::ELEMENT;
+
+/// Work on each element, see [`crate::interp::work`].
+fn work_of(op: &str) -> u64 {
+    match op {
+        "Erf" => 64 * ELEMENT,
+        "Exp" | "Log" | "Pow" | "Sigmoid" | "Fmod" | "Mod" => 8 * ELEMENT,
+        "Tanh" | "Sin" | "Cos" | "Tan" | "Asin" | "Acos" | "Atan" | "Sinh" | "Cosh" | "Asinh" | "Acosh" | "Atanh" => 8 * ELEMENT,
+        _ => ELEMENT,
+    }
+}
 
 pub(super) fn unary(cx: &mut Ctx<'_, '_, '_>, x: &Const) -> Res<Const> {
     let op = cx.node.op_type;
     cx.b.charge(x.len())?;
+    cx.b.spend((x.len() as u64).saturating_mul(work_of(op)))?;
     let v = match &x.data {
         Data::Float(v) => {
             let f = function(op)?;
@@ -71,6 +83,7 @@ fn apply(cx: &mut Ctx<'_, '_, '_>, op: &str, a: &Const, b: &Const) -> Res<Const>
     let ty = a.ty;
     let (mut a, mut b) = (expand(cx, a, &dims)?, expand(cx, b, &dims)?);
     cx.b.charge(a.len())?;
+    cx.b.spend((a.len() as u64).saturating_mul(work_of(op)))?;
     // Only Pow takes two types; the result has that of the base.
     if op == "Pow" && b.ty != ty {
         b = match (&a.data, &b.data) {
