@@ -24,28 +24,27 @@ pub(super) fn lower(
     graph: &Graph,
     options: Options,
     direct: &HashSet<String>,
-    mut weights: Weights,
+    weights: Weights,
     measured: &mut Measured,
 ) -> Result<(Lowered, HashMap<ValueId, usize>)> {
     let mut pins = concat_pins(graph);
-    let before = weights.len();
     for round in 0.. {
-        let lowered = Lower::new(graph, &pins, options, direct, weights, measured).run()?;
+        // Weights are packed when all conflicts are solved: to pack them takes longer than the rest.
+        let (tried, held, conflict) = Lower::new(graph, &pins, options, direct, None, measured).run()?;
         // More than a file holds is refused; copies, which are what another round adds, would not make it less.
-        if lowered.0.tensors.len() > limits::TENSORS {
-            return Ok((lowered.0, lowered.1));
+        if tried.tensors.len() > limits::TENSORS {
+            return Ok((tried, held));
         }
         // A step that reads one part of a buffer and writes another has views that interleave, which safe slices cannot
         // express: such a part gets memory of its own and is copied.
-        match lowered.2 {
-            None => return Ok((lowered.0, lowered.1)),
+        match conflict {
+            None => break,
             Some(_) if round == MOST_ROUNDS => pins.clear(),
             Some(value) => drop(pins.remove(&value)),
         }
-        weights = lowered.0.weights;
-        weights.forget(before);
     }
-    unreachable!("without parts of concats nothing is in the way")
+    let (lowered, held, _) = Lower::new(graph, &pins, options, direct, Some(weights), measured).run()?;
+    Ok((lowered, held))
 }
 
 /// Parts that get memory of their own one after the other, each time lowering all once more; then all do. What the graph shows does not
@@ -64,6 +63,8 @@ pub(super) struct Lower<'g> {
     pub(super) options: Options,
     /// Steps that do not run by Strassen's algorithm.
     pub(super) direct: &'g HashSet<String>,
+    /// Whether weights are packed, or it is only seen where everything goes.
+    pub(super) packs: bool,
     pub(super) out: Lowered,
     pub(super) map: HashMap<ValueId, usize>,
     pub(super) consumers: HashMap<ValueId, Vec<usize>>,
@@ -81,7 +82,7 @@ impl<'g> Lower<'g> {
         pins: &'g HashMap<ValueId, (ValueId, usize)>,
         mut options: Options,
         direct: &'g HashSet<String>,
-        weights: Weights,
+        weights: Option<Weights>,
         measured: &'g mut Measured,
     ) -> Self {
         options.strassen &= !graph.nodes.iter().any(|n| algorithm::tells_small_from_zero(graph, n));
@@ -90,7 +91,8 @@ impl<'g> Lower<'g> {
             pins,
             options,
             direct,
-            out: Lowered { weights, ..Lowered::default() },
+            packs: weights.is_some(),
+            out: Lowered { weights: weights.unwrap_or_default(), ..Lowered::default() },
             map: HashMap::new(),
             consumers: graph.consumers(),
             taken: HashMap::new(),
@@ -655,7 +657,7 @@ impl<'g> Lower<'g> {
         let from = self.padded_source(x, name)?;
         if per_channel {
             let form = ("slopes", [c, 0, 0, 0, 0, 0]);
-            let slope = if data.len() == 1 { self.packed.made(&data, form, || vec![data[0]; c]) } else { data };
+            let slope = if data.len() == 1 { self.measured.made(&data, form, || vec![data[0]; c]) } else { data };
             let slope = self.channels(1, &slope)?;
             let to = self.target(node.output)?;
             self.step(name, &PreluParams { slope }, vec![from], to, 0);

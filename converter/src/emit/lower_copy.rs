@@ -326,7 +326,7 @@ impl Lower<'_> {
             to
         };
         let (o, k) = (per_group * groups, c / groups);
-        let turned = self.packed.made(&w, ("turned", [kh, kw, per_group, c, groups, 0]), || {
+        let turned = self.measured.made(&w, ("turned", [kh, kw, per_group, c, groups, 0]), || {
             let mut turned = vec![0.0; w.len()];
             for ky in 0..kh {
                 for kx in 0..kw {

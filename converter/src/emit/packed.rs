@@ -29,7 +29,6 @@ struct Known {
 pub(super) struct Packed {
     known: HashMap<(*const Vec<f32>, Form), Known>,
     zeros: HashMap<usize, Arc<Vec<f32>>>,
-    made: HashMap<(*const Vec<f32>, Form), [Arc<Vec<f32>>; 2]>,
     /// Floats that may still be packed.
     left: usize,
 }
@@ -39,11 +38,25 @@ pub(super) struct Packed {
 const MOST_PACKED: usize = 64;
 const MORE_PACKED: usize = 1 << 24;
 
-/// Errors of algorithms that were measured on weights: whose, how many channels, what window, which algorithm.
+/// What is known of constants, however often a graph is lowered.
 #[derive(Default)]
-pub(super) struct Measured(HashMap<Measurement, (Arc<Vec<f32>>, f64)>);
+pub(super) struct Measured {
+    /// Errors of algorithms on weights.
+    errors: HashMap<Measurement, (Arc<Vec<f32>>, f64)>,
+    /// Constants in another form that are packed then.
+    made: HashMap<(*const Vec<f32>, Form), [Arc<Vec<f32>>; 2]>,
+}
 
+/// Whose weights, how many channels, what window, which algorithm.
 type Measurement = (*const Vec<f32>, [usize; 2], [[usize; 2]; 3], Algorithm);
+
+impl Measured {
+    /// What `make` makes of a constant, before that is packed.
+    pub(super) fn made(&mut self, of: &Arc<Vec<f32>>, form: Form, make: impl FnOnce() -> Vec<f32>) -> Arc<Vec<f32>> {
+        let [_, made] = self.made.entry((Arc::as_ptr(of), form)).or_insert_with(|| [of.clone(), Arc::new(make())]);
+        made.clone()
+    }
+}
 
 impl Packed {
     /// Nothing yet, of a graph with so many elements of constants.
@@ -63,12 +76,6 @@ impl Packed {
     pub(super) fn zeros(&mut self, n: usize) -> Arc<Vec<f32>> {
         self.zeros.entry(n).or_insert_with(|| Arc::new(vec![0.0; n])).clone()
     }
-
-    /// What `make` makes of a constant, before that is packed.
-    pub(super) fn made(&mut self, of: &Arc<Vec<f32>>, form: Form, make: impl FnOnce() -> Vec<f32>) -> Arc<Vec<f32>> {
-        let [_, made] = self.made.entry((Arc::as_ptr(of), form)).or_insert_with(|| [of.clone(), Arc::new(make())]);
-        made.clone()
-    }
 }
 
 impl Lower<'_> {
@@ -79,7 +86,7 @@ impl Lower<'_> {
         algorithm::choose(&task, self.options.max_error, &mut |algorithm, measure| {
             // The size of the picture does not matter.
             let key = (Arc::as_ptr(weights), [input.c, output.c], [kernel, stride, dilation], algorithm);
-            self.measured.0.entry(key).or_insert_with(|| (weights.clone(), measure())).1
+            self.measured.errors.entry(key).or_insert_with(|| (weights.clone(), measure())).1
         })
     }
 
@@ -129,6 +136,9 @@ impl Lower<'_> {
         pack: impl FnOnce() -> Result<Vec<f32>>,
         store: impl FnOnce(&mut Self, &[f32]) -> (Range, u32),
     ) -> Result<Known> {
+        if !self.packs {
+            return Ok(Known { _source: of.clone(), range: Range { offset: 0, len: 0 }, dtype: dtype::F32, rounded: None });
+        }
         let key = (Arc::as_ptr(of), form);
         if let Some(known) = self.packed.known.get(&key) {
             return Ok(known.clone());
@@ -167,6 +177,6 @@ mod tests {
         g.nodes.iter_mut().for_each(|n| n.inputs[1] = first);
         let mut measured = Measured::default();
         let (lowered, _) = lower(&g, Options::default(), &HashSet::new(), Weights::default(), &mut measured).unwrap();
-        assert_eq!((lowered.fast.len(), measured.0.len()), (3, 1));
+        assert_eq!((lowered.fast.len(), measured.errors.len()), (3, 1));
     }
 }

@@ -42,12 +42,6 @@ impl Weights {
         self.bytes.len()
     }
 
-    /// As it was when there were `len` bytes.
-    pub(super) fn forget(&mut self, len: usize) {
-        self.bytes.truncate(len);
-        self.known.retain(|_, range| range.offset + range.len <= len as u64);
-    }
-
     pub(super) fn into_bytes(self) -> Vec<u8> {
         self.bytes
     }
