@@ -239,7 +239,9 @@ fn convert_plans(
 ) -> Result<Converted> {
     let mut references = References::default();
     let mut best = most_exact(plans, name, format, options, &mut references, progress)?;
-    if let (true, Some(source)) = (options.measure_drift, references.first) {
+    let source = references.first.take();
+    drop(references);
+    if let (true, Some(source)) = (options.measure_drift, source) {
         drift(&source, &mut best, progress)?;
     }
     Ok(best)

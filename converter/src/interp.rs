@@ -204,7 +204,10 @@ fn of_function(op: &Op) -> u64 {
 /// Elements that a node takes besides its inputs and its output: operands as they are repeated or turned, constants and panels in f64.
 fn room(graph: &Graph, n: &Node) -> usize {
     let size = |v: ValueId| elements(graph.shape(v)).unwrap_or(usize::MAX);
-    let constants = n.inputs.iter().filter(|&&v| graph.data(v).is_some()).map(|&v| size(v)).fold(0, usize::saturating_add);
+    let narrow =
+        matches!(n.op, Op::Conv { .. } | Op::ConvTranspose { .. } | Op::Dense { .. } | Op::BatchNorm { .. } | Op::LayerNorm { .. });
+    let constants = n.inputs.iter().filter(|&&v| !narrow && graph.data(v).is_some()).map(|&v| size(v));
+    let constants = constants.fold(0, usize::saturating_add);
     let more = match &n.op {
         Op::Binary { .. } | Op::PRelu => n
             .inputs

@@ -81,7 +81,7 @@ impl References {
     /// Keeps it, as far as memory allows: otherwise it is computed again.
     pub(super) fn keep(&mut self, plan: usize, reference: Reference) {
         let kept: usize = self.plans.values().map(Reference::elements).sum();
-        if kept.saturating_add(reference.elements()) <= MOST_ELEMENTS {
+        if kept.saturating_add(reference.elements()) <= MOST_ELEMENTS / 2 {
             self.plans.insert(plan, reference);
         }
     }

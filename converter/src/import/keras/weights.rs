@@ -310,6 +310,8 @@ fn same(base: &str, var: &str) -> bool {
         || (base.ends_with("running_mean") && var == "moving_mean")
         || (base.ends_with("running_std") && var == "moving_variance")
         || (base.ends_with("_gamma") && var == "gamma")
+        // Some versions of ConvNeXt give their factors no name.
+        || (base == "Variable" && var == "gamma")
         || (base.ends_with("_beta") && var == "beta")
         || (base.ends_with("_alphas") && var == "alpha")
 }

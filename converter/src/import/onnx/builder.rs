@@ -213,36 +213,34 @@ fn inputs<'a>(b: &mut Builder<'a, '_>, proto: &Proto<'a>, options: &Options) -> 
         }
         given.insert(name, dims);
     }
-    let mut symbols: HashMap<&str, usize> = HashMap::new();
-    let mut apart: HashSet<&str> = HashSet::new();
+    // Extents by their names, as they are given.
+    let mut named: Vec<(&str, &str, usize)> = vec![];
     for i in &real {
-        let mut own: HashMap<&str, usize> = HashMap::new();
         if let (Some(shape), Some(dims)) = (given.get(i.name), &i.dims) {
             if shape.len() != dims.len() {
                 let (want, got) = (dims.len(), shape.len());
                 return Err(request(format!("input {:?} has {want} axes, the shape given for it {got}", i.name)));
             }
-            for (d, &n) in dims.iter().zip(*shape) {
-                let Dim::Symbol(s) = d else { continue };
-                if s.is_empty() || apart.contains(s) {
-                    continue;
-                }
-                // A picture that need not be as wide as it is high, whatever its author called that.
-                if own.insert(s, n).is_some_and(|other| other != n) {
-                    let what = format!("input '{}' is given as {shape:?}, where the model calls several extents '{s}'", i.name);
-                    b.graph.notes.push(short_text(&what));
-                    apart.insert(s);
-                    symbols.remove(s);
-                    continue;
-                }
-                if let Some(other) = symbols.insert(s, n).filter(|&other| other != n) {
-                    let shapes = real.iter().filter_map(|i| Some(format!("{} {:?}", i.name, given.get(i.name)?)));
-                    let shapes = shapes.collect::<Vec<_>>().join(", ");
-                    return Err(request(format!(
-                        "the shapes {shapes} make {s:?} both {other} and {n}, which is one extent in the model"
-                    )));
-                }
-            }
+            let own =
+                dims.iter().zip(*shape).filter_map(|(d, &n)| if let Dim::Symbol(s) = *d { Some((i.name, s, n)) } else { None });
+            named.extend(own.filter(|(_, s, _)| !s.is_empty()));
+        }
+    }
+    // A picture that need not be as wide as it is high, whatever its author called that.
+    let mut apart: HashSet<&str> = HashSet::new();
+    let mut within: HashMap<(&str, &str), usize> = HashMap::new();
+    for &(input, s, n) in &named {
+        if *within.entry((input, s)).or_insert(n) != n && apart.insert(s) {
+            let what = format!("the shape given for input '{input}' sets extents apart that the model calls '{s}', all of them");
+            b.graph.notes.push(short_text(&what));
+        }
+    }
+    let mut symbols: HashMap<&str, usize> = HashMap::new();
+    for &(_, s, n) in named.iter().filter(|(_, s, _)| !apart.contains(s)) {
+        if let Some(other) = symbols.insert(s, n).filter(|&other| other != n) {
+            let shapes = real.iter().filter_map(|i| Some(format!("{} {:?}", i.name, given.get(i.name)?)));
+            let shapes = shapes.collect::<Vec<_>>().join(", ");
+            return Err(request(format!("the shapes {shapes} make {s:?} both {other} and {n}, which is one extent in the model")));
         }
     }
     // What stands first is a batch, also where its symbol stands elsewhere: h [1, n, 4] beside x [n, 4].
@@ -251,6 +249,7 @@ fn inputs<'a>(b: &mut Builder<'a, '_>, proto: &Proto<'a>, options: &Options) -> 
         // What is as long in two directions is no batch.
         if let Some((&Dim::Symbol(s), rest)) = i.dims.as_deref().and_then(<[_]>::split_first)
             && !s.is_empty()
+            && !apart.contains(s)
             && !rest.iter().any(|d| matches!(d, Dim::Symbol(other) if *other == s))
         {
             closed.entry(s).or_insert(options.open.batch.unwrap_or(1));

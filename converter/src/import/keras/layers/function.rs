@@ -9,7 +9,7 @@ use super::{Cfg, Emit, Integers, Layer, Operand, Operands, builtin};
 use crate::error::Result;
 use crate::import::keras::config::MAX_CLASS;
 use crate::import::keras::parse_json;
-use crate::ir::{Act, BinaryOp, Op, ReduceKind, ValueId};
+use crate::ir::{Act, BinaryOp, Op, ReduceKind, Unary, ValueId};
 use serde_json::{Map, Value};
 use std::cell::RefCell;
 use std::collections::HashSet;
@@ -28,6 +28,8 @@ enum Function {
     LeakyRelu,
     Elu,
     Gelu,
+    Celu,
+    Shrink { soft: bool },
     Softmax { log: bool },
     Negative,
     Square,
@@ -58,6 +60,9 @@ fn function(name: &str, keras: u32) -> Option<Function> {
         "leaky_relu" => Function::LeakyRelu,
         "elu" => Function::Elu,
         "gelu" => Function::Gelu,
+        "celu" if keras >= 3 => Function::Celu,
+        "hard_shrink" if keras >= 3 => Function::Shrink { soft: false },
+        "soft_shrink" if keras >= 3 => Function::Shrink { soft: true },
         "softmax" => Function::Softmax { log: false },
         "log_softmax" => Function::Softmax { log: true },
         "clip" | "clip_by_value" => Function::Clip,
@@ -357,6 +362,14 @@ impl Call {
             Function::Elu => {
                 let alpha = b.number(e, &["alpha"], 1)?.unwrap_or(1.0);
                 apply(e, x, &one(Act::Elu(alpha)), true)
+            }
+            Function::Celu => {
+                let alpha = b.number(e, &["alpha"], 1)?.unwrap_or(1.0);
+                apply(e, x, &[Step::Scale(1.0 / alpha), Step::Act(Act::Elu(1.0)), Step::Scale(alpha)], true)
+            }
+            Function::Shrink { soft } => {
+                let lambda = b.number(e, &["threshold"], 1)?.unwrap_or(0.5);
+                apply(e, x, &[Step::Unary(Unary::Shrink { lambda, bias: if *soft { lambda } else { 0.0 } })], true)
             }
             Function::Gelu => {
                 // For Keras 3 it is the formula unless that is said, for TensorFlow it is not.

@@ -5,7 +5,7 @@ use super::cfg::values;
 use super::merge::pair;
 use super::{Cfg, Emit, Integers, Layer, Operands, Var};
 use crate::error::Result;
-use crate::ir::{Act, BinaryOp, Op, ValueId};
+use crate::ir::{Act, BinaryOp, Op, ReduceKind, ValueId};
 use serde_json::Value;
 
 /// An element by element operation without an activation.
@@ -38,6 +38,8 @@ impl Affine {
 
     /// Gamma and beta for so many channels.
     fn emit(&self, e: &mut Emit<'_>, channels: usize) -> Result<[ValueId; 2]> {
+        // A file may claim any number of channels.
+        e.afford(2 * channels)?;
         let mut one = |there: bool, name: &'static str, lacking: f32| {
             if there { e.weight(name, &[channels], &[channels]) } else { e.constant(name, &[channels], vec![lacking; channels]) }
         };
@@ -154,6 +156,7 @@ impl Layer for RmsNorm {
 
     fn emit(&self, e: &mut Emit<'_>, inputs: &Operands) -> Result<ValueId> {
         let (x, shape, channels) = along_channels(e, inputs, &self.axes)?;
+        e.afford(channels)?;
         let (scale, shift) = (e.weight("scale", &[channels], &[channels])?, e.constant("shift", &[channels], vec![0.0; channels])?);
         e.node("", Op::LayerNorm { epsilon: self.epsilon, centred: false }, &[x, scale, shift], &shape)
     }
@@ -189,7 +192,7 @@ impl Layer for GroupNorm {
         self.affine.vars().collect()
     }
 
-    /// The channels of a group lie together, with all pixels: that is one run to normalise.
+    /// The channels of a group, with all pixels, are one run whose mean and deviation it is about.
     fn emit(&self, e: &mut Emit<'_>, inputs: &Operands) -> Result<ValueId> {
         let (x, shape, channels) = along_channels(e, inputs, &[self.axis])?;
         let groups = if self.groups == -1 { channels } else { self.groups as usize };
@@ -199,15 +202,20 @@ impl Layer for GroupNorm {
         let [gamma, beta] = self.affine.emit(e, channels)?;
         let (n, each) = (shape[0], channels / groups);
         let pixels: usize = shape[1..shape.len() - 1].iter().product();
-        e.afford(2 * pixels * each)?;
-        let ones = e.constant("ones", &[pixels * each], vec![1.0; pixels * each])?;
-        let zeros = e.constant("zeros", &[pixels * each], vec![0.0; pixels * each])?;
         let (apart, together, runs) = ([n, pixels, groups, each], [n, groups, pixels, each], [n, groups, pixels * each]);
         let turn = || Op::Transpose { perm: vec![0, 2, 1, 3] };
         let y = e.node("groups", Op::Reshape, &[x], &apart)?;
         let y = e.node("together", turn(), &[y], &together)?;
         let y = e.node("runs", Op::Reshape, &[y], &runs)?;
-        let y = e.node("normal", Op::LayerNorm { epsilon: self.epsilon, centred: true }, &[y, ones, zeros], &runs)?;
+        let mean = |axes| Op::Reduce { kind: ReduceKind::Mean, axes, keep_dims: true };
+        let (one, epsilon) = ([n, groups, 1], e.constant("epsilon", &[1], vec![self.epsilon])?);
+        let middle = e.node("mean", mean(vec![2]), &[y], &one)?;
+        let y = e.node("centred", binary(BinaryOp::Sub), &[y, middle], &runs)?;
+        let square = e.node("square", binary(BinaryOp::Mul), &[y, y], &runs)?;
+        let variance = e.node("variance", mean(vec![2]), &[square], &one)?;
+        let variance = e.node("more", binary(BinaryOp::Add), &[variance, epsilon], &one)?;
+        let deviation = e.node("deviation", Op::Act(Act::Sqrt), &[variance], &one)?;
+        let y = e.node("normal", binary(BinaryOp::Div), &[y, deviation], &runs)?;
         let y = e.node("split", Op::Reshape, &[y], &together)?;
         let y = e.node("apart", turn(), &[y], &apart)?;
         let y = e.node("shape", Op::Reshape, &[y], &shape)?;
