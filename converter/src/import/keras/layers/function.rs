@@ -365,6 +365,9 @@ impl Call {
             }
             Function::Celu => {
                 let alpha = b.number(e, &["alpha"], 1)?.unwrap_or(1.0);
+                if alpha.partial_cmp(&0.0) != Some(std::cmp::Ordering::Greater) || !(1.0 / alpha).is_finite() {
+                    return Err(e.unsupported(format!("celu with alpha = {alpha}"), "use a number above 0"));
+                }
                 apply(e, x, &[Step::Scale(1.0 / alpha), Step::Act(Act::Elu(1.0)), Step::Scale(alpha)], true)
             }
             Function::Shrink { soft } => {
@@ -375,7 +378,8 @@ impl Call {
                 // For Keras 3 it is the formula unless that is said, for TensorFlow it is not.
                 let given =
                     b.value(e, &["approximate"], 1)?.map(|v| v.as_bool().ok_or_else(|| e.invalid("approximate is no truth value")));
-                let by_tanh = given.transpose()?.unwrap_or(self.floats[1]);
+                let null = self.config.get("approximate").is_some_and(Value::is_null);
+                let by_tanh = given.transpose()?.unwrap_or(self.floats[1] && !null);
                 apply(e, x, &gelu(by_tanh), true)
             }
             Function::Softmax { log } => {

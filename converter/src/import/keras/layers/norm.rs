@@ -38,8 +38,8 @@ impl Affine {
 
     /// Gamma and beta for so many channels.
     fn emit(&self, e: &mut Emit<'_>, channels: usize) -> Result<[ValueId; 2]> {
-        // A file may claim any number of channels.
-        e.afford(2 * channels)?;
+        // A file may claim any number of channels; factors that are there lie in it.
+        e.afford(channels * (usize::from(!self.scale) + usize::from(!self.center)))?;
         let mut one = |there: bool, name: &'static str, lacking: f32| {
             if there { e.weight(name, &[channels], &[channels]) } else { e.constant(name, &[channels], vec![lacking; channels]) }
         };
@@ -207,12 +207,20 @@ impl Layer for GroupNorm {
         let y = e.node("groups", Op::Reshape, &[x], &apart)?;
         let y = e.node("together", turn(), &[y], &together)?;
         let y = e.node("runs", Op::Reshape, &[y], &runs)?;
-        let mean = |axes| Op::Reduce { kind: ReduceKind::Mean, axes, keep_dims: true };
+        // Of rows, and of those: one chain of millions of additions would lose half of its digits.
+        let run = pixels * each;
+        let rows = (1..=run.isqrt()).rev().find(|&rows| run.is_multiple_of(rows)).unwrap_or(1);
         let (one, epsilon) = ([n, groups, 1], e.constant("epsilon", &[1], vec![self.epsilon])?);
-        let middle = e.node("mean", mean(vec![2]), &[y], &one)?;
+        let reduce = |axis, keep_dims| Op::Reduce { kind: ReduceKind::Mean, axes: vec![axis], keep_dims };
+        let mean = |e: &mut Emit<'_>, part: &str, y| {
+            let y = e.node(&format!("{part}/split"), Op::Reshape, &[y], &[n, groups, rows, run / rows])?;
+            let y = e.node(&format!("{part}/rows"), reduce(3, false), &[y], &[n, groups, rows])?;
+            e.node(part, reduce(2, true), &[y], &one)
+        };
+        let middle = mean(e, "mean", y)?;
         let y = e.node("centred", binary(BinaryOp::Sub), &[y, middle], &runs)?;
         let square = e.node("square", binary(BinaryOp::Mul), &[y, y], &runs)?;
-        let variance = e.node("variance", mean(vec![2]), &[square], &one)?;
+        let variance = mean(e, "variance", square)?;
         let variance = e.node("more", binary(BinaryOp::Add), &[variance, epsilon], &one)?;
         let deviation = e.node("deviation", Op::Act(Act::Sqrt), &[variance], &one)?;
         let y = e.node("normal", binary(BinaryOp::Div), &[y, deviation], &runs)?;
