@@ -6,6 +6,7 @@ use crate::error::{Error, Result, invalid};
 use crate::ir::verify::elements;
 use crate::ir::{Act, BinaryOp, Graph, Node, Op, ReduceKind, Unary, ValueId};
 use std::borrow::Cow;
+use std::collections::HashSet;
 
 pub(crate) mod function;
 mod movement;
@@ -270,6 +271,13 @@ pub fn affordable(graph: &Graph) -> Result<()> {
             if last_use[v.0] == i && graph.data(v).is_none() {
                 alive -= size(v);
             }
+        }
+    }
+    // What is given out again, and constants, are copies.
+    let mut given = HashSet::new();
+    for &v in &graph.outputs {
+        if !given.insert(v) || graph.data(v).is_some() {
+            alive = take(alive, v)?;
         }
     }
     Ok(())

@@ -181,12 +181,11 @@ pub fn main(args: Args) -> Result<(), Failure> {
             roof = roof.or_else(|| Isa::by_name(m.isa).map(Roof::measure));
             m.roof.clone_from(&roof);
         }
-        let text = match (args.json, args.csv) {
-            (true, _) => format!("{}\n", json_of(&args, &m)),
-            (_, true) => csv_of(&args, &m),
-            _ => text_of(&args, &m),
-        };
-        out::print(&text)?;
+        match (args.json, args.csv) {
+            (true, _) => out::json_line(&json_of(&args, &m))?,
+            (_, true) => out::print(&csv_of(&args, &m))?,
+            _ => out::print(&text_of(&args, &m))?,
+        }
         events.extend(trace_of(&m));
     }
     if let Some(path) = &args.trace {

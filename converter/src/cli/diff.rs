@@ -300,10 +300,13 @@ fn render(args: &Args, plan: &str, diff: &Diff, names: &[String]) -> String {
                 let of = names.get(w.sample).map_or(String::new(), |n| format!(" of {n}"));
                 format!("; element {}{of} is {:e} where {:e} is expected", w.element, w.got, w.want)
             });
-            let inside = if l.inside.is_empty() { String::new() } else { format!("\nIn it: {}.", l.inside.join(", ")) };
+            let inside =
+                if l.inside.is_empty() { String::new() } else { format!("\nIn it: {}.", out::plain(&l.inside.join(", "))) };
             format!(
                 "The first layer off by more than {:.0e} of its range: {} '{}'{worst}.{inside}\n",
-                diff.threshold, l.kind, l.name
+                diff.threshold,
+                out::plain(&l.kind),
+                out::plain(&l.name)
             )
         }
     };

@@ -11,8 +11,17 @@ pub fn print(text: &str) -> Result<(), Failure> {
 
 /// Writes JSON to standard output. What would command the terminal is escaped, so that a reader gets it back as it was.
 pub fn json(value: &Value) -> Result<(), Failure> {
+    escaped(&format!("{value:#}\n"))
+}
+
+/// [`json`] on one line, of which there may be several.
+pub fn json_line(value: &Value) -> Result<(), Failure> {
+    escaped(&format!("{value}\n"))
+}
+
+fn escaped(json: &str) -> Result<(), Failure> {
     let mut text = String::new();
-    for c in format!("{value:#}\n").chars() {
+    for c in json.chars() {
         match c {
             // None of them is beyond 16 bits. Line ends are the layout's: serde escapes those of texts.
             c if commands(c) && c != '\n' => text += &format!("\\u{:04x}", c as u32),

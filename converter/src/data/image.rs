@@ -8,6 +8,10 @@ use std::path::Path;
 
 /// Most bytes that decoding may take: a photograph of 80 megapixels.
 const MAX_DECODED: u64 = 256 << 20;
+/// Most pixels of a picture, whose levels are floats once it is decoded.
+const MAX_PIXELS: u64 = MAX_DECODED / 3;
+/// Most pixels of a picture that has got the target's rows, but not yet its columns: half a gigabyte.
+const MAX_BETWEEN: u64 = 1 << 25;
 
 /// How pixels become the network's numbers. A pixel's level is 0 to 1 before it.
 #[derive(Clone, Debug, PartialEq)]
@@ -163,26 +167,33 @@ pub fn decode_by(bytes: &[u8], target: Target, recipe: &Recipe) -> Result<Vec<f3
     }
     let unreadable = |e: image::ImageError| format!("not a picture that can be read: {e}");
     let mut decoder = reader.into_decoder().map_err(unreadable)?;
-    if decoder.total_bytes() > MAX_DECODED {
-        return Err(format!("not a picture that can be read: it has more than {MAX_DECODED} bytes"));
+    let (columns, rows) = decoder.dimensions();
+    if decoder.total_bytes() > MAX_DECODED || u64::from(columns) * u64::from(rows) > MAX_PIXELS {
+        return Err(format!("not a picture that can be read: it has more than {MAX_DECODED} bytes, or {MAX_PIXELS} pixels"));
     }
     // Cameras store pictures as their sensor lies and say how they were held.
     let orientation = decoder.orientation().map_err(unreadable)?;
     let mut picture = DynamicImage::from_decoder(decoder).map_err(unreadable)?;
     picture.apply_orientation(orientation);
+    let (all, size) = ((w, h), within(&mut picture, (w, h), recipe.resize));
+    // It gets its rows first.
+    if u64::from(picture.width()) * u64::from(size.1) > MAX_BETWEEN {
+        return Err(format!("a picture {} pixels wide is too wide for {} rows; make it smaller first", picture.width(), size.1));
+    }
+    let bars = if let Resize::Fit(bars) = recipe.resize { bars } else { 0.0 };
 
     let levels = match channels {
-        1 if !picture.color().has_color() => resize::<Luma<f32>>(picture.to_luma32f(), w, h, recipe.resize),
+        1 if !picture.color().has_color() => resize::<Luma<f32>>(picture.to_luma32f(), size, all, bars),
         1 => {
             let rgb = picture.to_rgb32f();
             let grey = ImageBuffer::from_fn(rgb.width(), rgb.height(), |x, y| {
                 let Rgb([r, g, b]) = *rgb.get_pixel(x, y);
                 Luma([0.299 * r + 0.587 * g + 0.114 * b])
             });
-            resize::<Luma<f32>>(grey, w, h, recipe.resize)
+            resize::<Luma<f32>>(grey, size, all, bars)
         }
-        3 => resize(picture.to_rgb32f(), w, h, recipe.resize),
-        4 => resize(picture.to_rgba32f(), w, h, recipe.resize),
+        3 => resize(picture.to_rgb32f(), size, all, bars),
+        4 => resize(picture.to_rgba32f(), size, all, bars),
         n => return Err(format!("a picture cannot fill an input of {n} channels; give an array (.npy)")),
     };
     let pixels = height * width;
@@ -212,35 +223,41 @@ fn jpeg_ends(bytes: &[u8]) -> bool {
     false
 }
 
-fn resize<P>(picture: ImageBuffer<P, Vec<f32>>, w: u32, h: u32, rule: Resize) -> Vec<f32>
-where
-    P: image::Pixel<Subpixel = f32> + 'static,
-{
-    let (pw, ph) = picture.dimensions();
-    if (pw, ph) == (w, h) && !matches!(rule, Resize::Crop(share) if share < 1.0) {
-        return picture.into_raw();
-    }
+/// Cuts out of the picture what the rule wants of it, and tells the size that this gets within the target of `w` columns and `h` rows.
+fn within(picture: &mut DynamicImage, (w, h): (u32, u32), rule: Resize) -> (u32, u32) {
+    let (pw, ph) = (picture.width(), picture.height());
     // How often the target goes into the picture, across and down.
     let (across, down) = (f64::from(pw) / f64::from(w.max(1)), f64::from(ph) / f64::from(h.max(1)));
     let whole = |v: f64, most: u32| (v.round() as u32).clamp(1, most.max(1));
     match rule {
-        Resize::Stretch => imageops::resize(&picture, w, h, FilterType::Triangle).into_raw(),
+        Resize::Stretch => (w, h),
         Resize::Crop(share) => {
             let times = across.min(down) * f64::from(share);
             let (cw, ch) = (whole(f64::from(w) * times, pw), whole(f64::from(h) * times, ph));
-            let middle = imageops::crop_imm(&picture, (pw - cw) / 2, (ph - ch) / 2, cw, ch).to_image();
-            imageops::resize(&middle, w, h, FilterType::Triangle).into_raw()
+            *picture = picture.crop_imm((pw - cw) / 2, (ph - ch) / 2, cw, ch);
+            (w, h)
         }
-        Resize::Fit(bars) => {
+        Resize::Fit(_) => {
             let times = across.max(down);
-            let (fw, fh) = (whole(f64::from(pw) / times, w), whole(f64::from(ph) / times, h));
-            let small = imageops::resize(&picture, fw, fh, FilterType::Triangle);
-            let bar = *P::from_slice(&[bars; 4][..P::CHANNEL_COUNT as usize]);
-            let mut all = ImageBuffer::from_pixel(w, h, bar);
-            imageops::replace(&mut all, &small, i64::from((w - fw) / 2), i64::from((h - fh) / 2));
-            all.into_raw()
+            (whole(f64::from(pw) / times, w), whole(f64::from(ph) / times, h))
         }
     }
+}
+
+/// The picture at a size, and bars around it where that is less than all.
+fn resize<P>(picture: ImageBuffer<P, Vec<f32>>, size: (u32, u32), all: (u32, u32), bars: f32) -> Vec<f32>
+where
+    P: image::Pixel<Subpixel = f32> + 'static,
+{
+    let small =
+        if picture.dimensions() == size { picture } else { imageops::resize(&picture, size.0, size.1, FilterType::Triangle) };
+    if size == all {
+        return small.into_raw();
+    }
+    let bar = *P::from_slice(&[bars; 4][..P::CHANNEL_COUNT as usize]);
+    let mut whole = ImageBuffer::from_pixel(all.0, all.1, bar);
+    imageops::replace(&mut whole, &small, i64::from((all.0 - size.0) / 2), i64::from((all.1 - size.1) / 2));
+    whole.into_raw()
 }
 
 #[cfg(test)]
@@ -340,6 +357,21 @@ mod tests {
         for bad in ["", "mean=1", "mean=1,2;std=1,2", "mean=1;std=0", "mean=x;std=1", "mean=1,2,3;std=1"] {
             assert!(bad.parse::<Normalize>().is_err(), "{bad}");
         }
+    }
+
+    /// Small files, but wide ones, and the rows are many.
+    #[test]
+    fn pictures_that_take_gigabytes_are_refused() {
+        let wide = png(1 << 20, 1, |_, _| [0; 3]);
+        assert!(decode(&wide, RGB, &Normalize::default()).is_ok());
+        let tall = Target { height: 64, ..RGB };
+        assert!(decode(&wide, tall, &Normalize::default()).unwrap_err().contains("too wide"));
+        // Of which the rows of the picture itself are left.
+        let fit = Recipe { resize: Resize::Fit(0.0), ..Recipe::default() };
+        assert!(decode_by(&wide, tall, &fit).is_ok());
+        let mut grey = Cursor::new(Vec::new());
+        image::GrayImage::new(1 << 14, 6000).write_to(&mut grey, image::ImageFormat::Png).unwrap();
+        assert!(decode(grey.get_ref(), RGB, &Normalize::default()).unwrap_err().contains("pixels"));
     }
 
     #[test]

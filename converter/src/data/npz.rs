@@ -7,7 +7,7 @@ use super::DataError;
 use crate::file::write_whole;
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{BufReader, Cursor, Read, Seek, Write};
+use std::io::{BufReader, Cursor, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 use zip::write::SimpleFileOptions;
 
@@ -15,6 +15,8 @@ use zip::write::SimpleFileOptions;
 const MAX_HEADER: usize = 1 << 16;
 /// Deflate cannot shrink anything by more than this.
 const MAX_DEFLATE_RATIO: u64 = 1032;
+/// Elements that an archive may have besides one for each of its bytes: 256 MB of constants, say.
+const FREE_ELEMENTS: u64 = 1 << 26;
 
 /// An array in C order.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,7 +37,7 @@ pub type Arrays = BTreeMap<String, Array>;
 pub fn read_npy(path: &Path) -> Result<Array, DataError> {
     let file = open(path)?;
     let len = file.metadata().map_err(|e| DataError::io(path, e))?.len();
-    parse_npy(BufReader::new(file), len).map_err(|e| DataError::invalid(path, e))
+    parse_npy(BufReader::new(file), len, u64::MAX).map_err(|e| DataError::invalid(path, e))
 }
 
 /// Reads every array of a `.npz` file.
@@ -51,18 +53,23 @@ pub fn read_npz(path: &Path) -> Result<Arrays, DataError> {
 ///
 /// # Errors
 /// Says what is not an archive of arrays of numbers.
-pub fn parse_npz(reader: impl Read + Seek) -> Result<Arrays, String> {
+pub fn parse_npz(mut reader: impl Read + Seek) -> Result<Arrays, String> {
+    let len = reader.seek(SeekFrom::End(0)).map_err(|e| e.to_string())?;
+    // Members may lie in the same bytes, of which each then takes what it pleases.
+    let (mut bytes, mut elements) = (len, len.saturating_add(FREE_ELEMENTS));
     let mut zip = zip::ZipArchive::new(reader).map_err(|e| format!("not an .npz archive: {e}"))?;
     let mut all = Arrays::new();
     for i in 0..zip.len() {
         let member = zip.by_index(i).map_err(|e| format!("member {i} of the archive: {e}"))?;
         let name = member.name().map_err(|e| format!("member {i} of the archive: {e}"))?;
         let Some(name) = name.strip_suffix(".npy").map(str::to_owned) else { continue };
-        let len = member.size();
-        if len / MAX_DEFLATE_RATIO > member.compressed_size() {
-            return Err(format!("array {name}: {} bytes cannot unpack to {len}", member.compressed_size()));
+        let (packed, len) = (member.compressed_size(), member.size());
+        if len / MAX_DEFLATE_RATIO > packed {
+            return Err(format!("array {name}: {packed} bytes cannot unpack to {len}"));
         }
-        let array = parse_npy(member, len).map_err(|e| format!("array {name}: {e}"))?;
+        bytes = bytes.checked_sub(packed).ok_or_else(|| format!("array {name}: the file is shorter than its members"))?;
+        let array = parse_npy(member, len, elements).map_err(|e| format!("array {name}: {e}"))?;
+        elements -= array.values.len() as u64;
         all.insert(name, array);
     }
     Ok(all)
@@ -120,8 +127,8 @@ struct Header {
     shape: Vec<usize>,
 }
 
-/// Reads an array from a stream of `len` bytes.
-fn parse_npy(mut r: impl Read, len: u64) -> Result<Array, String> {
+/// Reads an array of at most so many elements from a stream of `len` bytes.
+fn parse_npy(mut r: impl Read, len: u64, most: u64) -> Result<Array, String> {
     let mut start = [0; 8];
     read_exact(&mut r, &mut start)?;
     if &start[..6] != b"\x93NUMPY" {
@@ -151,6 +158,9 @@ fn parse_npy(mut r: impl Read, len: u64) -> Result<Array, String> {
     };
     if bytes as u64 != room {
         return Err(format!("shape {:?} needs {bytes} bytes of data, there are {room}", header.shape));
+    }
+    if count as u64 > most {
+        return Err(format!("the arrays have more elements than {FREE_ELEMENTS} and one for each byte of the file; store fewer"));
     }
     let mut values = Vec::new();
     let mut buffer = vec![0; header.item * 4096];
@@ -265,7 +275,7 @@ mod tests {
     }
 
     fn parse(bytes: &[u8]) -> Result<Array, String> {
-        parse_npy(bytes, bytes.len() as u64)
+        parse_npy(bytes, bytes.len() as u64, u64::MAX)
     }
 
     #[test]
@@ -316,6 +326,50 @@ mod tests {
         write_npz(&path, &arrays).unwrap();
         assert_eq!(first, std::fs::read(&path).unwrap(), "the same arrays give the same bytes");
         std::fs::remove_file(&path).unwrap();
+    }
+
+    /// An array of so many zeros of one byte, which is unpacked to four.
+    fn packed(elements: usize) -> Vec<u8> {
+        let mut zip = zip::ZipWriter::new(Cursor::new(Vec::new()));
+        zip.start_file("a.npy", SimpleFileOptions::default().compression_method(zip::CompressionMethod::Deflated)).unwrap();
+        let dict = format!("{{'descr': '|u1', 'fortran_order': False, 'shape': ({elements},), }}");
+        zip.write_all(&npy(&dict, &vec![0; elements])).unwrap();
+        zip.finish().unwrap().into_inner()
+    }
+
+    #[test]
+    fn archives_that_unpack_beyond_measure_are_refused() {
+        let all = parse_npz(Cursor::new(packed(1 << 20))).unwrap();
+        assert_eq!(all["a"].values.len(), 1 << 20);
+        let refused = parse_npz(Cursor::new(packed((FREE_ELEMENTS + (1 << 20)) as usize))).unwrap_err();
+        assert!(refused.contains("more elements"), "{refused}");
+    }
+
+    /// A directory with an entry for the same bytes under each of some names.
+    #[test]
+    fn members_of_an_archive_do_not_share_bytes() {
+        let one = packed(1 << 16);
+        let at = |signature: &[u8]| one.windows(4).rposition(|w| w == signature).unwrap();
+        let (directory, end) = (at(b"PK\x01\x02"), at(b"PK\x05\x06"));
+        let several = |count: u16| {
+            let mut bytes = one[..directory].to_vec();
+            for i in 0..count {
+                let mut entry = one[directory..end].to_vec();
+                let name = entry.windows(5).position(|w| w == b"a.npy").unwrap();
+                entry[name] = b'a' + i as u8;
+                bytes.extend(entry);
+            }
+            let len = bytes.len() - directory;
+            let mut last = one[end..].to_vec();
+            last[8..10].copy_from_slice(&count.to_le_bytes());
+            last[10..12].copy_from_slice(&count.to_le_bytes());
+            last[12..16].copy_from_slice(&(len as u32).to_le_bytes());
+            bytes.extend(last);
+            parse_npz(Cursor::new(bytes))
+        };
+        assert_eq!(several(1).unwrap().len(), 1);
+        let refused = several(20).unwrap_err();
+        assert!(refused.contains("shorter than its members"), "{refused}");
     }
 
     proptest! {

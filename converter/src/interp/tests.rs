@@ -224,6 +224,16 @@ fn what_nobody_has_time_or_memory_for_is_refused() {
         affordable(&g)
     };
     assert!(repeated(6000).is_ok());
+    // Each time an output is given out it is a copy.
+    let given = |times: usize| {
+        let mut g = Graph::default();
+        let x = g.input("x", &[1 << 22]);
+        let y = g.node("y", "Relu", Op::Act(Act::RELU), &[x], &[1 << 22]);
+        (g.outputs, g.output_names) = (vec![y; times], (0..times).map(|i| format!("y{i}")).collect());
+        affordable(&g)
+    };
+    assert!(given(30).is_ok());
+    assert!(matches!(given(40), Err(Error::TooLarge(what)) if what.contains("too large to be computed")));
     assert!(matches!(repeated(8000), Err(Error::TooLarge(what)) if what.contains("too much memory")));
     assert!(matches!(sparse(), Err(Error::TooLarge(what)) if what.contains("too much to be computed")));
     assert!(pool(8000, 4000).unwrap().contains("too much to be computed"));

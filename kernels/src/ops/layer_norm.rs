@@ -4,9 +4,10 @@
 //! mean = sum(x) / C;  d = x - mean (or x);  out = d / sqrt(sum(d^2) / C + epsilon) * scale + shift
 //! ```
 //!
-//! Sums are taken in sixteen lanes, block by block, and then over the lanes in order, on every instruction set.
+//! Sums are taken in sixteen lanes, block by block in runs, and then over the lanes in order, on every instruction set.
 
 use super::activation::{blocks, blocks_mut, grain};
+use super::reduce::in_runs;
 use crate::par::{self, Parallel};
 use crate::simd::{Block, Kernel, Scalar, Simd};
 use crate::{Isa, View, ViewMut};
@@ -53,13 +54,10 @@ struct Pixels<'a> {
 
 /// The sum over `row` of what `f` makes of the sum so far and a vector.
 #[inline(always)]
-pub(super) fn sum<S: Simd>(s: S, row: &[Block], f: impl Fn(S::V, S::V) -> S::V) -> f32 {
+fn sum<S: Simd>(s: S, row: &[Block], f: impl Fn(S::V, S::V) -> S::V) -> f32 {
     let mut lanes = [0.0; BLOCK];
     for j in 0..S::PARTS {
-        let mut acc = s.load(&lanes, j);
-        for b in row {
-            acc = f(acc, s.load(b, j));
-        }
+        let acc = in_runs(s, 0.0, row, None, j, &f, |acc, run| s.add(acc, run));
         s.store(acc, &mut lanes, j);
     }
     lanes.iter().fold(0.0, |sum, lane| sum + lane)

@@ -3,7 +3,7 @@
 //! Over pixels each channel is reduced in runs of [`RUN`] pixels, in order, and then their results in turn: a sum of thousands of values,
 //! one after the other, is off by ten times as much. Eight chains of additions go side by side to hide their latency: so many blocks of
 //! channels or, where these are fewer, as many times more runs. Threads share channel blocks, so that no sum is split among them. Over
-//! channels there are sixteen partial results, block by block, and then one of them in order.
+//! channels there are sixteen partial results, block by block in runs of [`RUN`] blocks, and then one of them in order.
 
 use super::activation::{blocks, blocks_mut, grain};
 use crate::par::{self, Parallel};
@@ -119,7 +119,7 @@ impl Kernel for Reduce<'_> {
     }
 }
 
-/// Pixels whose sum begins anew.
+/// Pixels, or blocks of channels, after which a sum begins anew.
 pub const RUN: usize = 256;
 
 impl ReduceKind {
@@ -208,6 +208,25 @@ impl ReduceKind {
     }
 }
 
+/// Vector `j` of what `add` makes of each run of [`RUN`] blocks of `row`, after which comes `last`, and `join` of the runs in order, all
+/// from `start` on, which changes nothing.
+#[inline(always)]
+pub(super) fn in_runs<S: Simd>(
+    s: S,
+    start: f32,
+    row: &[Block],
+    last: Option<&Block>,
+    j: usize,
+    add: impl Fn(S::V, S::V) -> S::V,
+    join: impl Fn(S::V, S::V) -> S::V,
+) -> S::V {
+    let run = |blocks: &[Block]| blocks.iter().fold(s.splat(start), |acc, b| add(acc, s.load(b, j)));
+    let (whole, rest) = row.as_chunks::<RUN>();
+    let acc = whole.iter().fold(s.splat(start), |acc, blocks| join(acc, run(blocks)));
+    let rest = run(rest);
+    join(acc, last.map_or(rest, |b| add(rest, s.load(b, j))))
+}
+
 /// `out[n, y, x, 0] = reduce over c of input[n, y, x, c]`.
 pub fn reduce_channels(isa: Isa, par: &dyn Parallel, kind: ReduceKind, input: View, out: ViewMut) {
     assert_eq!(out.shape, Shape { c: 1, ..input.shape }, "reduce: shapes do not match");
@@ -243,13 +262,8 @@ impl Kernel for Channels<'_> {
             }
             let mut lanes = [kind.start(); BLOCK];
             for j in 0..S::PARTS {
-                let mut acc = s.load(&lanes, j);
-                for b in &row[..whole] {
-                    acc = kind.add(s, acc, s.load(b, j));
-                }
-                if used > 0 {
-                    acc = kind.add(s, acc, s.load(&last, j));
-                }
+                let add = |acc, x| kind.add(s, acc, x);
+                let acc = in_runs(s, kind.start(), &row[..whole], (used > 0).then_some(&last), j, add, add);
                 s.store(acc, &mut lanes, j);
             }
             let all = lanes.iter().fold(kind.start(), |acc, &lane| kind.add(crate::simd::Scalar, acc, lane));

@@ -31,13 +31,22 @@ pub fn reduce_hw(kind: ReduceKind, input: View, mut out: ViewMut) {
     });
 }
 
+/// What `add` makes of each run of blocks of channels and `join` of the runs, for each of sixteen lanes.
+pub(super) fn lanes(start: f32, channels: usize, add: impl Fn(f32, usize) -> f32, join: impl Fn(f32, f32) -> f32) -> [f32; 16] {
+    let mut all = [start; 16];
+    for run in (0..channels).step_by(16 * RUN) {
+        let mut lanes = [start; 16];
+        (run..channels.min(run + 16 * RUN)).for_each(|c| lanes[c % 16] = add(lanes[c % 16], c));
+        (0..16).for_each(|i| all[i] = join(all[i], lanes[i]));
+    }
+    all
+}
+
 /// [`crate::ops::reduce::reduce_channels`].
 pub fn reduce_channels(kind: ReduceKind, input: View, mut out: ViewMut) {
     each(out.shape, |[n, y, x, _]| {
-        let mut lanes = [kind.start(); 16];
-        for c in 0..input.shape.c {
-            lanes[c % 16] = add(kind, lanes[c % 16], get(&input, [n, y, x, c]));
-        }
+        let lanes =
+            lanes(kind.start(), input.shape.c, |acc, c| add(kind, acc, get(&input, [n, y, x, c])), |a, run| add(kind, a, run));
         let acc = lanes.iter().fold(kind.start(), |acc, &lane| add(kind, acc, lane));
         set(&mut out, [n, y, x, 0], finish(kind, acc, input.shape.c));
     });

@@ -5,7 +5,7 @@ use sepal_testing::{Image, Rng, Threads, assert_same, each_isa};
 
 #[test]
 fn every_isa_agrees_with_the_reference() {
-    for c in [1usize, 3, 15, 16, 17, 40, 130] {
+    for c in [1usize, 3, 15, 16, 17, 40, 130, 4096, 4099, 9001] {
         let (scale, shift) = (Rng(1).values(c.next_multiple_of(16)), Rng(2).values(c.next_multiple_of(16)));
         let x = Image::random(2, 3, 5, c, 16, 3);
         for centred in [true, false] {

@@ -1,3 +1,4 @@
+use sepal_kernels::Isa;
 use sepal_kernels::ops::reduce::{ReduceKind, reduce_channels, reduce_hw};
 use sepal_kernels::reference;
 use sepal_testing::{Image, Threads, assert_same, each_isa};
@@ -6,7 +7,8 @@ const ALL: [ReduceKind; 5] = [ReduceKind::Mean, ReduceKind::Sum, ReduceKind::Max
 
 #[test]
 fn over_channels() {
-    for c in [1, 3, 15, 16, 17, 33, 130] {
+    // Runs are of 4,096.
+    for c in [1, 3, 15, 16, 17, 33, 130, 4095, 4096, 4099, 8192, 9001] {
         let x = Image::random(2, 3, 5, c, 16, 1);
         for kind in ALL {
             let mut want = Image::new(2, 3, 5, 1, 0);
@@ -61,4 +63,16 @@ fn many_runs() {
             }
         });
     }
+}
+
+/// Sixteen chains of additions would be off by 2e-6.
+#[test]
+fn long_sums_keep_their_digits() {
+    let n = 1 << 20;
+    let x = Image::random(1, 1, 1, n, 0, 2).map(|v| v + 301.0);
+    let want = (0..n).map(|c| f64::from(x.get(0, 0, 0, c))).sum::<f64>() / n as f64;
+    let mut got = Image::new(1, 1, 1, 1, 0);
+    reduce_channels(Isa::detect(), &Threads(1), ReduceKind::Mean, x.view(), got.view_mut());
+    let got = f64::from(got.get(0, 0, 0, 0));
+    assert!(((got - want) / want).abs() < 3e-7, "{got} for {want}");
 }

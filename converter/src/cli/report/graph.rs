@@ -4,12 +4,15 @@ use super::svg::{circle, esc, hover, rect, text};
 use super::{Facts, out};
 use crate::cli::steps::short_name;
 use sepal_format::record::{NONE, Tensor, place};
+use std::collections::HashMap;
 
 const ROW: f64 = 22.0;
 const LANE: f64 = 16.0;
 const TOP: f64 = 30.0;
 /// Lanes beyond this are drawn on top of each other.
 const MOST_LANES: usize = 16;
+/// So many lines lead to a step: each step may read what all before it wrote.
+const MOST_LINES: usize = 32;
 
 /// The steps whose results each step reads; the network's inputs are numbers from the end of the steps on.
 fn sources(facts: &Facts) -> Vec<Vec<usize>> {
@@ -22,12 +25,28 @@ fn sources(facts: &Facts) -> Vec<Vec<usize>> {
     let meet = |a: &Tensor, b: &Tensor| {
         a.place == place::ARENA && b.place == place::ARENA && span(a).start < span(b).end && span(b).start < span(a).end
     };
+    let mut written: HashMap<u32, Vec<usize>> = HashMap::new();
+    steps.iter().enumerate().for_each(|(s, step)| written.entry(step.output).or_default().push(s));
+    // A view: of what is alive there when it is whole.
+    let mut views: HashMap<u32, Vec<usize>> = HashMap::new();
+    let mut view_of = |t: u32, tensor: &Tensor| {
+        let of = || {
+            let alive = |o: &Tensor| o.first <= tensor.first && tensor.first <= o.last;
+            let writers = steps.iter().enumerate().take(tensor.first as usize + 1).filter(|(_, step)| {
+                let o = tensors.get(step.output as usize);
+                o.is_some_and(|o| alive(o) && meet(o, tensor))
+            });
+            writers.map(|(p, _)| p).take(MOST_LINES).collect()
+        };
+        views.entry(t).or_insert_with(of).clone()
+    };
     let mut all = Vec::new();
     for (s, step) in steps.iter().enumerate() {
         let mut from = Vec::new();
         for &t in step.inputs.iter().take_while(|&&t| t != NONE) {
             let Some(tensor) = tensors.get(t as usize) else { continue };
-            if let Some(p) = steps[..s].iter().rposition(|p| p.output == t) {
+            let before = written.get(&t).and_then(|by| by[..by.partition_point(|&p| p < s)].last());
+            if let Some(&p) = before {
                 from.push(p);
                 continue;
             }
@@ -35,13 +54,7 @@ fn sources(facts: &Facts) -> Vec<Vec<usize>> {
                 from.push(steps.len() + k);
                 continue;
             }
-            // A view: of what is alive there when it is whole.
-            let alive = |o: &Tensor| o.first <= tensor.first && tensor.first <= o.last;
-            let writers = steps[..s].iter().enumerate().filter(|(p, step)| {
-                let o = tensors.get(step.output as usize);
-                *p as u32 <= tensor.first && o.is_some_and(|o| alive(o) && meet(o, tensor))
-            });
-            from.extend(writers.map(|(p, _)| p));
+            from.extend(view_of(t, tensor).into_iter().filter(|&p| p < s));
             let given = view
                 .inputs()
                 .iter()
@@ -50,6 +63,7 @@ fn sources(facts: &Facts) -> Vec<Vec<usize>> {
         }
         from.sort_unstable();
         from.dedup();
+        from.truncate(MOST_LINES);
         all.push(from);
     }
     all

@@ -207,20 +207,12 @@ impl Layer for GroupNorm {
         let y = e.node("groups", Op::Reshape, &[x], &apart)?;
         let y = e.node("together", turn(), &[y], &together)?;
         let y = e.node("runs", Op::Reshape, &[y], &runs)?;
-        // Of rows, and of those: one chain of millions of additions would lose half of its digits.
-        let run = pixels * each;
-        let rows = (1..=run.isqrt()).rev().find(|&rows| run.is_multiple_of(rows)).unwrap_or(1);
         let (one, epsilon) = ([n, groups, 1], e.constant("epsilon", &[1], vec![self.epsilon])?);
-        let reduce = |axis, keep_dims| Op::Reduce { kind: ReduceKind::Mean, axes: vec![axis], keep_dims };
-        let mean = |e: &mut Emit<'_>, part: &str, y| {
-            let y = e.node(&format!("{part}/split"), Op::Reshape, &[y], &[n, groups, rows, run / rows])?;
-            let y = e.node(&format!("{part}/rows"), reduce(3, false), &[y], &[n, groups, rows])?;
-            e.node(part, reduce(2, true), &[y], &one)
-        };
-        let middle = mean(e, "mean", y)?;
+        let mean = || Op::Reduce { kind: ReduceKind::Mean, axes: vec![2], keep_dims: true };
+        let middle = e.node("mean", mean(), &[y], &one)?;
         let y = e.node("centred", binary(BinaryOp::Sub), &[y, middle], &runs)?;
         let square = e.node("square", binary(BinaryOp::Mul), &[y, y], &runs)?;
-        let variance = mean(e, "variance", square)?;
+        let variance = e.node("variance", mean(), &[square], &one)?;
         let variance = e.node("more", binary(BinaryOp::Add), &[variance, epsilon], &one)?;
         let deviation = e.node("deviation", Op::Act(Act::Sqrt), &[variance], &one)?;
         let y = e.node("normal", binary(BinaryOp::Div), &[y, deviation], &runs)?;

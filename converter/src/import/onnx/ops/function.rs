@@ -1,6 +1,6 @@
 //! Functions of one element: a step each, or some of them in a row.
 
-use super::super::fail::{Res, bad};
+use super::super::fail::{Res, bad, unsupported};
 use super::super::node::Ctx;
 use super::Values;
 use crate::ir::{Act, BinaryOp, Op, Unary, ValueId};
@@ -83,6 +83,8 @@ fn single(cx: &Ctx<'_, '_, '_>) -> Res<Option<Op>> {
         "Floor" => Op::Unary(Unary::Floor),
         "Log" => Op::Unary(Unary::Log),
         "Round" => Op::Unary(Unary::Round),
+        // Of ranges that overlap, the operator takes the one and the step the other.
+        "Shrink" if cx.float("lambd", 0.5)? < 0.0 => return unsupported("lambd below 0", "write the ranges with Where"),
         "Shrink" => Op::Unary(Unary::Shrink { lambda: cx.float("lambd", 0.5)?, bias: cx.float("bias", 0.0)? }),
         "Sign" => Op::Unary(Unary::Sign),
         "Sin" => Op::Unary(Unary::Sin),
@@ -104,6 +106,10 @@ pub(super) fn function(cx: &mut Ctx<'_, '_, '_>) -> Values {
     let alpha = if matches!(kind, "Celu" | "Swish") { cx.float("alpha", 1.0)? } else { 1.0 };
     if kind == "Gelu" && cx.string("approximate", "none")? != "tanh" {
         return bad(format!("attribute approximate is {:?}", cx.string("approximate", "none")?));
+    }
+    // By the formula below, positive numbers would not stay as they are.
+    if kind == "Celu" && alpha <= 0.0 {
+        return unsupported(format!("alpha = {alpha}"), "take a value above 0");
     }
     let f = &mut Formula { cx, shape, parts: 0 };
     use BinaryOp::{Add, Div, Mul, Sub};

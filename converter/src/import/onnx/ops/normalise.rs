@@ -147,10 +147,9 @@ pub(super) fn group(cx: &mut Ctx<'_, '_, '_>) -> Values {
     };
     let (scale, shift) = (values(cx, 1)?, values(cx, 2)?);
     let n = xs[1..].iter().product::<usize>() / groups;
-    let (ones, zeros) = (constant(cx, "ones", n, 1.0)?, constant(cx, "zeros", n, 0.0)?);
-    let flat = [xs[0], groups, n];
-    let rows = cx.emit("groups", Op::Reshape, &[x], &flat)?;
-    let y = cx.emit("normal", Op::LayerNorm { epsilon, centred: true }, &[rows, ones, zeros], &flat)?;
+    let runs = cx.emit("groups", Op::Reshape, &[x], &[xs[0], groups, n])?;
+    let (_, d, deviation) = centred(cx, runs, &[2], epsilon)?;
+    let y = binary(cx, "normal", BinaryOp::Div, d, deviation)?;
     let y = cx.emit("shape", Op::Reshape, &[y], &xs)?;
     let y = binary(cx, "scaled", BinaryOp::Mul, y, scale)?;
     Ok(vec![binary(cx, "", BinaryOp::Add, y, shift)?])

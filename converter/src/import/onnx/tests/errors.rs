@@ -1,7 +1,7 @@
 //! What is refused, and how.
 
 use super::unsupported;
-use super::write::{floats, int, int64s, ints, model, node, text, value};
+use super::write::{float, floats, int, int64s, ints, model, node, text, value};
 use crate::error::Error;
 use crate::import::{Options, onnx};
 use crate::ir::{Graph, Op};
@@ -230,6 +230,24 @@ fn attributes_and_shapes_that_do_not_fit_are_invalid() {
     assert!(check(&[node("Softmax", &["x"], &["y"], &[int("axis", 4)])]).contains("axis 4"));
     let sideways = [int("blocksize", 1), text("mode", "sideways")];
     assert!(check(&[node("DepthToSpace", &["x"], &["y"], &sideways)]).contains("sideways"));
+}
+
+/// The steps that stand for these hold where their numbers have the usual sign.
+#[test]
+fn functions_hold_for_what_they_are_written_for() {
+    for (kind, attribute, value, ok) in [
+        ("Celu", "alpha", 0.5, true),
+        ("Celu", "alpha", -1.0, false),
+        ("Celu", "alpha", 0.0, false),
+        ("Shrink", "lambd", 0.0, true),
+        ("Shrink", "lambd", -1.0, false),
+    ] {
+        let result = import(&model(14, &[], &[], &[node(kind, &["x"], &["y"], &[float(attribute, value)])], &["y"]));
+        match ok {
+            true => drop(result.unwrap()),
+            false => assert!(unsupported(result)[0].what.contains(attribute), "{kind} {value}"),
+        }
+    }
 }
 
 /// Where the strides ask for more pixels than the windows give, ONNX Runtime and ONNX's reference disagree on where the missing ones go.

@@ -45,6 +45,14 @@ pub(super) fn int(name: &str, value: i64) -> Message {
     Message::default().text(1, name).int(20, 2).int(3, value)
 }
 
+/// An attribute of one float.
+pub(super) fn float(name: &str, value: f32) -> Message {
+    let mut m = Message::default().text(1, name).int(20, 1);
+    m.varint(2 << 3 | 5);
+    m.0.extend_from_slice(&value.to_le_bytes());
+    m
+}
+
 /// An attribute of text.
 pub(super) fn text(name: &str, value: &str) -> Message {
     Message::default().text(1, name).int(20, 3).text(4, value)
