@@ -203,7 +203,7 @@ fn of_function(op: &Op) -> u64 {
 }
 
 /// Elements that a node takes besides its inputs and its output: operands as they are repeated or turned, constants and panels in f64.
-fn room(graph: &Graph, n: &Node) -> usize {
+pub(crate) fn room(graph: &Graph, n: &Node) -> usize {
     let size = |v: ValueId| elements(graph.shape(v)).unwrap_or(usize::MAX);
     let narrow =
         matches!(n.op, Op::Conv { .. } | Op::ConvTranspose { .. } | Op::Dense { .. } | Op::BatchNorm { .. } | Op::LayerNorm { .. });

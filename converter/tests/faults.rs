@@ -113,6 +113,8 @@ fn keys_and_signatures_are_told_from_other_files() {
     damaged[40] ^= 1;
     fs::write(f.0.join("damaged.key"), damaged).unwrap();
     assert!(f.ends(2, &["sign", "net.sepal", "--key", "damaged.key"]).contains("is not a secret key"));
+    fs::write(f.0.join("zero.key"), [0; 64]).unwrap();
+    assert!(f.ends(2, &["sign", "net.sepal", "--key", "zero.key"]).contains("all zeros"));
     // As they once were, with the public key beside it and without.
     fs::write(f.0.join("vendor.key"), &secret[..32]).unwrap();
     fs::write(f.0.join("lonely.key"), &secret[..32]).unwrap();

@@ -10,13 +10,13 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-prefix="" profile=release static_only=false
+prefix="" profile=release features=all static_only=false
 cargo_args=()
 target_dir="${CARGO_TARGET_DIR:-target}"
 while [ $# -gt 0 ]; do
   case "$1" in
     --prefix) prefix="$2"; shift 2 ;;
-    --features) cargo_args+=(--no-default-features --features "$2"); shift 2 ;;
+    --features) features="$2"; cargo_args+=(--no-default-features --features "$2"); shift 2 ;;
     --profile) profile="$2"; shift 2 ;;
     --target) cargo_args+=(--target "$2"); target_dir="$target_dir/$2"; shift 2 ;;
     --static-only) static_only=true; shift ;;
@@ -24,6 +24,11 @@ while [ $# -gt 0 ]; do
   esac
 done
 [ -n "$prefix" ] || { echo "--prefix DIR is missing" >&2; exit 2; }
+# Without `std` a panic cannot become an error.
+case ",$features," in
+  ,all,|*,std,*|*,threads,*|*,mmap,*) ;;
+  *) [ "$profile" != release ] || { echo "features without std: --profile small is needed" >&2; exit 2; } ;;
+esac
 case "$prefix" in /*) ;; *) prefix="$PWD/$prefix" ;; esac
 
 abi="$(sed -n 's/^pub const SEPAL_ABI_VERSION: u32 = \([0-9]*\);/\1/p' runtime/c/src/status.rs)"

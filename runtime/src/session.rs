@@ -185,7 +185,8 @@ impl<'m> Session<'m> {
         self.arena.floats().get(exec::dense(&self.view, io)?)
     }
 
-    /// Runs the network on the inputs. It does not fail or allocate, and waits for nothing but its own threads.
+    /// Runs the network on the inputs. It does not fail or allocate, and waits for nothing but its own threads. 128 KB of stack are
+    /// enough.
     pub fn run(&mut self) {
         self.run_profiled(&mut |_| ());
     }

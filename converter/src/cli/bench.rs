@@ -189,7 +189,7 @@ pub fn main(args: Args) -> Result<(), Failure> {
         events.extend(trace_of(&m));
     }
     if let Some(path) = &args.trace {
-        let text = json!({ "traceEvents": events, "displayTimeUnit": "ms" }).to_string();
+        let text = out::escaped(&json!({ "traceEvents": events, "displayTimeUnit": "ms" }).to_string());
         write_whole(path, true, |file| file.write_all(text.as_bytes())).map_err(|e| Failure::io(path, &e))?;
     }
     Ok(())

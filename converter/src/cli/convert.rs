@@ -168,7 +168,7 @@ pub fn main(args: Args) -> Result<(), Failure> {
                 &[],
                 Some(json),
             ),
-            _ => format!("{json:#}\n"),
+            _ => out::escaped(&format!("{json:#}\n")),
         };
         write_whole(path, true, |file| file.write_all(text.as_bytes())).map_err(|e| Failure::io(path, &e))?;
     }

@@ -11,15 +11,16 @@ pub fn print(text: &str) -> Result<(), Failure> {
 
 /// Writes JSON to standard output. What would command the terminal is escaped, so that a reader gets it back as it was.
 pub fn json(value: &Value) -> Result<(), Failure> {
-    escaped(&format!("{value:#}\n"))
+    painted(&escaped(&format!("{value:#}\n")))
 }
 
 /// [`json`] on one line, of which there may be several.
 pub fn json_line(value: &Value) -> Result<(), Failure> {
-    escaped(&format!("{value}\n"))
+    painted(&escaped(&format!("{value}\n")))
 }
 
-fn escaped(json: &str) -> Result<(), Failure> {
+/// JSON as text, with what commands a terminal or turns the direction of writing escaped.
+pub fn escaped(json: &str) -> String {
     let mut text = String::new();
     for c in json.chars() {
         match c {
@@ -28,7 +29,7 @@ fn escaped(json: &str) -> Result<(), Failure> {
             c => text.push(c),
         }
     }
-    painted(&text)
+    text
 }
 
 /// Writes to standard error.

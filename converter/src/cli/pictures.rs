@@ -2,6 +2,7 @@
 
 use super::failure::Failure;
 use sepal_converter::data::image::{Normalize, Resize};
+use sepal_converter::file::read_whole;
 use sepal_converter::preprocessing::Preprocessing;
 use std::path::{Path, PathBuf};
 
@@ -107,7 +108,7 @@ impl PictureArgs {
 
 /// One name a line.
 pub fn labels(path: &Path) -> Result<Vec<String>, Failure> {
-    let bytes = std::fs::read(path).map_err(|e| Failure::io(path, &e))?;
+    let bytes = read_whole(path).map_err(|e| Failure::io(path, &e))?;
     let text = String::from_utf8(bytes).map_err(|_| Failure::invalid(format!("{}: labels are text in UTF-8", path.display())))?;
     Ok(text.lines().map(|l| l.trim().to_owned()).collect())
 }

@@ -75,7 +75,7 @@ fn secret(path: &Path) -> Result<KeyPair, Failure> {
     let wrong = |why: &str| Failure::invalid(format!("{} is not a secret key: {why}", path.display()));
     let len = path.metadata().map_err(|e| Failure::io(path, &e))?.len();
     if len == KEY as u64 {
-        let pair = KeyPair::from_seed(Seed::new(read(path, "a secret key")?));
+        let pair = pair(path, read(path, "a secret key")?)?;
         let beside = path.with_extension("pub");
         return match read::<KEY>(&beside, "a public key") {
             Ok(public) if public == *pair.pk => Ok(pair),
@@ -84,8 +84,16 @@ fn secret(path: &Path) -> Result<KeyPair, Failure> {
     }
     let bytes: [u8; SECRET] = read(path, "a secret key")?;
     let seed: [u8; KEY] = std::array::from_fn(|i| bytes[i]);
-    let pair = KeyPair::from_seed(Seed::new(seed));
+    let pair = pair(path, seed)?;
     if *pair.sk == bytes { Ok(pair) } else { Err(wrong("its two halves do not belong together")) }
+}
+
+fn pair(path: &Path, seed: [u8; KEY]) -> Result<KeyPair, Failure> {
+    // Of which no key is made.
+    if seed == [0; KEY] {
+        return Err(Failure::invalid(format!("{} is not a secret key: it is all zeros", path.display())));
+    }
+    Ok(KeyPair::from_seed(Seed::new(seed)))
 }
 
 pub fn keygen(args: KeygenArgs) -> Result<(), Failure> {

@@ -2,6 +2,7 @@
 
 use super::failure::Failure;
 use sepal_converter::data::npz::{Array, Arrays};
+use sepal_converter::file::read_whole;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
@@ -50,9 +51,9 @@ pub struct Measured {
 impl Entry {
     /// Finds the entry of a name in an index.
     pub fn find(index: &Path, name: &str) -> Result<Entry, Failure> {
-        let text = std::fs::read_to_string(index).map_err(|e| Failure::io(index, &e))?;
+        let text = read_whole(index).map_err(|e| Failure::io(index, &e))?;
         let bad = |what: &str| Failure::invalid(format!("{}: {what}", index.display()));
-        let json: Value = serde_json::from_str(&text).map_err(|e| bad(&e.to_string()))?;
+        let json: Value = serde_json::from_slice(&text).map_err(|e| bad(&e.to_string()))?;
         let models = json["models"].as_array().ok_or_else(|| bad("no list of models"))?;
         let Some(row) = models.iter().find(|m| m["name"] == name) else {
             let names: Vec<&str> = models.iter().filter_map(|m| m["name"].as_str()).collect();
@@ -76,6 +77,7 @@ impl Rules {
             Ok(Bounds { key: key.to_owned(), max_abs })
         };
         let any_of = match t["any_of"].as_array() {
+            Some(all) if all.is_empty() => return Err("its tolerance has no alternatives".into()),
             Some(all) => all.iter().map(|o| bounds(o, o["against"].as_str().unwrap_or("y"))).collect::<Result<_, _>>()?,
             None => vec![bounds(t, "y")?],
         };
@@ -265,6 +267,7 @@ mod tests {
         for (v, n) in [(1.0, 0), (2.0, 0), (1.5, 1)] {
             assert_eq!(complaints(t.clone(), "keras", &g, array(&[1], &[v])), n);
         }
+        assert!(Rules::parse(&json!({ "tolerance": { "any_of": [] } })).is_err(), "nothing would be held against anything");
     }
 
     #[test]

@@ -108,6 +108,9 @@ fn diverges(stats: &Stats, threshold: f64) -> bool {
 
 /// Most elements of all compared layers together: they are held in f32 (512 MB).
 const MOST_ELEMENTS: usize = 1 << 27;
+/// Most bytes of the arenas of a file and of the same without pipelines.
+const MOST_ARENAS: usize = 2 << 30;
+const REMEDY: &str = "take a smaller --input-shape, or no --explain, --report and diff";
 
 /// Compares a file with the graph that it came from, on samples of one array per input. `progress` is told how many nodes of how many
 /// the interpreter has done.
@@ -127,8 +130,7 @@ pub fn diff(
     let mut layers = layers(source, &view)?;
     inside(source, &mut layers);
     if layers.iter().fold(0usize, |all, layer| all.saturating_add(layer.len())) > MOST_ELEMENTS {
-        let remedy = "take a smaller --input-shape, or no --explain, --report and diff";
-        return Err(Error::TooLarge(format!("the layers do not fit in memory all at once: {remedy}")));
+        return Err(Error::TooLarge(format!("the layers do not fit in memory all at once: {REMEDY}")));
     }
     let mut outputs: Vec<Output> = source.output_names.iter().map(|name| Output::new(name.clone())).collect();
     if source.inputs.len() != view.inputs().len() || outputs.len() != view.outputs().len() {
@@ -137,6 +139,10 @@ pub fn diff(
     let bytes = whole::whole(&view)?;
     let refused = |e: sepal::LoadError| Error::Verification(format!("the file without its pipelines is refused: {e}"));
     let whole = Model::from_owned(bytes).map_err(refused)?.with_isa(model.isa());
+    let arenas = [model, &whole].iter().fold(0usize, |all, m| all.saturating_add(m.arena_bytes(sepal::Options::default().threads)));
+    if arenas > MOST_ARENAS {
+        return Err(Error::TooLarge(format!("arenas of {arenas} bytes, of the file and of its steps one by one: {REMEDY}")));
+    }
     let (mut as_it_is, mut by_steps) = (session(model)?, session(&whole)?);
     let total = source.nodes.len() * samples.len();
     let mut done = 0;

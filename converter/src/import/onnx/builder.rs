@@ -489,6 +489,8 @@ fn fold(b: &mut Builder<'_, '_>, first: usize, results: Vec<Operand>) -> Res<Vec
         let size = b.graph.shape(n.output).iter().product();
         b.charge(size)?;
         b.charge(reads)?;
+        // Elements of 8 bytes.
+        b.charge(interp::room(&b.graph, &n).div_ceil(2))?;
         let data = interp::evaluate_constant(&b.graph, &n).into_iter().map(|x| x as f32).collect();
         b.graph.values[n.output.0].data = Some(Arc::new(data));
     }

@@ -181,6 +181,8 @@ impl<'c, 'a> Ctx<'c, 'a> {
         };
         self.b.work = left;
         self.b.budget.pay(sums)?;
+        // Elements of 8 bytes.
+        self.b.budget.pay(interp::room(&self.b.graph, &node).div_ceil(2))?;
         let data = interp::evaluate_constant(&self.b.graph, &node).into_iter().map(|v| v as f32).collect();
         self.b.graph.values[output.0].data = Some(Arc::new(data));
         Ok(output)

@@ -206,6 +206,22 @@ fn what_is_looked_at_is_paid_for() {
     };
     assert_eq!(letters(64, "ab,cd->"), "");
     assert!(letters(128, "ab,cd->").contains("too much work"));
+
+    // Lines that are sorted for the sake of their largest element.
+    let sorted = |n: i64, kind: &str| {
+        let nodes = [
+            node("ConstantOfShape", &["dims"], &["c"], &[]),
+            if kind == "TopK" { node(kind, &["c", "one"], &["t"], &[]) } else { node(kind, &["c"], &["t"], &[]) },
+            node("ReduceMax", &["t"], &["all"], &[]),
+            node("Add", &["x", "all"], &["y"], &[]),
+        ];
+        said(&nodes, &[int64s("dims", &[1], &[n]), int64s("one", &[1], &[1])], &["y"])
+    };
+    for kind in ["TopK", "Unique"] {
+        assert_eq!(sorted(1 << 10, kind), "", "{kind}");
+        let refused = sorted(1 << 20, kind);
+        assert!(refused.contains("too much work") || refused.contains("multiply"), "{kind}: {refused}");
+    }
 }
 
 /// The largest and the smallest number, less each other and multiplied: a fuzzer's.
