@@ -628,8 +628,7 @@ fn compare_outputs(
         let got = got.ok_or_else(|| refused("has another output", &name))?;
         let mut one = compare(name, got, want).map_err(fault)?;
         if !limit.allows(&one) && limit.rounding {
-            let rounded = reference.rounded(source, inputs, i, progress)?.map(<[f64]>::to_vec);
-            let moved = rounded.map(|all| farthest(&all, &reference.want[i]));
+            let moved = reference.moved(source, inputs, i, progress)?;
             one.rounding = moved.filter(|_| one.max_abs > 0.0).map(|moved| one.relative * (moved / one.max_abs));
         }
         if !limit.allows(&one) {

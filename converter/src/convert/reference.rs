@@ -32,17 +32,17 @@ impl Reference {
         Ok(Reference { want, overflow, rounded: None })
     }
 
-    /// Output `i` where all of the source's tensors are rounded to f32.
+    /// How far output `i` is moved where all of the source's tensors are rounded to f32.
     ///
     /// # Errors
     /// As [`Reference::of`].
-    pub(super) fn rounded(
+    pub(super) fn moved(
         &mut self,
         source: &Graph,
         inputs: &[Vec<f32>],
         i: usize,
         progress: &mut dyn Progress,
-    ) -> Result<Option<&[f64]>> {
+    ) -> Result<Option<f64>> {
         if self.rounded.is_none() {
             progress.stage(Stage::SelfCheck);
             let mut done = 0;
@@ -52,7 +52,8 @@ impl Reference {
             })?;
             self.rounded = Some(all);
         }
-        Ok(self.rounded.as_ref().and_then(|all| all.get(i)).map(Vec::as_slice))
+        let rounded = self.rounded.as_ref().and_then(|all| all.get(i));
+        Ok(rounded.map(|all| super::farthest(all, &self.want[i])))
     }
 
     fn elements(&self) -> usize {

@@ -66,11 +66,10 @@ fn run<'a>(b: &mut Builder<'a, '_>, sub: &Graph<'a>, name: &str) -> Res<Vec<Oper
         .filter(|v| !v.is_empty())
         .collect();
     let hidden: Vec<(&'a str, Option<Slot<'a>>)> = own.iter().map(|&v| (v, b.slots.remove(v))).collect();
-    // A weight is known by its name, and another branch may have another of that name.
+    // Another branch may have another weight of that name.
     let forget = |b: &mut Builder<'a, '_>| {
         for &v in &own {
             b.weights.remove(v);
-            b.counted.remove(v);
         }
     };
     forget(b);

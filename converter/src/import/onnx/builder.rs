@@ -6,7 +6,7 @@ use super::proto::{Attribute, Dim, Graph as Proto, Node, Tensor, ValueInfo};
 use super::tensor::{Const, Data, Files, Type, decode, type_name};
 use super::{branch, consts, ops, order, sequence, shape};
 use crate::error::{Error, Result, Unsupported, invalid, request};
-use crate::import::{ELEMENTS_PER_BYTE, Options};
+use crate::import::{ELEMENTS_PER_BYTE, MOST_WORK, Options};
 use crate::interp;
 use crate::ir::{Graph, Op, ValueId};
 use crate::names::{short, short_text};
@@ -14,9 +14,6 @@ use crate::plans::Wanted;
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
-
-/// Work that constants take at most, see [`interp::work`]: about a second.
-const MOST_WORK: u64 = 1 << 31;
 
 /// What is known of a name.
 #[derive(Clone)]
@@ -28,6 +25,16 @@ pub(super) enum Slot<'a> {
     Sequence(Arc<Vec<Operand>>),
     /// Behind something that is not supported.
     Unknown,
+}
+
+/// A constant of the source, and what it is in the graph. Its name alone does not tell it: branches, and parts of lists, have names that
+/// others have, too.
+pub(super) struct Weight {
+    /// In the source.
+    pub dims: Vec<usize>,
+    pub data: Arc<Vec<f32>>,
+    /// In the graph.
+    pub value: ValueId,
 }
 
 /// Everything that outlives a node.
@@ -43,9 +50,7 @@ pub(super) struct Builder<'a, 'p> {
     /// Work that constants may still take, so that nobody waits long for a small file.
     work: u64,
     /// Constants already in the graph: by name in the source and by what was done to them.
-    pub weights: HashMap<Arc<str>, HashMap<String, ValueId>>,
-    /// Names of the weights already counted as parameters.
-    pub counted: HashSet<Arc<str>>,
+    pub weights: HashMap<Arc<str>, HashMap<String, Weight>>,
     /// Names of nodes already taken.
     names: HashSet<String>,
     /// Values that something live reads.
@@ -70,6 +75,15 @@ impl Builder<'_, '_> {
         }
         self.spent = spent;
         Ok(())
+    }
+
+    /// Whether two constants are one, or have the same elements.
+    pub(super) fn same(&mut self, a: &Arc<Vec<f32>>, b: &Arc<Vec<f32>>) -> Res<bool> {
+        if Arc::ptr_eq(a, b) || a.len() != b.len() {
+            return Ok(a.len() == b.len());
+        }
+        self.spend(a.len() as u64)?;
+        Ok(a == b)
     }
 
     /// Pays for work on constants, or refuses.
@@ -117,7 +131,6 @@ pub(super) fn build(proto: &Proto<'_>, opset: i64, len: usize, folder: Option<&P
         budget: (len as u64).saturating_mul(ELEMENTS_PER_BYTE as u64).saturating_add(1 << 20),
         spent: 0,
         weights: HashMap::new(),
-        counted: HashSet::new(),
         names: HashSet::new(),
         used,
         truths: HashSet::new(),

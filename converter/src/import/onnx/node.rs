@@ -1,6 +1,6 @@
 //! What an operator sees of its node.
 
-use super::builder::Builder;
+use super::builder::{Builder, Weight};
 use super::fail::{Res, bad, unsupported};
 use super::proto::{Attribute, Node, Tensor};
 use super::shape;
@@ -249,29 +249,34 @@ impl<'c, 'a, 'p> Ctx<'c, 'a, 'p> {
         if value.len() == 0 {
             return bad(format!("input {i} ({name:?}) is empty"));
         }
-        if let Some(&v) = self.b.weights.get(&name).and_then(|forms| forms.get(form)) {
+        let known = self.b.weights.get(&name).and_then(|forms| forms.get(form)).filter(|w| w.dims == value.dims);
+        if let Some((known, v)) = known.map(|w| (w.data.clone(), w.value))
+            && self.b.same(&known, data)?
+        {
             return Ok(v);
         }
         let (dims, changed) = make(&value)?;
-        let data = match changed {
+        let made = match changed {
             Some(new) => {
                 self.b.charge(new.len())?;
                 Arc::new(new)
             }
             None => data.clone(),
         };
-        if shape::count(&dims) != Some(data.len()) {
+        if shape::count(&dims) != Some(made.len()) {
             return bad(format!("input {i} ({:?}) has shape {:?}, which does not fit", name, value.dims));
         }
         // Single numbers are coefficients of formulas.
-        if value.len() > 1 && self.b.counted.insert(name.clone()) {
+        let counted = self.b.weights.get(&name).is_some_and(|forms| forms.values().any(|w| Arc::ptr_eq(&w.data, data)));
+        if value.len() > 1 && !counted {
             self.b.graph.total_parameters += value.len() as u64;
             if trainable {
                 self.b.graph.trainable_parameters += value.len() as u64;
             }
         }
-        let v = self.b.graph.constant(&*name, &dims, data);
-        self.b.weights.entry(name).or_default().insert(form.to_string(), v);
+        let v = self.b.graph.constant(&*name, &dims, made);
+        let weight = Weight { dims: value.dims.clone(), data: data.clone(), value: v };
+        self.b.weights.entry(name).or_default().insert(form.to_string(), weight);
         Ok(v)
     }
 

@@ -6,7 +6,7 @@ use super::tensor::{BOOL, Data, FLOAT32, decode, is_float, is_quantised, is_whol
 use super::{builtin, ops, shape};
 use crate::error::{Error, Result, Unsupported, invalid, request};
 use crate::import::fail::{Fail, Res, bad, unsupported};
-use crate::import::{ELEMENTS_PER_BYTE, Options};
+use crate::import::{ELEMENTS_PER_BYTE, MOST_WORK, Options};
 use crate::ir::{Graph, Op, ValueId};
 use crate::names::{short, short_text};
 use crate::plans::Wanted;
@@ -38,9 +38,6 @@ pub(super) struct Builder<'a> {
     names: HashSet<String>,
     problems: Vec<Unsupported>,
 }
-
-/// Work that constants take at most: about a second.
-const MOST_WORK: u64 = 1 << 31;
 
 /// Longest name of a tensor, which may be that of all operators that were fused; it is repeated in what is said of them.
 const MAX_NAME: usize = 1 << 14;

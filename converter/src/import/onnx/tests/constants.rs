@@ -163,6 +163,36 @@ fn sequences_of_known_structure() {
     assert!(unsupported(import(&model(18, &[value("x", &[5])], &inits, &nodes, &["y"])))[0].what.contains("sequence"));
 }
 
+/// Constants in lists, whose names others have, too: with other extents, and with other elements.
+#[test]
+fn names_in_lists_are_not_theirs_alone() {
+    let run = |nodes: &[Message], inits: &[Message], x: &[i64], outputs: &[&str]| {
+        let g = import(&model(13, &[value("x", x)], inits, nodes, outputs)).unwrap();
+        g.verify().unwrap();
+        let n = x.iter().product::<i64>();
+        interp::interpret(&g, &[(1..=n).map(|v| v as f64).collect()], &mut |_, _| {}).unwrap()
+    };
+    let w = floats("w", &[2, 2], &[0.0, 10.0, 20.0, 30.0]);
+    let joined = [
+        node("SequenceConstruct", &["x", "w"], &["s"], &[]),
+        node("ConcatFromSequence", &["s"], &["c"], &[int("axis", 1), int("new_axis", 1)]),
+    ];
+    let add = node("Add", &["x", "w"], &["a"], &[]);
+    let want = [vec![1.0, 12.0, 23.0, 34.0], vec![1.0, 2.0, 0.0, 10.0, 3.0, 4.0, 20.0, 30.0]];
+    for nodes in [[&joined[..], std::slice::from_ref(&add)].concat(), [&[add.clone()][..], &joined].concat()] {
+        assert_eq!(run(&nodes, std::slice::from_ref(&w), &[2, 2], &["a", "c"]), want);
+    }
+    // The parts of `w` are called so.
+    let parts = [
+        node("Mul", &["x", "w/0"], &["a"], &[]),
+        node("SplitToSequence", &["w"], &["s"], &[int("axis", 0)]),
+        node("SequenceInsert", &["s", "a"], &["all"], &[]),
+        node("ConcatFromSequence", &["all"], &["y"], &[int("axis", 0)]),
+    ];
+    let inits = [w, floats("w/0", &[1, 2], &[100.0; 2])];
+    assert_eq!(run(&parts, &inits, &[1, 2], &["y"]), [[0.0, 10.0, 20.0, 30.0, 100.0, 200.0]]);
+}
+
 #[test]
 fn known_indices_move_what_is_computed() {
     let x: Vec<f64> = (1..=6).map(f64::from).collect();
