@@ -10,6 +10,8 @@ use super::samples::{self, InputArg};
 use sepal_converter::data::npz::{Array, write_npz};
 use sepal_converter::file::same_file;
 use sepal_converter::preprocessing::labels_fit;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::path::PathBuf;
 
 const HELP: &str = "\
@@ -119,11 +121,20 @@ pub fn main(args: Args) -> Result<(), Failure> {
 
 /// Indices of the `k` largest elements, largest first; not-numbers last.
 pub fn largest(values: &[f32], k: usize) -> Vec<usize> {
-    let mut order: Vec<usize> = (0..values.len()).collect();
-    let key = |i: usize| if values[i].is_nan() { f32::NEG_INFINITY } else { values[i] };
-    order.sort_by(|&a, &b| key(b).total_cmp(&key(a)).then(a.cmp(&b)));
-    order.truncate(k);
-    order
+    // An integer in the order of `f32::total_cmp`.
+    let key = |v: &f32| {
+        let bits = if v.is_nan() { f32::NEG_INFINITY } else { *v }.to_bits() as i32;
+        bits ^ ((bits >> 31) as u32 >> 1) as i32
+    };
+    // The least of them on top. An output may have any number of elements.
+    let mut kept = BinaryHeap::new();
+    for (i, v) in values.iter().enumerate() {
+        kept.push(Reverse((key(v), Reverse(i))));
+        if kept.len() > k {
+            kept.pop();
+        }
+    }
+    kept.into_sorted_vec().into_iter().map(|Reverse((_, Reverse(i)))| i).collect()
 }
 
 /// Whether the values are probabilities of which one holds.

@@ -3,7 +3,7 @@
 use super::DataError;
 use image::imageops::{self, FilterType};
 use image::{DynamicImage, ImageBuffer, ImageDecoder, ImageReader, Luma, Rgb};
-use std::io::Cursor;
+use std::io::{Cursor, Read};
 use std::path::Path;
 
 /// Most bytes that decoding may take: a photograph of 80 megapixels.
@@ -124,7 +124,16 @@ pub struct Target {
 /// # Errors
 /// [`DataError`], also for what is not a picture.
 pub fn read(path: &Path, target: Target, recipe: &Recipe) -> Result<Vec<f32>, DataError> {
-    let bytes = crate::file::read_whole(path).map_err(|e| DataError::io(path, e))?;
+    let io = |e| DataError::io(path, e);
+    let file = crate::file::open_regular(path).map_err(io)?;
+    if file.metadata().map_err(io)?.len() > MAX_DECODED {
+        return Err(DataError::invalid(
+            path,
+            format!("not a picture that can be read: the file has more than {MAX_DECODED} bytes"),
+        ));
+    }
+    let mut bytes = Vec::new();
+    file.take(MAX_DECODED).read_to_end(&mut bytes).map_err(io)?;
     decode_by(&bytes, target, recipe).map_err(|e| DataError::invalid(path, e))
 }
 
