@@ -1,7 +1,7 @@
 //! Files on disk: read whole, written whole or not at all.
 
 use std::fs::{File, OpenOptions};
-use std::io::{Error, ErrorKind, Result, Seek, SeekFrom, Write};
+use std::io::{Error, ErrorKind, Read, Result, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 /// All bytes of a regular file. A pipe or a device, which may have no end, is refused.
@@ -11,6 +11,19 @@ use std::path::{Path, PathBuf};
 pub fn read_whole(path: &Path) -> Result<Vec<u8>> {
     regular(path)?;
     std::fs::read(path)
+}
+
+/// As [`read_whole`], of a file of at most so many bytes: holes cost nothing.
+///
+/// # Errors
+/// As [`read_whole`], or [`ErrorKind::InvalidData`] for what is longer.
+pub fn read_at_most(path: &Path, most: u64) -> Result<Vec<u8>> {
+    let (mut bytes, file) = (Vec::new(), open_regular(path)?);
+    if file.metadata()?.len() > most {
+        return Err(Error::new(ErrorKind::InvalidData, format!("has more than {most} bytes")));
+    }
+    file.take(most).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// Opens a regular file to be read.

@@ -11,6 +11,8 @@ use std::io::{self, ErrorKind, Read as _};
 use std::mem::size_of;
 use std::path::Path;
 
+/// Most elements of the outputs of several samples: a gigabyte.
+const MOST_OUTPUTS: usize = 1 << 28;
 /// Most threads that are taken.
 const MAX_THREADS: usize = 64;
 
@@ -39,12 +41,28 @@ pub fn open_verified(path: &Path, isa: Option<&str>) -> Result<Model<'static>, F
 
 /// Reads a file and checks the hash of its weights, too: it may be changed meanwhile.
 pub fn read_verified(path: &Path, isa: Option<&str>) -> Result<Model<'static>, Failure> {
-    let read = || {
-        let model = Model::from_owned(read(path).map_err(LoadError::Io)?)?;
+    let bytes = read(path).map_err(|e| refused(path, LoadError::Io(e)))?;
+    verified(path, bytes, isa)
+}
+
+/// As [`read_verified`], of bytes that `check` has nothing against.
+pub fn read_checked(
+    path: &Path,
+    isa: Option<&str>,
+    check: impl FnOnce(&[u8]) -> Result<(), Failure>,
+) -> Result<Model<'static>, Failure> {
+    let bytes = AlignedBytes::read(path).map_err(|e| refused(path, LoadError::Io(e)))?;
+    check(&bytes)?;
+    verified(path, bytes, isa)
+}
+
+fn verified(path: &Path, bytes: AlignedBytes, isa: Option<&str>) -> Result<Model<'static>, Failure> {
+    let sound = || {
+        let model = Model::from_owned(bytes)?;
         model.view().verify_weights()?;
         Ok(model)
     };
-    with_isa(read().map_err(|e| refused(path, e))?, isa)
+    with_isa(sound().map_err(|e| refused(path, e))?, isa)
 }
 
 /// All bytes of a file, or the first ones if these and its length say that it is no model: however long it is, no more is read.
@@ -150,6 +168,17 @@ impl<'m> Runner<'m> {
 
     pub fn output_names(&self) -> &[String] {
         &self.names
+    }
+
+    /// An error if the outputs of so many samples are not to be held at once.
+    pub fn affords(&self, samples: usize) -> Result<(), Failure> {
+        let each: usize = self.outputs.iter().map(|port| port.dims.iter().product::<usize>()).sum();
+        match each.saturating_mul(samples) {
+            n if samples > 1 && n > MOST_OUTPUTS => {
+                Err(Failure::invalid(format!("the outputs of {samples} samples have {n} elements; give fewer samples at a time")))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Runs the network and gives its outputs.

@@ -2,7 +2,7 @@
 
 use super::failure::Failure;
 use sepal_converter::data::image::{Normalize, Resize};
-use sepal_converter::file::read_whole;
+use sepal_converter::file::read_at_most;
 use sepal_converter::preprocessing::Preprocessing;
 use std::path::{Path, PathBuf};
 
@@ -106,9 +106,12 @@ impl PictureArgs {
     }
 }
 
+/// Longest file of labels.
+const MAX_LABELS: u64 = 16 << 20;
+
 /// One name a line.
 pub fn labels(path: &Path) -> Result<Vec<String>, Failure> {
-    let bytes = read_whole(path).map_err(|e| Failure::io(path, &e))?;
+    let bytes = read_at_most(path, MAX_LABELS).map_err(|e| Failure::io(path, &e))?;
     let text = String::from_utf8(bytes).map_err(|_| Failure::invalid(format!("{}: labels are text in UTF-8", path.display())))?;
     Ok(text.lines().map(|l| l.trim().to_owned()).collect())
 }

@@ -90,6 +90,9 @@ pub fn main(args: Args) -> Result<(), Failure> {
     let labels = args.labels.as_deref().map(labels).transpose()?.or(own);
     let mut runner = Runner::new(&model, args.threads)?;
 
+    if args.output.is_some() {
+        runner.affords(samples.samples.len())?;
+    }
     let mut stored = Vec::new();
     let mut text = String::new();
     for (i, (sample, name)) in samples.samples.iter().zip(&samples.names).enumerate() {

@@ -5,7 +5,7 @@ use super::failure::{Failure, VERIFICATION};
 use super::out;
 use ed25519_compact::{KeyPair, Seed};
 use sepal::sign::{KEY, is_signed};
-use sepal_converter::file::{open_regular, read_whole, same_file, write_secret, write_whole};
+use sepal_converter::file::{open_regular, same_file, write_secret, write_whole};
 use std::ffi::OsStr;
 use std::io::{Error, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
@@ -126,12 +126,11 @@ pub fn sign(args: SignArgs) -> Result<(), Failure> {
     out::print(&format!("{} → {}\n", args.model.display(), target.display()))
 }
 
-/// An error unless the owner of a public key has signed a model.
-pub fn check(model: &Path, key: &Path) -> Result<(), Failure> {
+/// An error unless the owner of a public key has signed the bytes of a model.
+pub fn check(model: &Path, bytes: &[u8], key: &Path) -> Result<(), Failure> {
     let key: [u8; KEY] = read(key, "a public key")?;
     let signature = read(&with_ending(model, ".sig"), "a signature")?;
-    let bytes = read_whole(model).map_err(|e| Failure::io(model, &e))?;
-    if !is_signed(&bytes, &signature, &key) {
+    if !is_signed(bytes, &signature, &key) {
         return Err(Failure::new(VERIFICATION, format!("{}: the signature is not one of this file by this key", model.display())));
     }
     out::print(&format!("{} is signed with the key\n", model.display()))

@@ -2,9 +2,12 @@
 
 use super::failure::Failure;
 use sepal_converter::data::npz::{Array, Arrays};
-use sepal_converter::file::read_whole;
+use sepal_converter::file::read_at_most;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
+
+/// Longest index.
+const MAX_INDEX: u64 = 16 << 20;
 
 /// An entry of an index: `{"models": [{"name", "golden", "format", "outputs", "tolerance"}]}`.
 #[derive(Clone, Debug)]
@@ -51,7 +54,7 @@ pub struct Measured {
 impl Entry {
     /// Finds the entry of a name in an index.
     pub fn find(index: &Path, name: &str) -> Result<Entry, Failure> {
-        let text = read_whole(index).map_err(|e| Failure::io(index, &e))?;
+        let text = read_at_most(index, MAX_INDEX).map_err(|e| Failure::io(index, &e))?;
         let bad = |what: &str| Failure::invalid(format!("{}: {what}", index.display()));
         let json: Value = serde_json::from_slice(&text).map_err(|e| bad(&e.to_string()))?;
         let models = json["models"].as_array().ok_or_else(|| bad("no list of models"))?;

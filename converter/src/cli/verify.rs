@@ -68,9 +68,12 @@ fn tolerance(s: &str) -> Result<f64, String> {
 }
 
 pub fn main(args: Args) -> Result<(), Failure> {
-    if let Some(key) = &args.public_key {
-        sign::check(&args.model, key)?;
-    }
+    let isa = args.isa.as_deref();
+    // Once, so that what is signed is what runs.
+    let model = match &args.public_key {
+        Some(key) => engine::read_checked(&args.model, isa, |bytes| sign::check(&args.model, bytes, key))?,
+        None => engine::read_verified(&args.model, isa)?,
+    };
     let entry = match (&args.index, &args.name) {
         (Some(index), Some(name)) => Some(Entry::find(index, name)?),
         _ => None,
@@ -79,12 +82,12 @@ pub fn main(args: Args) -> Result<(), Failure> {
         (Some(path), _) => path.clone(),
         (None, Some(entry)) => entry.golden.clone(),
         // The hash of the weights is checked, too.
-        (None, None) => return engine::read_verified(&args.model, args.isa.as_deref()).map(|_| ()),
+        (None, None) => return Ok(()),
     };
-    let model = engine::read_verified(&args.model, args.isa.as_deref())?;
     let golden = npz::read_npz(&path)?;
     let (model, (samples, numbered)) = args.plan.fitting(model, |plan| inputs(&golden, &engine::inputs(plan), &path))?;
     let mut runner = Runner::new(&model, args.threads)?;
+    runner.affords(samples.len())?;
     let got = samples.iter().map(|s| runner.run(s)).collect::<Result<Vec<Vec<Array>>, _>>()?;
 
     let names = runner.output_names();

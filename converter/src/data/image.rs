@@ -3,7 +3,7 @@
 use super::DataError;
 use image::imageops::{self, FilterType};
 use image::{DynamicImage, ImageBuffer, ImageDecoder, ImageReader, Luma, Rgb};
-use std::io::{Cursor, Read};
+use std::io::Cursor;
 use std::path::Path;
 
 /// Most bytes that decoding may take: a photograph of 80 megapixels.
@@ -124,16 +124,7 @@ pub struct Target {
 /// # Errors
 /// [`DataError`], also for what is not a picture.
 pub fn read(path: &Path, target: Target, recipe: &Recipe) -> Result<Vec<f32>, DataError> {
-    let io = |e| DataError::io(path, e);
-    let file = crate::file::open_regular(path).map_err(io)?;
-    if file.metadata().map_err(io)?.len() > MAX_DECODED {
-        return Err(DataError::invalid(
-            path,
-            format!("not a picture that can be read: the file has more than {MAX_DECODED} bytes"),
-        ));
-    }
-    let mut bytes = Vec::new();
-    file.take(MAX_DECODED).read_to_end(&mut bytes).map_err(io)?;
+    let bytes = crate::file::read_at_most(path, MAX_DECODED).map_err(|e| DataError::io(path, e))?;
     decode_by(&bytes, target, recipe).map_err(|e| DataError::invalid(path, e))
 }
 
@@ -185,8 +176,9 @@ pub fn decode_by(bytes: &[u8], target: Target, recipe: &Recipe) -> Result<Vec<f3
     let mut picture = DynamicImage::from_decoder(decoder).map_err(unreadable)?;
     picture.apply_orientation(orientation);
     let (all, size) = ((w, h), within(&mut picture, (w, h), recipe.resize));
-    // It gets its rows first.
-    if u64::from(picture.width()) * u64::from(size.1) > MAX_BETWEEN {
+    // It gets its rows first, if it is not as it shall be.
+    let between = u64::from(picture.width()) * u64::from(size.1);
+    if (picture.width(), picture.height()) != size && between > MAX_BETWEEN.max(u64::from(size.0) * u64::from(size.1)) {
         return Err(format!("a picture {} pixels wide is too wide for {} rows; make it smaller first", picture.width(), size.1));
     }
     let bars = if let Resize::Fit(bars) = recipe.resize { bars } else { 0.0 };
@@ -375,6 +367,11 @@ mod tests {
         assert!(decode(&wide, RGB, &Normalize::default()).is_ok());
         let tall = Target { height: 64, ..RGB };
         assert!(decode(&wide, tall, &Normalize::default()).unwrap_err().contains("too wide"));
+        // One that has the size is not resized.
+        let mut large = Cursor::new(Vec::new());
+        image::GrayImage::new(5800, 5800).write_to(&mut large, image::ImageFormat::Png).unwrap();
+        let same = Target { height: 5800, width: 5800, channels: 1, planar: false };
+        assert_eq!(decode(large.get_ref(), same, &Normalize::default()).unwrap().len(), 5800 * 5800);
         // Of which the rows of the picture itself are left.
         let fit = Recipe { resize: Resize::Fit(0.0), ..Recipe::default() };
         assert!(decode_by(&wide, tall, &fit).is_ok());

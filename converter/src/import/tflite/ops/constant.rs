@@ -5,6 +5,7 @@ use super::fail::{Res, bad, unsupported};
 use super::schema::options as field;
 use super::tensor::{BOOL, is_unsigned};
 use super::{Ctx, Import, Values, builtin, places, shape};
+use crate::interp::ELEMENT;
 use crate::ir::{Act, ValueId};
 use std::sync::Arc;
 
@@ -182,6 +183,12 @@ fn top(cx: &mut Ctx<'_, '_>) -> Values {
     // All of it is sorted.
     let all = room(cx, &dims)?;
     cx.b.budget.pay(SORTING * all)?;
+    // Each comparison may wait for memory.
+    let rounds = u64::from(dims.last().map_or(1, |&d| d.max(1)).ilog2()) + 1;
+    let Some(left) = cx.b.work.checked_sub((all as u64).saturating_mul(rounds).saturating_mul(8 * ELEMENT)) else {
+        return unsupported("its input is a constant, and much is to be sorted", "fold constants before exporting the model");
+    };
+    cx.b.work = left;
     let Some(last) = dims.last_mut() else { return bad("there is nothing to choose from") };
     let extent = std::mem::replace(last, k);
     if k > extent || extent == 0 {
