@@ -725,31 +725,6 @@ fn names_of_other_versions_are_programs_own() {
     assert!(matches!(batch_norm(r#", "axis": -1"#), Err(Error::Invalid(text)) if text.contains("no weight")));
 }
 
-/// One number stands for the statistics of as many channels as the file claims, and ones and zeros for factors that it lacks: they are
-/// refused before they are made.
-#[test]
-fn a_small_file_cannot_ask_for_terabytes() {
-    for (class, config) in [
-        ("Normalization", r#""axis": [-1], "mean": 0.5, "variance": 2.0"#),
-        ("LayerNormalization", r#""scale": false, "center": false"#),
-        ("GroupNormalization", r#""groups": 1, "scale": false, "center": false"#),
-        ("RMSNormalization", r#""epsilon": 1e-6"#),
-    ] {
-        let json = format!(
-            r#"{{"class_name": "Sequential", "config": {{"name": "s", "layers": [
-                {{"class_name": "InputLayer", "config": {{"batch_shape": [null, 68719476736], "name": "i"}}}},
-                {{"class_name": "{class}", "config": {{"name": "n", "trainable": true, {config}}}}}]}}}}"#
-        );
-        let model = super::config::parse(&serde_json::from_str(&json).expect("JSON"), 3).expect("a network");
-        let demanded = super::build::demanded(&model, &[]).expect("the outputs exist");
-        let empty = super::h5::File::open(std::fs::read(data("nested.k2.h5")).expect("the file"), 1 << 20).expect("sound HDF5");
-        match super::build::build(&model, &demanded, &empty, &Options::default(), Vec::new()) {
-            Err(Error::Invalid(text)) => assert!(text.contains("too many nodes and constants"), "{class}: {text}"),
-            other => panic!("{class}: {other:?}"),
-        }
-    }
-}
-
 /// What a network within a network gives, and takes, is said once and meant with each call.
 #[test]
 fn calls_of_networks_pay_for_what_they_give_and_take() {
