@@ -36,9 +36,6 @@ pub const TIMES_ROUNDING: f64 = 32.0;
 /// Beyond this share of an output's range rounding explains nothing: f32 does not compute such an output.
 pub const MOST_ROUNDING: f64 = 1e-2;
 
-/// Largest arena that the self-check takes: a small source may ask for much.
-const MOST_ARENA: usize = 2 << 30;
-
 /// Seed of the self-check's inputs.
 const SELF_CHECK_SEED: u64 = 1;
 
@@ -576,7 +573,7 @@ fn self_check(
     let model = sepal::Model::from_bytes(file).map_err(|e| refused("is refused", &e))?;
     let model = model.plan(plan).ok_or_else(|| refused("lacks plan", &plan))?;
     let arena = model.arena_bytes(sepal::Options::default().threads);
-    if arena > MOST_ARENA {
+    if arena > diff::MOST_ARENA {
         let what = format!("an arena of {arena} bytes is more than the self-check takes; --no-verify leaves it out");
         return Err(Error::TooLarge(what));
     }

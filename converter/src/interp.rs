@@ -202,6 +202,12 @@ fn of_function(op: &Op) -> u64 {
     }
 }
 
+/// How long it takes to sort lines of so many elements, of some elements in all: each comparison may wait for memory.
+pub(crate) fn sorting(elements: usize, line: usize) -> u64 {
+    let rounds = u64::from(line.max(1).ilog2()) + 1;
+    (elements as u64).saturating_mul(rounds).saturating_mul(8 * ELEMENT)
+}
+
 /// Elements that a node takes besides its inputs and its output: operands as they are repeated or turned, constants and panels in f64.
 pub(crate) fn room(graph: &Graph, n: &Node) -> usize {
     let size = |v: ValueId| elements(graph.shape(v)).unwrap_or(usize::MAX);

@@ -1,4 +1,5 @@
-//! Files that were written once must load for ever, and give the bits that they gave then.
+//! Files that were written once must load for ever, and these give the bits that they gave then. (Sums over more than 4,096 channels were
+//! rounded in another way once; none of these has one.)
 //!
 //! `data/v1/` holds them with `hashes.txt`: file, hash of its structure, FNV-1a of its outputs' bits (of each plan). They are never made anew. A new
 //! kind of record gets a new file: add it to `written`, and the test that misses it says where it has written one and what its line

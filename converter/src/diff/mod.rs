@@ -108,8 +108,8 @@ fn diverges(stats: &Stats, threshold: f64) -> bool {
 
 /// Most elements of all compared layers together: they are held in f32 (512 MB).
 const MOST_ELEMENTS: usize = 1 << 27;
-/// Most bytes of the arenas of a file and of the same without pipelines.
-const MOST_ARENAS: usize = 2 << 30;
+/// Largest arena that a self-check takes, and that a file and the same without pipelines take together: a small source may ask for much.
+pub(crate) const MOST_ARENA: usize = 2 << 30;
 const REMEDY: &str = "take a smaller --input-shape, or no --explain, --report and diff";
 
 /// Compares a file with the graph that it came from, on samples of one array per input. `progress` is told how many nodes of how many
@@ -140,7 +140,7 @@ pub fn diff(
     let refused = |e: sepal::LoadError| Error::Verification(format!("the file without its pipelines is refused: {e}"));
     let whole = Model::from_owned(bytes).map_err(refused)?.with_isa(model.isa());
     let arenas = [model, &whole].iter().fold(0usize, |all, m| all.saturating_add(m.arena_bytes(sepal::Options::default().threads)));
-    if arenas > MOST_ARENAS {
+    if arenas > MOST_ARENA {
         return Err(Error::TooLarge(format!("arenas of {arenas} bytes, of the file and of its steps one by one: {REMEDY}")));
     }
     let (mut as_it_is, mut by_steps) = (session(model)?, session(&whole)?);

@@ -79,8 +79,11 @@ impl Builder<'_, '_> {
 
     /// Whether two constants are one, or have the same elements.
     pub(super) fn same(&mut self, a: &Arc<Vec<f32>>, b: &Arc<Vec<f32>>) -> Res<bool> {
-        if Arc::ptr_eq(a, b) || a.len() != b.len() {
-            return Ok(a.len() == b.len());
+        if Arc::ptr_eq(a, b) {
+            return Ok(true);
+        }
+        if a.len() != b.len() {
+            return Ok(false);
         }
         self.spend(a.len() as u64)?;
         Ok(a == b)

@@ -200,20 +200,23 @@ fn positive(v: &Value) -> Option<usize> {
 
 /// A value as it goes into a message: its first characters, however long it is.
 pub(in super::super) fn short(v: impl std::fmt::Display) -> String {
-    /// Takes no more than a line.
-    struct Line(String);
+    /// Takes so many characters, and fails at the next one.
+    struct Line {
+        text: String,
+        left: usize,
+    }
     impl std::fmt::Write for Line {
         fn write_str(&mut self, s: &str) -> std::fmt::Result {
-            self.0.extend(s.chars().take(400));
-            if self.0.len() > 400 { Err(std::fmt::Error) } else { Ok(()) }
+            for c in s.chars() {
+                self.left = self.left.checked_sub(1).ok_or(std::fmt::Error)?;
+                self.text.push(c);
+            }
+            Ok(())
         }
     }
-    let mut line = Line(String::new());
-    // What ends early is cut below.
-    let _ = write!(line, "{v}");
-    let text = line.0;
-    match text.char_indices().nth(80) {
-        None => text,
-        Some((cut, _)) => format!("{}...", &text[..cut]),
+    let mut line = Line { text: String::new(), left: 80 };
+    if write!(line, "{v}").is_err() {
+        line.text += "...";
     }
+    line.text
 }

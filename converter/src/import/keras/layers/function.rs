@@ -188,7 +188,10 @@ struct Bound<'a> {
 impl Bound<'_> {
     /// The operand of a name, or else at a position.
     fn get(&self, names: &[&str], position: usize) -> Option<&Operand> {
-        self.names.borrow_mut().extend(names.iter().map(|n| (*n).to_owned()));
+        // Nobody asks for them where nothing has a name.
+        if !self.operands.named.is_empty() || !self.config.is_empty() {
+            self.names.borrow_mut().extend(names.iter().map(|n| (*n).to_owned()));
+        }
         if !self.operands.named.iter().any(|(n, _)| names.contains(&n.as_str())) {
             self.positions.borrow_mut().insert(position);
         }

@@ -5,7 +5,7 @@ use super::super::node::Ctx;
 use super::super::shape;
 use super::super::tensor::{Const, Data};
 use super::{Args, around, pick, room, strides};
-use crate::interp::ELEMENT;
+use crate::interp;
 use std::cmp::Ordering;
 
 /// How two elements compare; what is not a number is larger than all.
@@ -15,12 +15,6 @@ fn order(c: &Const, a: usize, b: usize) -> Ordering {
         Data::Double(v) => v[a].partial_cmp(&v[b]).unwrap_or_else(|| v[a].is_nan().cmp(&v[b].is_nan())),
         Data::Int(v) => c.ty.wide(v[a]).cmp(&c.ty.wide(v[b])),
     }
-}
-
-/// Pays for the comparisons of a sort of lines of so many elements, each of which may wait for memory.
-fn sorts(cx: &mut Ctx<'_, '_, '_>, x: &Const, extent: usize) -> Res<()> {
-    let rounds = u64::from(extent.max(1).ilog2()) + 1;
-    cx.b.spend((x.len() as u64).saturating_mul(rounds).saturating_mul(8 * ELEMENT))
 }
 
 fn is_set(c: &Const, i: usize) -> bool {
@@ -77,7 +71,7 @@ pub(super) fn top(cx: &mut Ctx<'_, '_, '_>, args: &Args) -> Res<Vec<Const>> {
     let mut dims = x.dims.clone();
     dims[axis] = k;
     let n = room(cx, &dims)?;
-    sorts(cx, x, extent)?;
+    cx.b.spend(interp::sorting(x.len(), extent))?;
     let (mut picked, mut places) = (vec![0; n], vec![0i64; n]);
     for (l, line) in lines(&x.dims, axis).enumerate().take(outer * inner) {
         let mut by: Vec<usize> = (0..extent).collect();
@@ -143,7 +137,7 @@ pub(super) fn unique(cx: &mut Ctx<'_, '_, '_>, args: &Args) -> Res<Vec<Const>> {
     let sorted = cx.flag("sorted", true)?;
     let [outer, extent, inner] = around(&dims, axis);
     cx.b.charge(3 * extent)?;
-    sorts(cx, x, extent)?;
+    cx.b.spend(interp::sorting(x.len(), extent))?;
     let part = |i: usize| (0..outer).flat_map(move |o| (o * extent + i) * inner..(o * extent + i + 1) * inner);
     let compare = |&a: &usize, &b: &usize| {
         let by = part(a).zip(part(b)).map(|(a, b)| order(x, a, b));

@@ -5,7 +5,7 @@ use super::fail::{Res, bad, unsupported};
 use super::schema::options as field;
 use super::tensor::{BOOL, is_unsigned};
 use super::{Ctx, Import, Values, builtin, places, shape};
-use crate::interp::ELEMENT;
+use crate::interp;
 use crate::ir::{Act, ValueId};
 use std::sync::Arc;
 
@@ -183,9 +183,7 @@ fn top(cx: &mut Ctx<'_, '_>) -> Values {
     // All of it is sorted.
     let all = room(cx, &dims)?;
     cx.b.budget.pay(SORTING * all)?;
-    // Each comparison may wait for memory.
-    let rounds = u64::from(dims.last().map_or(1, |&d| d.max(1)).ilog2()) + 1;
-    let Some(left) = cx.b.work.checked_sub((all as u64).saturating_mul(rounds).saturating_mul(8 * ELEMENT)) else {
+    let Some(left) = cx.b.work.checked_sub(interp::sorting(all, dims.last().copied().unwrap_or(1))) else {
         return unsupported("its input is a constant, and much is to be sorted", "fold constants before exporting the model");
     };
     cx.b.work = left;
