@@ -2,4 +2,4 @@
 #![no_main]
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|bytes: &[u8]| sepal_fuzz::source("fuzz.h5", bytes));
+fuzz_target!(|bytes: &[u8]| sepal_fuzz::target(|| sepal_fuzz::source("fuzz.h5", bytes)));

@@ -2,7 +2,7 @@
 #![no_main]
 use libfuzzer_sys::{fuzz_mutator, fuzz_target};
 
-fuzz_target!(|bytes: &[u8]| sepal_fuzz::source("fuzz.keras", &sepal_fuzz::zip(bytes)));
+fuzz_target!(|bytes: &[u8]| sepal_fuzz::target(|| sepal_fuzz::source("fuzz.keras", &sepal_fuzz::zip(bytes))));
 fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
     sepal_fuzz::mutate_members(data, size, max_size, seed)
 });

@@ -3,6 +3,8 @@
 use libfuzzer_sys::{fuzz_mutator, fuzz_target};
 
 fuzz_target!(|bytes: &[u8]| {
-    let _ = sepal_fuzz::parse(bytes);
+    sepal_fuzz::target(|| {
+        sepal_fuzz::parse(bytes);
+    })
 });
 fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| { sepal_fuzz::mutate_file(data, size, max_size, seed) });

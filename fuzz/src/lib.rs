@@ -1,7 +1,8 @@
 //! What the fuzz targets share: the promises that every input is held to, and mutations that get past checksums.
 //!
-//! Promises are checked by `assert!`; AddressSanitizer watches memory, libFuzzer time.
+//! Promises are checked by `assert!`; AddressSanitizer watches memory, libFuzzer what never ends.
 
+use rustix::time::{ClockId, clock_gettime};
 use sepal::{AlignedBytes, Isa, LoadError, Model, Options, Session};
 use sepal_converter::convert::{ConvertOptions, convert_bytes};
 use sepal_converter::import;
@@ -22,6 +23,17 @@ static HEAP: sepal_heap::Counting = sepal_heap::Counting;
 const MOST_ARENA: usize = 16 << 20;
 /// Most work that is run: well below a second, sanitised and for each instruction set.
 const MOST_WORK: u64 = 1 << 25;
+
+/// Seconds that one input may take the processor, sanitised. Not of the clock: CI builds and tests at the same time, before all else.
+const MOST_SECONDS: i64 = 20;
+
+/// Calls `body` with one input; panics if that takes longer than any input may.
+pub fn target(body: impl FnOnce()) {
+    let before = clock_gettime(ClockId::ProcessCPUTime).tv_sec;
+    body();
+    let seconds = clock_gettime(ClockId::ProcessCPUTime).tv_sec - before;
+    assert!(seconds <= MOST_SECONDS, "{seconds} s of the processor");
+}
 
 /// Calls `body`; panics if it ever holds more than so many bytes of the heap.
 fn within<T>(most: usize, body: impl FnOnce() -> T) -> T {

@@ -355,6 +355,12 @@ impl Walk<'_> {
         Ok(())
     }
 
+    /// Takes so many errors out of the budget, each of which costs as much as the node that it stands for: its name and a message.
+    fn fail(&mut self, errors: usize) -> Result<()> {
+        self.budget = self.budget.checked_sub(NODE * errors).ok_or_else(|| invalid("the network asks for too much"))?;
+        Ok(())
+    }
+
     fn layer(&mut self, layer: &LayerDef, path: String, weights: &str, operands: &Operands) -> Result<Made> {
         let Body::Layer(body) = &layer.body else { return Err(invalid(format!("`{path}` is not a layer"))) };
         // Past a fault, a value of any shape stands for the result, so that the calls after it are looked at, too.
@@ -380,12 +386,14 @@ impl Walk<'_> {
         };
         match (made, stand_in) {
             (Err(Error::Unsupported(more)), Some(v)) => {
-                // As much as a node, whose name it has.
-                self.budget = self.budget.checked_sub(NODE * more.len()).ok_or_else(|| invalid("the network asks for too much"))?;
+                self.fail(more.len())?;
                 self.faults.extend(more);
                 Ok(v.float())
             }
-            (Err(Error::Invalid(_)), Some(v)) if !self.faults.is_empty() => Ok(v.float()),
+            (Err(Error::Invalid(_)), Some(v)) if !self.faults.is_empty() => {
+                self.fail(1)?;
+                Ok(v.float())
+            }
             // With a float among them, all become floats.
             (made, _) => Ok(Made { value: made?, integer: operands.integers().filter(|_| integers == Integers::Kept) }),
         }
