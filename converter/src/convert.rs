@@ -364,6 +364,10 @@ fn convert_once(
     bytes[structure.len()..len].copy_from_slice(&weights);
     drop((structure, weights));
     loads(&bytes[..len])?;
+    if options.measure_drift && !options.no_verify {
+        // It would be refused after the self-check.
+        diff::by_steps(&sepal::Model::from_bytes(&bytes[..len]).map_err(|e| refused("is refused", &e))?)?;
+    }
 
     for (i, (wanted, source, pruned)) in unchecked.into_iter().enumerate() {
         let Some(source) = source else { continue };

@@ -113,9 +113,8 @@ mod nameless {
 
     /// One in the folder of `path`; `None` where the file system has no such thing.
     pub fn beside(path: &Path) -> Option<File> {
-        let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
-        open(folder, flags, Mode::from_raw_mode(0o666)).ok().map(File::from)
+        open(super::folder(path), flags, Mode::from_raw_mode(0o666)).ok().map(File::from)
     }
 
     /// Gives it a name that is not taken.
@@ -139,9 +138,19 @@ mod nameless {
     }
 }
 
-/// Whether two names are of the same existing file.
+/// Whether two names are of the same file, which need not exist yet.
 pub fn same_file(a: &Path, b: &Path) -> bool {
-    a == b || identity(a).is_some_and(|a| identity(b).is_some_and(|b| a == b))
+    a == b
+        || match (identity(a), identity(b)) {
+            (Some(a), Some(b)) => a == b,
+            (None, None) => a.file_name() == b.file_name() && same_file(folder(a), folder(b)),
+            _ => false,
+        }
+}
+
+/// Where a file is or would be.
+fn folder(path: &Path) -> &Path {
+    path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// What tells a file from all others, by whichever of its names.

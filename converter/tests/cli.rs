@@ -108,6 +108,11 @@ fn convert_writes_beside_the_source_and_replaces_only_by_force() {
     let report: Value = serde_json::from_slice(&std::fs::read(&report).unwrap()).unwrap();
     assert!(report.is_object() || report.is_array());
 
+    // One file by two spellings, which does not exist yet.
+    let (same, spelt) = (folder.path("same.json"), folder.path("./same.json"));
+    fails(1, &["convert", &source, "-o", &same, "--report", &spelt]);
+    assert!(!std::fs::exists(&same).unwrap());
+
     fails(1, &["convert", &source, "-o", &source, "--force"]);
     assert!(std::fs::read(&source).unwrap() == sepal_fixtures::MINI_XCEPTION_KERAS);
 }

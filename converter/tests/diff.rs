@@ -5,7 +5,8 @@ mod folder;
 
 use common::Net;
 use folder::Folder;
-use sepal_converter::convert::{ConvertOptions, convert_graph};
+use sepal_converter::Error;
+use sepal_converter::convert::{ConvertOptions, Progress, Stage, convert_graph};
 use sepal_converter::diff::diff;
 use sepal_converter::ir::{Act, BinaryOp, Graph, PoolKind};
 use sepal_converter::{emit, import, passes};
@@ -75,6 +76,31 @@ fn every_tensor_is_close_and_a_changed_weight_is_found_where_it_is() {
             );
         }
     }
+}
+
+/// Each of two arenas can be had, both cannot: that is known before a self-check of minutes, and before samples are looked at.
+#[test]
+fn a_file_and_its_steps_are_to_fit_in_memory_together() {
+    struct Never;
+    impl Progress for Never {
+        fn stage(&mut self, stage: Stage) {
+            assert_ne!(stage, Stage::SelfCheck);
+        }
+    }
+    let mut n = Net::new();
+    let x = n.g.input("x", &[1, 4352, 4096, 2]);
+    let y = n.conv(x, 1, [1, 1], [1, 1], [1, 1], [0; 4], 1);
+    n.g.outputs = vec![y];
+    n.g.output_names = vec!["y".into()];
+    let refused = |e: Error| assert!(matches!(&e, Error::TooLarge(what) if what.contains("of its steps one by one")), "{e}");
+    let measured = ConvertOptions { measure_drift: true, ..ConvertOptions::default() };
+    refused(convert_graph(n.g.clone(), "n", "test", &measured, &mut Never).unwrap_err());
+
+    let unchecked = ConvertOptions { no_verify: true, ..measured };
+    let converted = convert_graph(n.g.clone(), "n", "test", &unchecked, &mut ()).unwrap();
+    let model = sepal::Model::from_bytes(converted.bytes()).unwrap();
+    assert!(model.arena_bytes(1) < 2 << 30);
+    refused(diff(&n.g, &model, &[], 1e-5, &mut |_, _| ()).unwrap_err());
 }
 
 /// Its input is turned first, by a step of its own, which computes nothing of the source.

@@ -9,6 +9,7 @@ use super::plans::{self, PlanArg};
 use super::progress::Line;
 use super::report;
 use super::samples::{self, InputArg, Sample};
+use super::steps::has_halves;
 use sepal::Model;
 use sepal_converter::convert::{Progress, self_check_limit};
 use sepal_converter::data::random::Random;
@@ -157,9 +158,9 @@ fn random(plan: &Model, count: u16) -> Inputs {
 /// Compares a plan.
 fn one(args: &Args, plan: &Model, samples: &[Sample]) -> Result<Diff, Failure> {
     let about = provenance(plan);
-    let threshold = args
-        .threshold
-        .unwrap_or_else(|| self_check_limit(if about["options"]["weights"] == "f16" { Precision::F16 } else { Precision::F32 }));
+    // What the weights are, not what the file says of itself.
+    let halves = plan.view().steps().iter().filter_map(|s| s.op_ref()).any(|op| has_halves(&op));
+    let threshold = args.threshold.unwrap_or_else(|| self_check_limit(if halves { Precision::F16 } else { Precision::F32 }));
     let mut line = Line::new();
     line.say("reading the source");
     let source = source(&args.source, args.import.clone().into(), &about)?;
@@ -288,6 +289,11 @@ fn render(args: &Args, plan: &str, diff: &Diff, names: &[String]) -> String {
     }
     text += &format!("\n{}\n", table.render());
     text += &match diff.first_diverging() {
+        None if diff.layers.is_empty() => format!(
+            "The file names no tensor that holds one of the source: nothing but the outputs was compared.\n\
+             No output is off by more than {:.0e} of its range.\n",
+            diff.threshold
+        ),
         None => format!(
             "{} of {} nodes have a tensor in the file; the others are folded or fused into their steps.\n\
              No layer is off by more than {:.0e} of its range.\n",

@@ -11,7 +11,7 @@ use sepal_converter::data::npz::{Array, write_npz};
 use sepal_converter::file::same_file;
 use sepal_converter::preprocessing::labels_fit;
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, HashSet};
 use std::path::PathBuf;
 
 const HELP: &str = "\
@@ -33,7 +33,7 @@ Normalisation:
 
 Output file:
   One array per output under its name, in the source's layout; y{sample}_{output} for several
-  samples.
+  samples, and where names are the same, missing or no names of files.
 
 Examples:
   sepal run model.sepal --input cat.jpg --normalize=-1..1 --top 5 --labels imagenet.txt
@@ -93,6 +93,7 @@ pub fn main(args: Args) -> Result<(), Failure> {
     if args.output.is_some() {
         runner.affords(samples.samples.len())?;
     }
+    let numbered = samples.numbered || !archivable(runner.output_names());
     let mut stored = Vec::new();
     let mut text = String::new();
     for (i, (sample, name)) in samples.samples.iter().zip(&samples.names).enumerate() {
@@ -111,7 +112,7 @@ pub fn main(args: Args) -> Result<(), Failure> {
         }
         if args.output.is_some() {
             for (j, (array, name)) in outputs.into_iter().zip(runner.output_names()).enumerate() {
-                let key = if samples.numbered { format!("y{i}_{j}") } else { name.clone() };
+                let key = if numbered { format!("y{i}_{j}") } else { name.clone() };
                 stored.push((key, array));
             }
         }
@@ -120,6 +121,13 @@ pub fn main(args: Args) -> Result<(), Failure> {
         write_npz(path, &stored)?;
     }
     out::print(&text)
+}
+
+/// Whether an archive can hold arrays under such names, which come from the file: each its own, and none that leads whoever unpacks it
+/// out of his folder.
+fn archivable(names: &[String]) -> bool {
+    let file = |n: &String| n.len() < 256 && !n.contains('\\') && n.split('/').all(|part| !matches!(part, "" | "." | ".."));
+    names.iter().all(file) && names.iter().collect::<HashSet<_>>().len() == names.len()
 }
 
 /// Indices of the `k` largest elements, largest first; not-numbers last.
@@ -204,6 +212,15 @@ mod tests {
     fn the_largest_come_first_and_ties_in_order() {
         assert_eq!(largest(&[0.1, f32::NAN, 0.7, 0.1, 0.2], 4), [2, 4, 0, 3]);
         assert_eq!(largest(&[], 3), [0usize; 0]);
+    }
+
+    #[test]
+    fn names_that_no_archive_can_hold_are_not_used() {
+        let all = |names: &[&str]| archivable(&names.iter().map(|n| n.to_string()).collect::<Vec<_>>());
+        assert!(all(&["probs", "dense/Softmax:0", "a.b"]));
+        for bad in [&["a", "a"][..], &[""], &["/etc/x"], &["a/../../x"], &["..\\x"], &["a//b"], &[&"n".repeat(256)]] {
+            assert!(!all(bad), "{bad:?}");
+        }
     }
 
     #[test]

@@ -136,13 +136,7 @@ pub fn diff(
     if source.inputs.len() != view.inputs().len() || outputs.len() != view.outputs().len() {
         return Err(invalid("source and file have different numbers of inputs and outputs: the file is of another network"));
     }
-    let bytes = whole::whole(&view)?;
-    let refused = |e: sepal::LoadError| Error::Verification(format!("the file without its pipelines is refused: {e}"));
-    let whole = Model::from_owned(bytes).map_err(refused)?.with_isa(model.isa());
-    let arenas = [model, &whole].iter().fold(0usize, |all, m| all.saturating_add(m.arena_bytes(sepal::Options::default().threads)));
-    if arenas > MOST_ARENA {
-        return Err(Error::TooLarge(format!("arenas of {arenas} bytes, of the file and of its steps one by one: {REMEDY}")));
-    }
+    let whole = by_steps(model)?;
     let (mut as_it_is, mut by_steps) = (session(model)?, session(&whole)?);
     let total = source.nodes.len() * samples.len();
     let mut done = 0;
@@ -175,6 +169,18 @@ pub fn diff(
     }
     let nodes = source.nodes.len();
     Ok(Diff { layers, outputs, samples: samples.len(), nodes, threshold })
+}
+
+/// A file without its pipelines, unless the two take too much memory to run.
+pub(crate) fn by_steps(model: &Model) -> Result<Model<'static>> {
+    let bytes = whole::whole(&model.view())?;
+    let refused = |e: sepal::LoadError| Error::Verification(format!("the file without its pipelines is refused: {e}"));
+    let whole = Model::from_owned(bytes).map_err(refused)?.with_isa(model.isa());
+    let arenas = [model, &whole].iter().fold(0usize, |all, m| all.saturating_add(m.arena_bytes(sepal::Options::default().threads)));
+    if arenas > MOST_ARENA {
+        return Err(Error::TooLarge(format!("arenas of {arenas} bytes, of the file and of its steps one by one: {REMEDY}")));
+    }
+    Ok(whole)
 }
 
 fn other_size(what: &str) -> Error {
