@@ -55,6 +55,25 @@ pub(super) fn cut(cx: &mut impl Emit, suffix: &str, x: ValueId, parts: &[Part]) 
     if cx.shape(x) == dims { Ok(x) } else { cx.emit(suffix, op, &[x], &dims) }
 }
 
+/// [`cut`] by steps that may be negative: the same elements forwards, then turned round one by one.
+pub(super) fn turned(cx: &mut impl Emit, suffix: &str, x: ValueId, mut parts: Vec<Part>) -> Res<ValueId> {
+    let backwards: Vec<usize> = (0..parts.len()).filter(|&i| parts[i].2 < 0 && parts[i].1 > 1).collect();
+    for &axis in &backwards {
+        let (start, len, step) = parts[axis];
+        if len > MAX_PIECES {
+            return unsupported(format!("{len} elements by a step of {step}"), "turn the order of the channels in the weights");
+        }
+        parts[axis] = (start + (len as i64 - 1) * step, len, -step);
+    }
+    let mut y = cut(cx, if backwards.is_empty() { suffix } else { "forwards" }, x, &parts)?;
+    for &axis in &backwards {
+        let order: Vec<i64> = (0..parts[axis].1 as i64).rev().collect();
+        let own = if backwards.last() == Some(&axis) { suffix.to_string() } else { format!("backwards {axis}") };
+        y = take(cx, &own, y, axis, &order)?;
+    }
+    Ok(y)
+}
+
 /// The elements at indices along an axis, all of which it has: a join of slices.
 pub(super) fn take(cx: &mut impl Emit, suffix: &str, x: ValueId, axis: usize, indices: &[i64]) -> Res<ValueId> {
     let mut dims = cx.shape(x);

@@ -11,6 +11,7 @@ mod mutation;
 mod norms;
 mod real;
 mod resizing;
+mod slicing;
 mod strings;
 
 /// The arrays of an npz, by name.

@@ -5,7 +5,7 @@ use super::activation::{Step, Steps, apply, axis_of, gelu, named};
 use super::cfg::{flag, short, values};
 use super::merge::{Concatenate, pair};
 use super::shape::{reshape_to, transpose};
-use super::{Cfg, Emit, Integers, Layer, Operand, Operands, builtin};
+use super::{Cfg, Emit, Integers, Layer, Operand, Operands, builtin, slicing};
 use crate::error::Result;
 use crate::import::keras::config::MAX_CLASS;
 use crate::import::keras::parse_json;
@@ -41,6 +41,8 @@ enum Function {
     Squeeze,
     ExpandDims,
     Pad,
+    GetItem,
+    Take,
 }
 
 /// The function of a name in snake case, without its module.
@@ -75,6 +77,9 @@ fn function(name: &str, keras: u32) -> Option<Function> {
         "squeeze" => Function::Squeeze,
         "expand_dims" => Function::ExpandDims,
         "pad" => Function::Pad,
+        // Of Keras 3, and of TensorFlow.
+        "get_item" | "getitem" => Function::GetItem,
+        "take" if keras >= 3 => Function::Take,
         other => Function::Activation(named(other, keras)?),
     })
 }
@@ -307,6 +312,8 @@ impl Layer for Call {
             | Function::Transpose
             | Function::Concat
             | Function::Squeeze
+            | Function::GetItem
+            | Function::Take
             | Function::ExpandDims => Integers::Kept,
             _ => Integers::Computed,
         }
@@ -448,6 +455,18 @@ impl Call {
                 e.node("", Op::Reshape, &[x], &out)
             }
             Function::Pad => pad(e, b, x, &shape),
+            Function::GetItem => match b.value(e, &["key", "slice_spec"], 1)? {
+                Some(index) => slicing::slice(e, x, index),
+                // `x[None]`, and what has no index.
+                None => Err(e.unsupported("an index of nothing", "use Reshape")),
+            },
+            Function::Take => {
+                let (list, axis) = (b.value(e, &["indices"], 1)?, b.integers(e, &["axis"], 2)?);
+                match (list, axis.as_deref()) {
+                    (Some(list), Some(&[axis])) => slicing::take(e, x, axis_of(e, axis, shape.len())?, list),
+                    _ => Err(e.unsupported("elements without an axis or without indices", "name both, or use Reshape before")),
+                }
+            }
             Function::Binary(_) | Function::Concat => Err(e.invalid("is called without operands")),
         }
     }

@@ -17,6 +17,7 @@ mod norm;
 mod pool;
 mod resizing;
 mod shape;
+mod slicing;
 
 pub(super) use cfg::{Cfg, flag, short, values, weight};
 pub(super) use emit::{Constants, Emit, Kind, Made, Operand, Operands};
@@ -188,14 +189,10 @@ pub(super) fn parse(cfg: &Cfg<'_>) -> Result<Box<dyn Layer>> {
         class if random(class).is_some() => Ok(Box::new(shape::Nothing(Integers::Floats))),
         // It has an attribute that otherwise only layers have.
         "Cast" if cfg.keras >= 3 => function::operation(cfg),
-        "TFOpLambda" => function::lambda(cfg),
+        "TFOpLambda" | "SlicingOpLambda" => function::lambda(cfg),
         "TensorFlowOpLayer" => function::graph_op(cfg),
         "Lambda" => {
             cfg.refuse("Python code", "replace the Lambda by built-in layers (Rescaling, Activation, Reshape, ...)");
-            Ok(nothing())
-        }
-        "SlicingOpLambda" => {
-            cfg.refuse("slicing of tensors", "replace it by Cropping2D, or do it before the network");
             Ok(nothing())
         }
         "TimeDistributed" | "Bidirectional" | "LSTM" | "GRU" | "SimpleRNN" | "ConvLSTM2D" => {

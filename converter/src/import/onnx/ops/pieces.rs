@@ -5,7 +5,7 @@ use super::super::node::{Ctx, Operand};
 use super::super::shape;
 use super::super::tensor::{Const, Data};
 use super::{Values, layout};
-use crate::import::parts::{MAX_PIECES, cut, take, whole};
+use crate::import::parts::{MAX_PIECES, cut, take, turned, whole};
 use crate::ir::{Op, ValueId};
 
 pub(in super::super) fn concat(cx: &mut Ctx<'_, '_, '_>) -> Values {
@@ -53,23 +53,8 @@ pub(in super::super) fn without_elements(cx: &mut Ctx<'_, '_, '_>) -> Res<Option
 pub(super) fn slice(cx: &mut Ctx<'_, '_, '_>) -> Values {
     let x = cx.runtime(0)?;
     let xs = cx.shape(x);
-    let mut parts = layout::slices(cx, &xs)?;
-    let mut x = x;
-    // Backwards: the same elements forwards, then turned round one by one.
-    let backwards: Vec<usize> = (0..parts.len()).filter(|&i| parts[i].2 < 0 && parts[i].1 > 1).collect();
-    for &axis in &backwards {
-        let (start, len, step) = parts[axis];
-        if len > MAX_PIECES {
-            return unsupported(format!("{len} elements by a step of {step}"), "turn the order of the channels in the weights");
-        }
-        parts[axis] = (start + (len as i64 - 1) * step, len, -step);
-    }
-    x = cut(cx, if backwards.is_empty() { "" } else { "forwards" }, x, &parts)?;
-    for axis in backwards {
-        let turned: Vec<i64> = (0..cx.shape(x)[axis] as i64).rev().collect();
-        x = take(cx, &format!("backwards {axis}"), x, axis, &turned)?;
-    }
-    Ok(vec![x])
+    let parts = layout::slices(cx, &xs)?;
+    Ok(vec![turned(cx, "", x, parts)?])
 }
 
 /// One Slice per output that somebody reads.

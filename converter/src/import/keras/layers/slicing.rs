@@ -1,0 +1,134 @@
+//! `x[...]`, the index of Python as Keras writes it down, and `take`.
+
+use super::Emit;
+use super::cfg::{short, values};
+use crate::error::{Error, Result};
+use crate::import::fail::{Fail, Res};
+use crate::import::parts::{self, turned, whole};
+use crate::import::shape;
+use crate::ir::{Op, ValueId};
+use serde_json::Value;
+use std::sync::Arc;
+
+/// One entry of an index.
+enum Entry {
+    /// One element, and the axis goes.
+    At(i64),
+    /// A new axis of one element.
+    New,
+    /// All axes that no other entry is for.
+    Rest,
+    /// Some elements: the first, the one behind the last, the step.
+    Range([Option<i64>; 3]),
+}
+
+/// `{"class_name": "__slice__", "config": {"start", "stop", "step"}}`, in Keras 2 `{"start", "stop", "step"}`; `{"class_name":
+/// "__ellipsis__"}`; null; a number. Nothing for what is none of these, as a tensor.
+fn entry(v: &Value) -> Option<Entry> {
+    let range = |v: &Value| {
+        let bound = |key: &str| match v.get(key)? {
+            Value::Null => Some(None),
+            v => v.as_i64().map(Some),
+        };
+        Some(Entry::Range([bound("start")?, bound("stop")?, bound("step")?]))
+    };
+    match v {
+        Value::Null => Some(Entry::New),
+        Value::Object(map) => match map.get("class_name").map(Value::as_str) {
+            None => range(v),
+            Some(Some("__slice__")) => range(map.get("config")?),
+            Some(Some("__ellipsis__")) => Some(Entry::Rest),
+            Some(_) => None,
+        },
+        v => v.as_i64().map(Entry::At),
+    }
+}
+
+/// Appends `x[index]`.
+pub(super) fn slice(e: &mut Emit<'_>, x: ValueId, index: &Value) -> Result<ValueId> {
+    let list = index.as_array().map_or(std::slice::from_ref(index), |list| list);
+    let Some(mut entries) = list.iter().map(entry).collect::<Option<Vec<_>>>() else {
+        return Err(e.unsupported(format!("the index {}", short(index)), "use whole numbers and ranges of them"));
+    };
+    let from = e.shape(x);
+    let named = entries.iter().filter(|one| matches!(one, Entry::At(_) | Entry::Range(_))).count();
+    let rests = entries.iter().filter(|one| matches!(one, Entry::Rest)).count();
+    if named > from.len() || rests > 1 {
+        return Err(e.invalid(format!("the index {} does not fit the shape {from:?}", short(index))));
+    }
+    if rests == 0 {
+        entries.push(Entry::Rest);
+    }
+
+    let mut parts = whole(&from);
+    // What is left of the axes, and those that are new.
+    let (mut axis, mut to) = (0, Vec::new());
+    for one in entries {
+        match one {
+            Entry::New => to.push(1),
+            Entry::Rest => {
+                let behind = axis + from.len() - named;
+                to.extend(&from[axis..behind]);
+                axis = behind;
+            }
+            Entry::At(i) => {
+                parts[axis] = (place(e, i, axis, from[axis])?, 1, 1);
+                axis += 1;
+            }
+            Entry::Range([first, end, step]) => {
+                let step = step.unwrap_or(1);
+                let all = if step > 0 { (0, i64::MAX) } else { (i64::MAX, i64::MIN) };
+                let (first, end) = (first.unwrap_or(all.0), end.unwrap_or(all.1));
+                let (start, len) = shape::slice(from[axis], first, end, step).map_err(|fail| own(e, fail))?;
+                parts[axis] = (start, len, step);
+                to.push(len);
+                axis += 1;
+            }
+        }
+    }
+    let same = parts.iter().map(|part| &part.1).eq(&to);
+    let y = turned(e, if same { "" } else { "cut" }, x, parts).map_err(|fail| own(e, fail))?;
+    if same { Ok(y) } else { e.node("", Op::Reshape, &[y], &to) }
+}
+
+/// Appends what takes the elements at indices along an axis; one index without a list drops the axis.
+pub(super) fn take(e: &mut Emit<'_>, x: ValueId, axis: usize, indices: &Value) -> Result<ValueId> {
+    let from = e.shape(x);
+    let whole = |n: f64| (n.fract() == 0.0 && n.abs() < 9e15).then_some(n as i64);
+    let list = values(indices).and_then(|(shape, data)| Some((shape, data.into_iter().map(whole).collect::<Option<Vec<_>>>()?)));
+    let (shape, list) = list.ok_or_else(|| e.invalid(format!("`indices` is {}", short(indices))))?;
+    let list = list.into_iter().map(|i| place(e, i, axis, from[axis])).collect::<Result<Vec<_>>>()?;
+    let same = shape.len() == 1;
+    let y = parts::take(e, if same { "" } else { "list" }, x, axis, &list).map_err(|fail| own(e, fail))?;
+    if same { Ok(y) } else { e.node("", Op::Reshape, &[y], &[&from[..axis], &shape, &from[axis + 1..]].concat()) }
+}
+
+/// The place of an element, which may be counted from the end.
+fn place(e: &Emit<'_>, i: i64, axis: usize, extent: usize) -> Result<i64> {
+    let at = if i < 0 { i.saturating_add(extent as i64) } else { i };
+    if (0..extent as i64).contains(&at) { Ok(at) } else { Err(e.invalid(format!("element {i} of the {extent} of axis {axis}"))) }
+}
+
+/// The error of a layer.
+fn own(e: &Emit<'_>, fail: Fail) -> Error {
+    match fail {
+        Fail::Invalid(why) => e.invalid(why),
+        Fail::Unsupported { what, remedy } => e.unsupported(what, remedy),
+        Fail::Exhausted(why) => e.invalid(why),
+        Fail::Error(error) => error,
+    }
+}
+
+impl parts::Emit for Emit<'_> {
+    fn emit(&mut self, suffix: &str, op: Op, inputs: &[ValueId], dims: &[usize]) -> Res<ValueId> {
+        self.node(suffix, op, inputs, dims).map_err(Fail::Error)
+    }
+
+    fn number(&mut self, value: f32) -> ValueId {
+        self.graph.constant(format!("{}/{value}", self.path), &[1], Arc::new(vec![value]))
+    }
+
+    fn shape(&self, v: ValueId) -> Vec<usize> {
+        Emit::shape(self, v)
+    }
+}

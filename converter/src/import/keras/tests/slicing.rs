@@ -1,0 +1,72 @@
+//! `x[...]` and `take`.
+
+use super::{built, golden, network};
+use crate::error::Error;
+
+#[test]
+fn slices_are_keras_own() {
+    for file in ["slices.k2.keras", "slices.k2.h5", "slices.k3.keras", "slices.k3.h5"] {
+        golden(file, &[]);
+    }
+}
+
+/// `x[index]` of a tensor of the shape `[1, 3, 4]`.
+fn indexed(index: &str) -> Result<Vec<usize>, Error> {
+    let call = format!(r#"{{"args": [$, {index}], "kwargs": {{}}}}"#);
+    let graph = built(&network("float32", &[(r#""GetItem""#, "", &call)]), 3)?;
+    Ok(graph.shape(graph.outputs[0]).to_vec())
+}
+
+fn range(first: &str, end: &str, step: &str) -> String {
+    format!(r#"{{"class_name": "__slice__", "config": {{"start": {first}, "stop": {end}, "step": {step}}}}}"#)
+}
+
+#[test]
+fn indices_that_make_no_sense_are_refused() {
+    let (all, rest) = (range("null", "null", "null"), r#"{"class_name": "__ellipsis__", "config": {}}"#);
+    assert_eq!(indexed(&format!("[{all}, 2, {rest}]")).unwrap(), [1, 4]);
+    // Alone, the first axis; behind the last element, none.
+    assert_eq!(indexed(&range("-9", "9", "1")).unwrap(), [1, 3, 4]);
+    assert_eq!(indexed("[0, null, null]").unwrap(), [1, 1, 3, 4]);
+    let deep = format!("[{}0]", "null, ".repeat(100_000));
+    for invalid in [
+        "1".to_owned(),
+        format!("[{all}, 3]"),
+        format!("[{all}, -4]"),
+        "[0, 0, 0, 0]".into(),
+        format!("[{rest}, {rest}]"),
+        format!("[{all}, {}]", range("2", "1", "1")),
+        format!("[{all}, {}]", range("0", "3", "0")),
+        format!("[{all}, {}]", range("0", "3", "-9223372036854775808")),
+        format!("[{all}, {}]", range("-9223372036854775808", "9223372036854775807", "-9223372036854775807")),
+        format!("[{all}, 9223372036854775807]"),
+        format!("[{all}, -9223372036854775808]"),
+        deep,
+    ] {
+        assert!(matches!(indexed(&invalid), Err(Error::Invalid(_))), "{}", &invalid[..invalid.len().min(200)]);
+    }
+    let unknown = r#"{"class_name": "__other__", "config": {}}"#;
+    for other in ["[[0]]", "0.5", "true", "null", "\"x\"", "[{}]", &range("0.5", "null", "null"), unknown] {
+        assert!(matches!(indexed(other), Err(Error::Unsupported(_))), "{other}");
+    }
+    // One with an extent that the text does not name.
+    assert!(matches!(indexed(r#"[{"start": 1, "stop": 2}]"#), Err(Error::Unsupported(_))));
+}
+
+#[test]
+fn elements_that_are_not_there_are_refused() {
+    let taken = |indices: &str, axis: &str| {
+        let call = format!(r#"{{"args": [$, {indices}], "kwargs": {{}}}}"#);
+        let graph = built(&network("float32", &[(r#""Take""#, &format!(r#", "axis": {axis}"#), &call)]), 3)?;
+        Ok::<_, Error>(graph.shape(graph.outputs[0]).to_vec())
+    };
+    assert_eq!(taken("[2, -1]", "-1").unwrap(), [1, 3, 2]);
+    assert_eq!(taken("[[2, 0, 1]]", "1").unwrap(), [1, 1, 3, 4]);
+    for (indices, axis) in [("[3]", "1"), ("[-4]", "1"), ("[0]", "3"), ("[0.5]", "1"), ("[1e300]", "1"), ("\"a\"", "1")] {
+        assert!(matches!(taken(indices, axis), Err(Error::Invalid(_))), "{indices} {axis}");
+    }
+    let disorder: Vec<String> = (0..200).map(|i| (i * 2 % 3).to_string()).collect();
+    for (indices, axis) in [("[0]", "null"), ("null", "1"), ("[]", "1"), (&format!("[{}]", disorder.join(",")), "1")] {
+        assert!(matches!(taken(indices, axis), Err(Error::Unsupported(_) | Error::Invalid(_))), "{indices} {axis}");
+    }
+}
