@@ -317,6 +317,14 @@ impl Graph {
         }
     }
 
+    /// Notes a call as in training, which nothing is run as.
+    pub(crate) fn leave_trained(&mut self, name: &str) {
+        if self.notes.len() < 16 {
+            let name = crate::names::short(name);
+            self.notes.push(format!("'{name}' is called with training=True; it is computed as `predict` does, without"));
+        }
+    }
+
     /// Lets all that read a large constant read one value: a source may have it under thousands of names. Small ones stay apart, as their
     /// parameters are counted: biases and statistics that happen to be equal are one tensor where PyTorch wrote the file.
     pub(crate) fn join_constants(&mut self) {

@@ -209,6 +209,8 @@ fn verify_holds_to_an_index_and_to_the_hash() {
     f.ok(&["verify", "net.sepal", "--index", "models.json", "--name", "net"]);
     f.fails(3, &["verify", "net.sepal", "--golden", &golden, "--index", "models.json", "--name", "net"]);
     f.fails(2, &["verify", "net.sepal", "--index", "models.json", "--name", "nobody"]);
+    fs::write(f.path("text.json"), index.replace(r#""log_max_abs": 1e-9"#, r#""log_max_abs": "1e-9""#)).unwrap();
+    assert!(f.fails(2, &["verify", "net.sepal", "--index", "text.json", "--name", "net"]).contains("log_max_abs is no number"));
 
     // A flipped bit of a weight: found by the hash, whatever the outputs are.
     let mut bytes = fs::read(f.path("net.sepal")).unwrap();

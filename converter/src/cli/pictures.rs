@@ -107,7 +107,7 @@ impl PictureArgs {
 }
 
 /// Longest file of labels.
-const MAX_LABELS: u64 = 16 << 20;
+const MAX_LABELS: u64 = 4 << 20;
 
 /// One name a line.
 pub fn labels(path: &Path) -> Result<Vec<String>, Failure> {

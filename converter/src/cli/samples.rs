@@ -174,6 +174,12 @@ pub fn numbered(arrays: &Arrays, ports: &[Port], path: &Path) -> Result<Option<V
         });
         samples.push(sample.collect::<Result<Sample, _>>()?);
     }
+    // What lies behind a gap would not be looked at.
+    let number = |name: &str| name.strip_prefix('x')?.split('_').next()?.parse::<usize>().ok();
+    if let Some(name) = arrays.keys().find(|name| number(name).is_some_and(|i| i >= samples.len())) {
+        let (at, name) = (path.display(), out::plain(name));
+        return Err(Failure::invalid(format!("{at}: it has {name}, but no {}", key(samples.len(), 0))));
+    }
     Ok(Some(samples))
 }
 
@@ -275,6 +281,8 @@ mod tests {
         let a = arrays(&[("x0_0", &[1, 2], 0.0)]);
         assert!(numbered(&a, &two, p).is_err());
         assert!(numbered(&arrays(&[("in", &[1, 2], 0.0)]), &one, p).unwrap().is_none());
+        let gap = arrays(&[("x0", &[1, 2], 0.0), ("x2", &[1, 2], 1.0), ("xyz", &[1], 0.0)]);
+        assert!(numbered(&gap, &one, p).unwrap_err().message().contains("it has x2, but no x1"));
     }
 
     #[test]

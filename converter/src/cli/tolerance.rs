@@ -1,13 +1,14 @@
 //! How close is close enough: flat tolerances, or the rules of an index of models.
 
 use super::failure::Failure;
+use super::out;
 use sepal_converter::data::npz::{Array, Arrays};
 use sepal_converter::file::read_at_most;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
 /// Longest index.
-const MAX_INDEX: u64 = 16 << 20;
+const MAX_INDEX: u64 = 2 << 20;
 
 /// An entry of an index: `{"models": [{"name", "golden", "format", "outputs", "tolerance"}]}`.
 #[derive(Clone, Debug)]
@@ -60,7 +61,7 @@ impl Entry {
         let models = json["models"].as_array().ok_or_else(|| bad("no list of models"))?;
         let Some(row) = models.iter().find(|m| m["name"] == name) else {
             let names: Vec<&str> = models.iter().filter_map(|m| m["name"].as_str()).collect();
-            return Err(bad(&format!("no entry {name}; there are {}", names.join(", "))));
+            return Err(bad(&out::plain(&format!("no entry {name}; there are {}", names.join(", ")))));
         };
         let golden = row["golden"].as_str().ok_or_else(|| bad("the entry names no golden"))?;
         let rules = Rules::parse(row).map_err(|e| bad(&format!("entry {name}: {e}")))?;
@@ -84,10 +85,14 @@ impl Rules {
             Some(all) => all.iter().map(|o| bounds(o, o["against"].as_str().unwrap_or("y"))).collect::<Result<_, _>>()?,
             None => vec![bounds(t, "y")?],
         };
+        let number = |key: &str| match t.get(key) {
+            None | Some(Value::Null) => Ok(None),
+            Some(v) => v.as_f64().map(Some).ok_or_else(|| format!("its {key} is no number")),
+        };
         Ok(Rules {
             any_of,
-            channel_rel: t["channel_rel"].as_f64(),
-            log_max_abs: t["log_max_abs"].as_f64(),
+            channel_rel: number("channel_rel")?,
+            log_max_abs: number("log_max_abs")?,
             channels_first: row["format"] == "onnx",
         })
     }

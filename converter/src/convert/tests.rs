@@ -173,6 +173,10 @@ fn comparison_sees_what_differs() {
     assert!(compare("y".into(), &[f32::INFINITY], &[1.0]).is_err());
     assert_eq!(compare("y".into(), &[f32::NAN, f32::INFINITY], &[f64::NAN, 1e300]).unwrap().max_abs, 0.0);
     assert_eq!(compare("y".into(), &[0.0], &[0.0]).unwrap().relative, 0.0);
+    // A sigmoid far below 0: the source's has a few digits there, the file's none. A little above them it counts.
+    let small = |got: f32, want: f64| compare("y".into(), &[got, 0.0], &[want, 0.0]).unwrap().relative;
+    assert_eq!(small(0.0, 2.789e-39), 0.0);
+    assert!(small(0.0, 1.2e-38) > 0.9);
 }
 
 /// What a file of half a megabyte holds is planned in a second or two; what goes through all for each takes minutes or the stack.

@@ -12,6 +12,8 @@ const MAX_DECODED: u64 = 256 << 20;
 const MAX_PIXELS: u64 = MAX_DECODED / 3;
 /// Most pixels of a picture that has got the target's rows, but not yet its columns: half a gigabyte.
 const MAX_BETWEEN: u64 = 1 << 25;
+/// Most numbers that a picture becomes: 400 MB.
+const MAX_TARGET: u64 = 96 << 20;
 
 /// How pixels become the network's numbers. A pixel's level is 0 to 1 before it.
 #[derive(Clone, Debug, PartialEq)]
@@ -157,6 +159,10 @@ pub fn decode_by(bytes: &[u8], target: Target, recipe: &Recipe) -> Result<Vec<f3
     let (Ok(w), Ok(h)) = (u32::try_from(width), u32::try_from(height)) else {
         return Err(format!("cannot make a picture of {width} x {height}"));
     };
+    // A small file may ask for any input.
+    if [width, height, channels].iter().fold(1u64, |n, &d| n.saturating_mul(d as u64)) > MAX_TARGET {
+        return Err(format!("an input of {height} x {width} x {channels} is too large for a picture; give an array (.npy)"));
+    }
     let mut reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|e| e.to_string())?;
     let mut limits = image::Limits::default();
     limits.max_alloc = Some(MAX_DECODED);
@@ -183,29 +189,36 @@ pub fn decode_by(bytes: &[u8], target: Target, recipe: &Recipe) -> Result<Vec<f3
     }
     let bars = if let Resize::Fit(bars) = recipe.resize { bars } else { 0.0 };
 
-    let levels = match channels {
+    let mut levels = match channels {
         1 if !picture.color().has_color() => resize::<Luma<f32>>(picture.to_luma32f(), size, all, bars),
         1 => {
-            let rgb = picture.to_rgb32f();
+            let rgb = picture.into_rgb32f();
             let grey = ImageBuffer::from_fn(rgb.width(), rgb.height(), |x, y| {
                 let Rgb([r, g, b]) = *rgb.get_pixel(x, y);
                 Luma([0.299 * r + 0.587 * g + 0.114 * b])
             });
+            drop(rgb);
             resize::<Luma<f32>>(grey, size, all, bars)
         }
-        3 => resize(picture.to_rgb32f(), size, all, bars),
-        4 => resize(picture.to_rgba32f(), size, all, bars),
+        3 => resize(picture.into_rgb32f(), size, all, bars),
+        4 => resize(picture.into_rgba32f(), size, all, bars),
         n => return Err(format!("a picture cannot fill an input of {n} channels; give an array (.npy)")),
     };
     let pixels = height * width;
     // Of the network's channel c.
     let from = |c: usize| if recipe.bgr && c < 3 { 2 - c } else { c };
-    let at = |i: usize, c: usize| normalize.apply(levels[i * channels + from(c)], c);
-    Ok(if planar {
-        (0..channels).flat_map(|c| (0..pixels).map(move |i| (i, c))).map(|(i, c)| at(i, c)).collect()
-    } else {
-        (0..pixels).flat_map(|i| (0..channels).map(move |c| (i, c))).map(|(i, c)| at(i, c)).collect()
-    })
+    if planar && channels > 1 {
+        let mut planes = Vec::with_capacity(levels.len());
+        (0..channels).for_each(|c| planes.extend((0..pixels).map(|i| normalize.apply(levels[i * channels + from(c)], c))));
+        return Ok(planes);
+    }
+    for pixel in levels.chunks_exact_mut(channels) {
+        if recipe.bgr {
+            pixel.swap(0, 2);
+        }
+        pixel.iter_mut().enumerate().for_each(|(c, level)| *level = normalize.apply(*level, c));
+    }
+    Ok(levels)
 }
 
 /// Whether a JPEG has the marker of its end, outside of its segments: thumbnails in those have ends of their own.
@@ -372,6 +385,8 @@ mod tests {
         image::GrayImage::new(5800, 5800).write_to(&mut large, image::ImageFormat::Png).unwrap();
         let same = Target { height: 5800, width: 5800, channels: 1, planar: false };
         assert_eq!(decode(large.get_ref(), same, &Normalize::default()).unwrap().len(), 5800 * 5800);
+        let input = Target { height: 6000, width: 6000, channels: 3, planar: false };
+        assert!(decode(&png(2, 2, |_, _| [0; 3]), input, &Normalize::default()).unwrap_err().contains("give an array"));
         // Of which the rows of the picture itself are left.
         let fit = Recipe { resize: Resize::Fit(0.0), ..Recipe::default() };
         assert!(decode_by(&wide, tall, &fit).is_ok());

@@ -161,6 +161,9 @@ fn parse_npy(mut r: impl Read, len: u64, most: u64) -> Result<Array, String> {
     if bytes as u64 != room {
         return Err(format!("shape {:?} needs {bytes} bytes of data, there are {room}", header.shape));
     }
+    let turned = header.fortran && header.shape.iter().filter(|&&d| d > 1).count() > 1;
+    // To be turned round, all are there twice.
+    let most = if turned { most / 2 } else { most };
     if count as u64 > most {
         return Err(format!("it has {count} elements, of which at most {most} are read; store fewer"));
     }
@@ -179,7 +182,13 @@ fn parse_npy(mut r: impl Read, len: u64, most: u64) -> Result<Array, String> {
         }));
         left -= n;
     }
-    if header.fortran && header.shape.len() > 1 {
+    // An archive holds what it has read against its checksum when it comes to the end.
+    match r.read(&mut [0]) {
+        Ok(0) => {}
+        Ok(_) => return Err("it is longer than its header says".into()),
+        Err(e) => return Err(format!("the array is damaged: {e}")),
+    }
+    if turned {
         values = to_c_order(&header.shape, &values);
     }
     Ok(Array { shape: header.shape, values })
@@ -205,15 +214,23 @@ fn number(kind: u8, b: &[u8]) -> f32 {
 /// Elements stored first axis fastest, in C order.
 fn to_c_order(shape: &[usize], values: &[f32]) -> Vec<f32> {
     let mut out = Vec::with_capacity(values.len());
-    let mut index = vec![0; shape.len()];
+    // Extent, index and step of each axis, the last one first: that index changes fastest.
+    let mut axes = Vec::new();
+    let mut step = 1;
+    for &d in shape.iter().filter(|&&d| d != 1) {
+        axes.insert(0, (d, 0, step));
+        step *= d;
+    }
+    let mut at = 0;
     for _ in 0..values.len() {
-        let at = shape.iter().zip(&index).rev().fold(0, |at, (&d, &i)| at * d + i);
         out.push(values[at]);
-        for (i, &d) in index.iter_mut().zip(shape).rev() {
+        for (d, i, step) in &mut axes {
             *i += 1;
-            if *i < d {
+            at += *step;
+            if *i < *d {
                 break;
             }
+            at -= *d * *step;
             *i = 0;
         }
     }
@@ -304,6 +321,14 @@ mod tests {
         let data: Vec<u8> = [1u8, 2, 3, 4, 5, 6].to_vec();
         let a = parse(&npy("{'shape': (2, 3), 'descr': '|u1', 'fortran_order': True}", &data)).unwrap();
         assert_eq!(a.values, [1.0, 3.0, 5.0, 2.0, 4.0, 6.0]);
+        let data: Vec<u8> = (0..24).collect();
+        let a = parse(&npy("{'shape': (1, 2, 3, 1, 4), 'descr': '|u1', 'fortran_order': True}", &data)).unwrap();
+        let want = (0..24).map(|i| (i / 12 + i / 4 % 3 * 2 + i % 4 * 6) as f32);
+        assert!(a.values.iter().copied().eq(want), "{:?}", a.values);
+        // Twice as much memory, so half as many.
+        let bytes = npy("{'shape': (4, 6), 'descr': '|u1', 'fortran_order': True}", &data);
+        let most = |most| parse_npy(&bytes[..], bytes.len() as u64, most);
+        assert!(most(48).is_ok() && most(47).is_err());
     }
 
     #[test]
@@ -345,6 +370,19 @@ mod tests {
         assert_eq!(all["a"].values.len(), 1 << 20);
         let refused = parse_npz(Cursor::new(packed((FREE_ELEMENTS + (1 << 20)) as usize))).unwrap_err();
         assert!(refused.contains("are read"), "{refused}");
+    }
+
+    #[test]
+    fn damaged_members_of_an_archive_are_refused() {
+        let mut zip = zip::ZipWriter::new(Cursor::new(Vec::new()));
+        zip.start_file("a.npy", SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored)).unwrap();
+        zip.write_all(&npy("{'descr': '|u1', 'fortran_order': False, 'shape': (3,), }", &[1, 2, 3])).unwrap();
+        let mut bytes = zip.finish().unwrap().into_inner();
+        assert_eq!(parse_npz(Cursor::new(bytes.clone())).unwrap()["a"].values, [1.0, 2.0, 3.0]);
+        let at = bytes.windows(3).position(|w| w == [1, 2, 3]).unwrap();
+        bytes[at + 1] ^= 8;
+        let refused = parse_npz(Cursor::new(bytes)).unwrap_err();
+        assert!(refused.contains("damaged"), "{refused}");
     }
 
     /// A directory with an entry for the same bytes under each of some names.

@@ -2,7 +2,7 @@
 
 use super::config::{Arg, Body, Call, LayerDef, Model, TensorRef};
 use super::h5::File;
-use super::layers::{Constants, Emit, Integers, Kind, Made, Operand, Operands, weight};
+use super::layers::{Constants, Emit, Integers, Kind, Made, Operand, Operands, flag, weight};
 use crate::error::{Error, Result, Unsupported, invalid, request};
 use crate::import::{NODE, Options, shape};
 use crate::ir::Graph;
@@ -313,6 +313,10 @@ impl Walk<'_> {
                 continue;
             }
             let operands = operands(&layer.calls[c], &results, &layer.name)?;
+            // Keras 3 does as the call says only where its caller does not say otherwise.
+            if operands.named.iter().any(|(n, o)| n == "training" && matches!(o, Operand::Value(v) if flag(v) == Some(true))) {
+                self.graph.leave_trained(&path);
+            }
             let made = match &layer.body {
                 Body::Input(_) => return Err(invalid(format!("input `{path}` is not among the inputs of model `{}`", model.name))),
                 Body::Layer(_) => vec![self.layer(layer, path, &weights, &operands)?],

@@ -429,7 +429,9 @@ fn what_is_not_read_is_refused() {
         }
     }
     let quiet = r#"{"args": [$], "kwargs": {"mask": null, "training": false}}"#;
-    assert!(built(&network("float32", &[(r#""ReLU""#, LAYER, quiet)]), 3).is_ok());
+    assert!(built(&network("float32", &[(r#""ReLU""#, LAYER, quiet)]), 3).unwrap().notes.is_empty());
+    let trained = built(&network("float32", &[(r#""ReLU""#, LAYER, &quiet.replace("false", "true"))]), 3).unwrap();
+    assert!(trained.notes[0].contains("training=True"), "{:?}", trained.notes);
     assert!(built(&network("float32", &[(op("Max"), r#", "axis": -1, "keepdims": 1, "initial": null"#, CALL)]), 3).is_ok());
 }
 

@@ -86,7 +86,8 @@ impl Builder<'_, '_> {
             return Ok(false);
         }
         self.spend(a.len() as u64)?;
-        Ok(a == b)
+        // To the bit: what divides by them tells -0 from 0.
+        Ok(a.iter().map(|v| v.to_bits()).eq(b.iter().map(|v| v.to_bits())))
     }
 
     /// Pays for work on constants, or refuses.

@@ -29,6 +29,7 @@ use super::fail::{Res, bad, unsupported};
 use super::node::{Ctx, Operand};
 use super::shape;
 use super::tensor::{Const, Data};
+use crate::interp::ELEMENT;
 use number::cast;
 use std::sync::Arc;
 
@@ -213,8 +214,24 @@ pub(super) fn evaluate(cx: &mut Ctx<'_, '_, '_>) -> Res<Option<Vec<Const>>> {
     if !matches!(op, "Identity" | "Dropout" | "Reshape" | "Flatten" | "Squeeze" | "Unsqueeze") && !of_shape {
         let spans = args.iter().flatten().map(|c| shape::span(&c.dims));
         cx.b.charge(spans.fold(0, usize::saturating_add))?;
+        let work = args.iter().flatten().map(|c| (c.len() as u64).saturating_mul(work_of(op, c.dims.len())));
+        cx.b.spend(work.fold(0, u64::saturating_add))?;
     }
     f(cx, &Args(args)).map(Some)
+}
+
+/// What an element that is read costs, beyond being read: its place is found by divisions, by some along each axis. What functions cost
+/// and what is made of few elements, operators pay themselves.
+fn work_of(op: &str, axes: usize) -> u64 {
+    let place = (1 + axes as u64) * ELEMENT;
+    match op {
+        // The largest of a line first, then exponentials.
+        "ReduceLogSumExp" => 2 * place + 8 * ELEMENT,
+        _ if op.starts_with("Reduce") => place,
+        "GatherElements" | "Scatter" | "ScatterElements" | "GatherND" | "ScatterND" | "NonZero" => place,
+        "ArgMax" | "ArgMin" | "Hardmax" | "CumSum" | "CumProd" | "ReverseSequence" => 2 * ELEMENT,
+        _ => 1,
+    }
 }
 
 /// Dropout's second result is a mask of what it keeps: everything.
@@ -269,6 +286,7 @@ fn shape_of(cx: &Ctx<'_, '_, '_>) -> Res<Const> {
 /// Elements of `c` under `dims`, where axis i steps by `strides[i]` elements from `start`. Every index must lie inside.
 fn strided(cx: &mut Ctx<'_, '_, '_>, c: &Const, dims: &[usize], start: i64, strides: &[i64]) -> Res<Const> {
     let n = room(cx, dims)?;
+    cx.b.spend((n as u64).saturating_mul(ELEMENT / 2))?;
     let mut index = vec![0usize; dims.len()];
     let mut at = start;
     let mut picked = Vec::with_capacity(n);
@@ -307,6 +325,7 @@ fn room(cx: &mut Ctx<'_, '_, '_>, dims: &[usize]) -> Res<usize> {
     }
     let Some(n) = shape::count(dims) else { return bad(format!("a constant of shape {dims:?} is too large")) };
     cx.b.charge(shape::span(dims))?;
+    cx.b.spend(n as u64)?;
     Ok(n)
 }
 

@@ -191,6 +191,11 @@ fn names_in_lists_are_not_theirs_alone() {
     ];
     let inits = [w, floats("w/0", &[1, 2], &[100.0; 2])];
     assert_eq!(run(&parts, &inits, &[1, 2], &["y"]), [[0.0, 10.0, 20.0, 30.0, 100.0, 200.0]]);
+    // What divides by it tells -0 from 0.
+    let inits = [floats("w", &[2, 2], &[0.0, 0.0, 1.0, 1.0]), floats("w/0", &[1, 2], &[-0.0; 2])];
+    let y = run(&parts, &inits, &[1, 2], &["y"]).swap_remove(0);
+    let signs: Vec<bool> = y.iter().map(|v| v.is_sign_negative()).collect();
+    assert_eq!(signs, [false, false, false, false, true, true], "{y:?}");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Bytes that nobody should trust: they may be refused, or even mean something, but they must not panic or take long.
 
-use super::write::{floats, int, int64s, model, node, value};
+use super::write::{Message, floats, int, int64s, model, node, value};
 use crate::error::Error;
 use crate::import::{Options, onnx};
 use std::path::Path;
@@ -167,17 +167,15 @@ fn external_data_pays_once() {
     assert!(matches!(&many, Err(Error::Invalid(m)) if m.contains("multiply")), "{many:?}");
 }
 
+/// What a network of one element is refused for; nothing if it is not.
+fn said(nodes: &[Message], inits: &[Message], outputs: &[&str]) -> String {
+    let bytes = model(17, &[value("x", &[1, 1])], inits, nodes, outputs);
+    onnx::import(&bytes, None, &Options::default()).err().map_or_else(String::new, |e| e.to_string())
+}
+
 /// Pixels whose places are compared, axes of tensors without elements, letters of an equation.
 #[test]
 fn what_is_looked_at_is_paid_for() {
-    let said = |nodes: &[_], inits: &[_], outputs: &[&str]| match onnx::import(
-        &model(17, &[value("x", &[1, 1])], inits, nodes, outputs),
-        None,
-        &Options::default(),
-    ) {
-        Ok(_) => String::new(),
-        Err(e) => e.to_string(),
-    };
     let sizes = |m: i64| int64s("sizes", &[2], &[1, m]);
     let resize = |y: &str| node("Resize", &["x", "", "", "sizes"], &[y], &[]);
     assert_eq!(said(&[resize("a")], &[sizes(1 << 18)], &["a"]), "");
@@ -224,6 +222,29 @@ fn what_is_looked_at_is_paid_for() {
         let refused = sorted(1 << 21, kind);
         assert!(refused.contains("too much work"), "{kind}: {refused}");
     }
+}
+
+/// Where elements go is found by divisions, for each axis: a file of 8 MB took most of a minute.
+#[test]
+fn reductions_of_constants_pay_for_each_axis() {
+    let reduced = |times: usize| {
+        let name = |i: usize| format!("r{i}");
+        let mut nodes = vec![node("ConstantOfShape", &["dims"], &["c"], &[])];
+        nodes.extend((0..times).map(|i| node("ReduceLogSumExp", &["c", "axis"], &[&name(i)], &[])));
+        nodes.extend((0..times).map(|i| node("ReduceMax", &[&name(i)], &[&format!("m{i}")], &[])));
+        let all: Vec<String> = (0..times).map(|i| format!("m{i}")).collect();
+        nodes.push(node("Sum", &all.iter().map(String::as_str).collect::<Vec<_>>(), &["s"], &[]));
+        nodes.push(node("Add", &["x", "s"], &["y"], &[]));
+        let mut dims = [2; 16];
+        dims[15] = 64;
+        // A file that could pay for the elements themselves.
+        let inits = [int64s("dims", &[16], &dims), int64s("axis", &[1], &[15]), floats("w", &[1 << 18], &[0.0; 1 << 18])];
+        said(&nodes, &inits, &["y"])
+    };
+    let few = reduced(1);
+    assert!(!few.contains("too much work"), "{few}");
+    let refused = reduced(4);
+    assert!(refused.contains("too much work"), "{refused}");
 }
 
 /// The largest and the smallest number, less each other and multiplied: a fuzzer's.

@@ -122,14 +122,12 @@ pub(super) fn slice(cx: &mut Ctx<'_, '_>) -> Values {
 pub(super) fn strided_slice(cx: &mut Ctx<'_, '_>) -> Values {
     use field::strided_slice as f;
     let x = cx.value(0)?;
-    let (dims, begin, mut end, stride) = (cx.shape(x), cx.list(1)?, cx.list(2)?, cx.list(3)?);
+    let (dims, begin, end, stride) = (cx.shape(x), cx.list(1)?, cx.list(2)?, cx.list(3)?);
     let n = begin.len();
     if end.len() != n || stride.len() != n || n > 2 * shape::MAX_RANK {
         return bad(format!("begin {begin:?}, end {end:?} and strides {stride:?}"));
     }
-    if cx.flag(f::OFFSET)? {
-        end.iter_mut().zip(&begin).for_each(|(e, b)| *e = e.saturating_add(*b));
-    }
+    let offset = cx.flag(f::OFFSET)?;
     let mask = |field: usize| -> Res<Vec<bool>> {
         let bits = cx.int(field, 0)?;
         Ok((0..n).map(|i| bits >> i & 1 != 0).collect())
@@ -158,7 +156,18 @@ pub(super) fn strided_slice(cx: &mut Ctx<'_, '_>) -> Values {
                 continue;
             }
             let begin = if no_begin[i] { if stride[i] > 0 { 0 } else { i64::MAX } } else { begin[i] };
-            let end = if no_end[i] { if stride[i] > 0 { i64::MAX } else { i64::MIN } } else { end[i] };
+            let last = if stride[i] > 0 { i64::MAX } else { i64::MIN };
+            let end = match (no_end[i], offset) {
+                (true, _) => last,
+                (false, false) => end[i],
+                // From where it begins, whatever says where that is.
+                (false, true) => match shape::slice(d, begin, last, stride[i])?.0.saturating_add(end[i]) {
+                    behind if behind < 0 => {
+                        return unsupported(format!("an end {} before the first element", -behind), "use end_mask");
+                    }
+                    behind => behind,
+                },
+            };
             let (mut start, len) = shape::slice(d, begin, end, stride[i])?;
             if stride[i] < 0 && len > 1 {
                 // The same elements forwards, to be turned round.
