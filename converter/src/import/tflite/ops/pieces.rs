@@ -137,6 +137,10 @@ pub(super) fn strided_slice(cx: &mut Ctx<'_, '_>) -> Values {
     let ellipsis = mask(f::ELLIPSIS_MASK)?.iter().position(|&e| e);
     let named = (0..n).filter(|&i| Some(i) != ellipsis && !new[i]).count();
     let Some(unnamed) = dims.len().checked_sub(named) else { return bad(format!("{named} ranges for {dims:?}")) };
+    if ellipsis.is_some_and(|at| at + 1 < n) && unnamed == 0 {
+        // LiteRT takes the entries behind it for other axes than numpy does.
+        return unsupported("an ellipsis that stands for no axis", "leave it out");
+    }
     let (mut parts, mut out, mut backwards): (Vec<Part>, Vec<usize>, Vec<usize>) = (vec![], vec![], vec![]);
     for i in 0..n {
         if Some(i) == ellipsis {
@@ -160,7 +164,10 @@ pub(super) fn strided_slice(cx: &mut Ctx<'_, '_>) -> Values {
             let end = match (no_end[i], offset) {
                 (true, _) => last,
                 (false, false) => end[i],
-                // From where it begins, whatever says where that is.
+                // From where it begins, whatever says where that is. Outside of the tensor, runtimes disagree on it.
+                (false, true) if !no_begin[i] && !(0..d as i64).contains(&first) => {
+                    return unsupported(format!("a beginning at {first} of {d}, from which the end counts"), "let it begin inside");
+                }
                 (false, true) => match shape::slice(d, begin, last, stride[i])?.0.saturating_add(end[i]) {
                     behind if behind < 0 => {
                         return unsupported(format!("an end {} before the first element", -behind), "use end_mask");
