@@ -169,10 +169,8 @@ pub(super) fn strided_slice(cx: &mut Ctx<'_, '_>) -> Values {
                     return unsupported(format!("a beginning at {first} of {d}, from which the end counts"), "let it begin inside");
                 }
                 (false, true) => match shape::slice(d, begin, last, stride[i])?.0.saturating_add(end[i]) {
-                    behind if behind < 0 => {
-                        return unsupported(format!("an end {} before the first element", -behind), "use end_mask");
-                    }
-                    behind => behind,
+                    end if (0..=d as i64).contains(&end) => end,
+                    end => return unsupported(format!("an end at {end} of {d}, counted from the beginning"), "use end_mask"),
                 },
             };
             let (mut start, len) = shape::slice(d, begin, end, stride[i])?;

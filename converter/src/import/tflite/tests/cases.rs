@@ -95,7 +95,7 @@ fn what_was_found_stays_mended() {
         ("bigint", "integers that are rounded"),
         ("ss_shrinkmask", "begin_mask and shrink_axis_mask for one axis"),
         ("ss_off_clamp", "a beginning at -3 of 6"),
-        ("ss_off_back2", "an end 1 before the first element"),
+        ("ss_off_back2", "an end at -1 of 6"),
         ("ss_ell0", "an ellipsis that stands for no axis"),
         ("tc_odd", "7 pixels with a stride of 2 from 2 pixels"),
         ("tc_short", "4 pixels with a stride of 1 from 4 pixels"),
