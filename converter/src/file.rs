@@ -63,8 +63,9 @@ pub fn write_whole(path: &Path, force: bool, write: impl FnOnce(&mut File) -> Re
     if !force {
         refuse_existing(path)?;
     }
-    // A link to a file stays one: what it points to is replaced. What is no file, a pipe or a device, is written to and stays.
-    let target = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    // A link to a file stays one: what it points to is replaced, or made. What is no file, a pipe or a device, is written to and stays.
+    let there = || if path.exists() { path.to_owned() } else { followed(path) };
+    let target = path.canonicalize().unwrap_or_else(|_| there());
     let path = target.as_path();
     if path.metadata().is_ok_and(|m| !m.is_file() && !m.is_dir()) {
         return write(&mut OpenOptions::new().write(true).open(path)?);
@@ -146,6 +147,17 @@ pub fn same_file(a: &Path, b: &Path) -> bool {
             (None, None) => a.file_name() == b.file_name() && same_file(folder(a), folder(b)),
             _ => false,
         }
+}
+
+/// Where links lead that lead to no file yet.
+fn followed(path: &Path) -> PathBuf {
+    let mut path = path.to_owned();
+    // Systems follow no more.
+    for _ in 0..40 {
+        let Ok(link) = std::fs::read_link(&path) else { break };
+        path = folder(&path).join(link);
+    }
+    path
 }
 
 /// Where a file is or would be.

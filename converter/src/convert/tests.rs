@@ -56,6 +56,29 @@ fn a_failed_write_leaves_nothing() {
     std::fs::remove_dir_all(&folder).unwrap();
 }
 
+#[cfg(unix)]
+#[test]
+fn a_link_stays_one() {
+    let folder = folder("link");
+    let (target, link, other) = (folder.join("m.sepal"), folder.join("link"), folder.join("other"));
+    std::os::unix::fs::symlink("other", &link).unwrap();
+    std::os::unix::fs::symlink("m.sepal", &other).unwrap();
+    assert!(converted().write(&link, false).is_err());
+    // To no file yet, and then to one.
+    for _ in 0..2 {
+        converted().write(&link, true).unwrap();
+        assert!(link.is_symlink() && other.is_symlink() && target.symlink_metadata().unwrap().is_file());
+        assert_eq!(std::fs::read(&link).unwrap(), [7; 100]);
+    }
+    // In a circle, to none: one of them becomes the file.
+    std::fs::remove_file(&target).unwrap();
+    std::os::unix::fs::symlink("link", &target).unwrap();
+    converted().write(&link, true).unwrap();
+    assert_eq!(std::fs::read(&link).unwrap(), [7; 100]);
+    assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 3);
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
 /// The square of a square is infinite in f32, and less itself it is no number: in f64 it is 0.
 #[test]
 fn a_network_that_overflows_is_told_from_a_fault() {

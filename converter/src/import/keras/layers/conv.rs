@@ -237,9 +237,12 @@ struct Transposed {
     activation: Steps,
 }
 
-/// `Conv2DTranspose`.
-pub(super) fn transposed(cfg: &Cfg<'_>) -> Result<Box<dyn Layer>> {
-    let geometry = Geometry::parse(cfg, 2)?;
+/// `Conv1DTranspose`, `Conv2DTranspose`.
+pub(super) fn transposed(cfg: &Cfg<'_>, rank: usize) -> Result<Box<dyn Layer>> {
+    let mut geometry = Geometry::parse(cfg, rank)?;
+    if geometry.padding == Padding::Causal {
+        geometry.padding = cfg.padding(false)?;
+    }
     if cfg.get("groups").is_some() && cfg.count("groups")? != 1 {
         cfg.refuse("groups other than 1", "use groups=1");
     }
@@ -248,9 +251,10 @@ pub(super) fn transposed(cfg: &Cfg<'_>) -> Result<Box<dyn Layer>> {
         Some(v) => {
             let list: Option<Vec<u64>> = match v.as_array() {
                 Some(a) => a.iter().map(|v| v.as_u64()).collect(),
-                None => v.as_u64().map(|n| vec![n; 2]),
+                None => v.as_u64().map(|n| vec![n; rank]),
             };
             match list.as_deref() {
+                Some(&[b]) if rank == 1 && b < geometry.stride[1] as u64 => Some([0, b as usize]),
                 Some(&[a, b]) if a < geometry.stride[0] as u64 && b < geometry.stride[1] as u64 => Some([a as usize, b as usize]),
                 _ => return Err(cfg.bad("output_padding")),
             }
@@ -290,20 +294,22 @@ impl Layer for Transposed {
     }
 
     fn emit(&self, e: &mut Emit<'_>, inputs: &Operands) -> Result<ValueId> {
-        let x = e.ranked(inputs, 4)?;
-        let s = e.shape(x);
         let g = &self.geometry;
+        let x = g.image(e, inputs)?;
+        let s = e.shape(x);
         let (Some((oh, top, bottom)), Some((ow, left, right))) = (self.extent(0, s[1]), self.extent(1, s[2])) else {
             return Err(e.invalid(format!("the output for {s:?} has no sensible extent")));
         };
         let pads = Pads { top, left, bottom, right };
         let window = Window { kernel: g.kernel, stride: g.stride, dilation: g.dilation, pads };
-        let shape = [g.kernel[0], g.kernel[1], self.filters, s[3]];
-        let mut all = vec![x, e.weight("kernel", &shape, &shape)?];
+        let [kh, kw] = g.kernel;
+        let kernel = e.weight("kernel", &g.kernel_shape([self.filters, s[3]]), &[kh, kw, self.filters, s[3]])?;
+        let mut all = vec![x, kernel];
         all.extend(bias_of(e, self.bias, self.filters)?);
         let (act, after) = fused(&self.activation);
         let op = Op::ConvTranspose { window, groups: 1, bias: self.bias, act };
-        let y = e.node("", op, &all, &[s[0], oh, ow, self.filters])?;
+        let y = e.node(if g.rank == 1 { "convolution" } else { "" }, op, &all, &[s[0], oh, ow, self.filters])?;
+        let y = g.back(e, y)?;
         apply(e, y, after, false)
     }
 }

@@ -112,9 +112,12 @@ fn random(class: &str) -> Option<u32> {
 fn has(class: &str, cfg: &Cfg<'_>) -> bool {
     match class {
         "Merge" | "Deconvolution2D" => cfg.keras < 2,
-        "Convolution1D" | "Convolution2D" | "Convolution2DTranspose" | "SeparableConvolution1D" | "SeparableConvolution2D" => {
-            cfg.keras < 3
-        }
+        "Convolution1D"
+        | "Convolution2D"
+        | "Convolution1DTranspose"
+        | "Convolution2DTranspose"
+        | "SeparableConvolution1D"
+        | "SeparableConvolution2D" => cfg.keras < 3,
         "BatchNormalizationV1" | "BatchNormalizationV2" | "SyncBatchNormalization" => cfg.keras < 3,
         "MaxPool1D" | "AvgPool1D" | "GlobalMaxPool1D" | "GlobalAvgPool1D" => cfg.keras < 3,
         "MaxPool2D" | "AvgPool2D" | "GlobalMaxPool2D" | "GlobalAvgPool2D" => cfg.keras < 3,
@@ -147,7 +150,8 @@ pub(super) fn parse(cfg: &Cfg<'_>) -> Result<Box<dyn Layer>> {
         "DepthwiseConv2D" => conv::depthwise(cfg, 2),
         "SeparableConv1D" | "SeparableConvolution1D" => conv::separable(cfg, 1),
         "SeparableConv2D" | "SeparableConvolution2D" => conv::separable(cfg, 2),
-        "Conv2DTranspose" | "Convolution2DTranspose" | "Deconvolution2D" => conv::transposed(cfg),
+        "Conv1DTranspose" | "Convolution1DTranspose" => conv::transposed(cfg, 1),
+        "Conv2DTranspose" | "Convolution2DTranspose" | "Deconvolution2D" => conv::transposed(cfg, 2),
         "Dense" => dense::dense(cfg),
         "BatchNormalization" | "BatchNormalizationV1" | "BatchNormalizationV2" | "SyncBatchNormalization" => norm::batch(cfg),
         "LayerNormalization" => norm::layer(cfg),

@@ -6,7 +6,7 @@ use crate::import::Options;
 
 #[test]
 fn layer_norms() {
-    let all = ["layer_norms", "more_norms", "curves"]
+    let all = ["layer_norms", "more_norms", "curves", "enlarged"]
         .map(|name| ["k2.keras", "k2.h5", "k3.keras", "k3.h5"].map(|end| format!("{name}.{end}")));
     for file in all.as_flattened() {
         golden(file, &[]);
