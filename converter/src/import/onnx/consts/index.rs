@@ -6,7 +6,7 @@ use super::super::shape;
 use super::super::tensor::{Const, Data, Type};
 use super::number::integer;
 use super::number::single::float;
-use super::{Args, around, pick, room, strides};
+use super::{Args, around, pick, room, strides, walk};
 use std::sync::Arc;
 
 /// An index that may count from the end.
@@ -40,13 +40,11 @@ pub(in super::super) fn elements(dims: &[usize], axis: usize, indices: &Const, v
     if indices.dims.len() != dims.len() || !(0..dims.len()).all(within) {
         return bad(format!("indices of shape {:?} into {dims:?}", indices.dims));
     }
-    let (own, steps) = (strides(&indices.dims), strides(dims));
-    let place = |(k, &value): (usize, &i64)| {
-        let other = |a: usize| (k / own[a].max(1) as usize % indices.dims[a]) * steps[a] as usize;
-        let base: usize = (0..dims.len()).filter(|&a| a != axis).map(other).sum();
-        Ok(base + at(value, dims[axis])? * steps[axis] as usize)
-    };
-    values.iter().enumerate().map(place).collect()
+    // Along the axis, the index says where.
+    let mut steps = strides(dims);
+    let own = std::mem::take(&mut steps[axis]) as usize;
+    let bases = walk(&indices.dims, values.len(), 0, &steps);
+    values.iter().zip(bases).map(|(&value, base)| Ok(base + at(value, dims[axis])? * own)).collect()
 }
 
 pub(super) fn gather_elements(cx: &mut Ctx<'_, '_, '_>, args: &Args) -> Res<Const> {

@@ -220,16 +220,15 @@ pub(super) fn evaluate(cx: &mut Ctx<'_, '_, '_>) -> Res<Option<Vec<Const>>> {
     f(cx, &Args(args)).map(Some)
 }
 
-/// What an element that is read costs, beyond being read: its place is found by divisions, by some along each axis. What functions cost
-/// and what is made of few elements, operators pay themselves.
+/// What an element that is read costs, beyond being read. What functions cost, operators pay themselves.
 fn work_of(op: &str, axes: usize) -> u64 {
-    let place = (1 + axes as u64) * ELEMENT;
     match op {
         // The largest of a line first, then exponentials.
-        "ReduceLogSumExp" => 2 * place + 8 * ELEMENT,
-        _ if op.starts_with("Reduce") => place,
-        "GatherElements" | "Scatter" | "ScatterElements" | "GatherND" | "ScatterND" | "NonZero" => place,
-        "ArgMax" | "ArgMin" | "Hardmax" | "CumSum" | "CumProd" | "ReverseSequence" => 2 * ELEMENT,
+        "ReduceLogSumExp" => 10 * ELEMENT,
+        _ if op.starts_with("Reduce") => ELEMENT,
+        "GatherElements" | "Scatter" | "ScatterElements" | "ArgMax" | "ArgMin" | "Hardmax" | "CumSum" | "CumProd" => 2 * ELEMENT,
+        // Divisions along each axis.
+        "GatherND" | "ScatterND" | "NonZero" => (1 + axes as u64) * ELEMENT,
         _ => 1,
     }
 }
@@ -287,11 +286,15 @@ fn shape_of(cx: &Ctx<'_, '_, '_>) -> Res<Const> {
 fn strided(cx: &mut Ctx<'_, '_, '_>, c: &Const, dims: &[usize], start: i64, strides: &[i64]) -> Res<Const> {
     let n = room(cx, dims)?;
     cx.b.spend((n as u64).saturating_mul(ELEMENT / 2))?;
+    pick(c, dims.to_vec(), &walk(dims, n, start, strides).collect::<Vec<_>>())
+}
+
+/// Where the first `n` elements of a tensor of these extents lie, in their order, where axis i steps by `strides[i]` from `start`.
+fn walk(dims: &[usize], n: usize, start: i64, strides: &[i64]) -> impl Iterator<Item = usize> {
     let mut index = vec![0usize; dims.len()];
     let mut at = start;
-    let mut picked = Vec::with_capacity(n);
-    for _ in 0..n {
-        picked.push(at as usize);
+    (0..n).map(move |_| {
+        let here = at as usize;
         for axis in (0..dims.len()).rev() {
             index[axis] += 1;
             at += strides[axis];
@@ -301,8 +304,8 @@ fn strided(cx: &mut Ctx<'_, '_, '_>, c: &Const, dims: &[usize], start: i64, stri
             at -= strides[axis] * dims[axis] as i64;
             index[axis] = 0;
         }
-    }
-    pick(c, dims.to_vec(), &picked)
+        here
+    })
 }
 
 /// The elements at `indices`.

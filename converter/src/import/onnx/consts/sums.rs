@@ -5,7 +5,7 @@ use super::super::node::Ctx;
 use super::super::shape;
 use super::super::tensor::{Const, Data, Type};
 use super::number::{fit, integer};
-use super::{Args, around, room, strides};
+use super::{Args, around, room, strides, walk};
 use crate::interp::ELEMENT;
 
 /// The first element of a reduction, and what an element becomes before it is added up.
@@ -30,12 +30,11 @@ pub(super) fn reduce(cx: &mut Ctx<'_, '_, '_>, x: &Const) -> Res<Const> {
     cx.ignore(&["noop_with_empty_axes"]);
     let keep = cx.flag("keepdims", true)?;
     let kept: Vec<usize> = (0..rank).map(|i| if axes.contains(&i) { 1 } else { x.dims[i] }).collect();
-    let own = strides(&kept);
+    let mut steps = strides(&kept);
+    axes.iter().for_each(|&a| steps[a] = 0);
     let n = room(cx, &kept)?;
-    let source = strides(&x.dims);
-    let target = |i: usize| -> usize {
-        (0..rank).filter(|a| !axes.contains(a)).map(|a| (i / source[a].max(1) as usize) % x.dims[a] * own[a] as usize).sum()
-    };
+    // Of each element in its order.
+    let targets = || walk(&x.dims, x.len(), 0, &steps);
     let dims: Vec<usize> = if keep { kept.clone() } else { (0..rank).filter(|i| !axes.contains(i)).map(|i| x.dims[i]).collect() };
     let exact = matches!(op, "ReduceSum" | "ReduceProd" | "ReduceMax" | "ReduceMin" | "ReduceL1" | "ReduceSumSquare");
     if let (Data::Int(v), true) = (&x.data, exact) {
@@ -47,13 +46,12 @@ pub(super) fn reduce(cx: &mut Ctx<'_, '_, '_>, x: &Const) -> Res<Const> {
             _ => (0, "Add"),
         };
         let mut out = vec![first; n];
-        for (i, &v) in v.iter().enumerate() {
+        for (&v, t) in v.iter().zip(targets()) {
             let v = match op {
                 "ReduceL1" => fit(x.ty, x.ty.wide(v).abs())?,
                 "ReduceSumSquare" => integer("Mul", x.ty, v, v)?,
                 _ => v,
             };
-            let t = target(i);
             out[t] = integer(step, x.ty, out[t], v)?;
         }
         return Ok(Const::of_type(x.ty, dims, out));
@@ -67,13 +65,12 @@ pub(super) fn reduce(cx: &mut Ctx<'_, '_, '_>, x: &Const) -> Res<Const> {
     let mut shift = vec![0.0; n];
     if op == "ReduceLogSumExp" {
         shift.fill(f64::NEG_INFINITY);
-        (0..x.len()).for_each(|i| shift[target(i)] = shift[target(i)].max(element(i)));
+        (0..x.len()).zip(targets()).for_each(|(i, t)| shift[t] = shift[t].max(element(i)));
         shift.iter_mut().filter(|s| !s.is_finite()).for_each(|s| *s = 0.0);
     }
     let (first, of) = start(op);
     let mut out = vec![first; n];
-    for i in 0..x.len() {
-        let t = target(i);
+    for (i, t) in (0..x.len()).zip(targets()) {
         let v = if op == "ReduceLogSumExp" { (element(i) - shift[t]).exp() } else { of(element(i)) };
         out[t] = match op {
             "ReduceProd" => out[t] * v,
