@@ -144,7 +144,10 @@ pub fn same_file(a: &Path, b: &Path) -> bool {
     a == b
         || match (identity(a), identity(b)) {
             (Some(a), Some(b)) => a == b,
-            (None, None) => a.file_name() == b.file_name() && same_file(folder(a), folder(b)),
+            (None, None) => {
+                let (a, b) = (followed(a), followed(b));
+                a.file_name() == b.file_name() && same_file(folder(&a), folder(&b))
+            }
             _ => false,
         }
 }

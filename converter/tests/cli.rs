@@ -112,6 +112,13 @@ fn convert_writes_beside_the_source_and_replaces_only_by_force() {
     let (same, spelt) = (folder.path("same.json"), folder.path("./same.json"));
     fails(1, &["convert", &source, "-o", &same, "--report", &spelt]);
     assert!(!std::fs::exists(&same).unwrap());
+    #[cfg(unix)]
+    {
+        let link = folder.path("link.sepal");
+        std::os::unix::fs::symlink("same.json", &link).unwrap();
+        fails(1, &["convert", &source, "-o", &link, "--report", &same, "--force"]);
+        std::fs::remove_file(&link).unwrap();
+    }
 
     fails(1, &["convert", &source, "-o", &source, "--force"]);
     assert!(std::fs::read(&source).unwrap() == sepal_fixtures::MINI_XCEPTION_KERAS);

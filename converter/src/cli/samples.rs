@@ -175,7 +175,11 @@ pub fn numbered(arrays: &Arrays, ports: &[Port], path: &Path) -> Result<Option<V
         samples.push(sample.collect::<Result<Sample, _>>()?);
     }
     // What lies behind a gap would not be looked at.
-    let number = |name: &str| name.strip_prefix('x')?.split('_').next()?.parse::<usize>().ok();
+    let number = |name: &str| {
+        let digits = |s: &str| s.bytes().all(|b| b.is_ascii_digit()).then(|| s.parse::<usize>().ok()).flatten();
+        let (sample, input) = name.strip_prefix('x').map(|rest| rest.split_once('_').unwrap_or((rest, "0")))?;
+        digits(input).and(digits(sample))
+    };
     if let Some(name) = arrays.keys().find(|name| number(name).is_some_and(|i| i >= samples.len())) {
         let (at, name) = (path.display(), out::plain(name));
         return Err(Failure::invalid(format!("{at}: it has {name}, but no {}", key(samples.len(), 0))));
@@ -282,6 +286,8 @@ mod tests {
         assert!(numbered(&a, &two, p).is_err());
         assert!(numbered(&arrays(&[("in", &[1, 2], 0.0)]), &one, p).unwrap().is_none());
         let gap = arrays(&[("x0", &[1, 2], 0.0), ("x2", &[1, 2], 1.0), ("xyz", &[1], 0.0)]);
+        let others = arrays(&[("x0", &[1, 2], 0.0), ("x1_scale", &[1], 1.0), ("x9_", &[1], 0.0), ("x+7", &[1], 0.0)]);
+        assert_eq!(numbered(&others, &one, p).unwrap().unwrap().len(), 1);
         assert!(numbered(&gap, &one, p).unwrap_err().message().contains("it has x2, but no x1"));
     }
 

@@ -136,6 +136,9 @@ fn parse_npy(mut r: impl Read, len: u64, most: u64) -> Result<Array, String> {
     if &start[..6] != b"\x93NUMPY" {
         return Err("not a .npy array".into());
     }
+    if !matches!(start[6], 1..=3) {
+        return Err(format!("a .npy file of version {}, of which 1 to 3 are known", start[6]));
+    }
     let (before, header_len) = if start[6] == 1 {
         let mut n = [0; 2];
         read_exact(&mut r, &mut n)?;

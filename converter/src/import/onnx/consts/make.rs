@@ -6,6 +6,7 @@ use super::super::shape;
 use super::super::tensor::{Const, Data, Type};
 use super::number::{cast, fit};
 use super::{Args, around, dims_of, pick, room};
+use crate::interp::ELEMENT;
 use std::f64::consts::TAU;
 
 pub(super) fn range(cx: &mut Ctx<'_, '_, '_>, args: &Args) -> Res<Const> {
@@ -57,6 +58,7 @@ pub(super) fn one_hot(cx: &mut Ctx<'_, '_, '_>, args: &Args) -> Res<Const> {
     let mut dims = indices.dims.clone();
     dims.insert(axis, extent);
     let n = room(cx, &dims)?;
+    cx.b.spend((n as u64).saturating_mul(ELEMENT))?;
     let [_, _, inner] = around(&dims, axis);
     let at = cast(indices, Type::Int64)?;
     let Data::Int(at) = &at.data else { return bad("the indices are not numbers") };
@@ -71,6 +73,8 @@ pub(super) fn window(cx: &mut Ctx<'_, '_, '_>, args: &Args) -> Res<Const> {
     let size = args.int(0)?;
     let Some(n) = usize::try_from(size).ok().filter(|&n| n > 0) else { return bad(format!("a window of {size}")) };
     room(cx, &[n])?;
+    // Two cosines.
+    cx.b.spend((n as u64).saturating_mul(16 * ELEMENT))?;
     let turns = if cx.flag("periodic", true)? { n } else { n - 1 };
     let to = Type::from_onnx(cx.int("output_datatype", 1)?)?;
     let weights: [f64; 3] = match cx.node.op_type {

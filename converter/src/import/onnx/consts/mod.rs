@@ -227,6 +227,7 @@ fn work_of(op: &str, axes: usize) -> u64 {
         "ReduceLogSumExp" => 10 * ELEMENT,
         _ if op.starts_with("Reduce") => ELEMENT,
         "GatherElements" | "Scatter" | "ScatterElements" | "ArgMax" | "ArgMin" | "Hardmax" | "CumSum" | "CumProd" => 2 * ELEMENT,
+        "QuantizeLinear" | "DynamicQuantizeLinear" => ELEMENT,
         // Divisions along each axis.
         "GatherND" | "ScatterND" | "NonZero" => (1 + axes as u64) * ELEMENT,
         _ => 1,

@@ -247,6 +247,22 @@ fn reductions_of_constants_are_paid_for() {
     assert!(refused.contains("too much work"), "{refused}");
 }
 
+/// Nothing is read, but cosines are many.
+#[test]
+fn windows_are_paid_for() {
+    let window = |n: i64| {
+        let nodes = [
+            node("BlackmanWindow", &["n"], &["w"], &[]),
+            node("ReduceMax", &["w"], &["m"], &[int("keepdims", 0)]),
+            node("Add", &["x", "m"], &["y"], &[]),
+        ];
+        said(&nodes, &[int64s("n", &[], &[n]), floats("v", &[1 << 20], &[0.0; 1 << 20])], &["y"])
+    };
+    assert_eq!(window(1 << 10), "");
+    let refused = window(1 << 24);
+    assert!(refused.contains("too much work"), "{refused}");
+}
+
 /// The largest and the smallest number, less each other and multiplied: a fuzzer's.
 #[test]
 fn products_of_integers_are_of_8_bits() {
