@@ -64,8 +64,11 @@ pub fn write_whole(path: &Path, force: bool, write: impl FnOnce(&mut File) -> Re
         refuse_existing(path)?;
     }
     // A link to a file stays one: what it points to is replaced, or made. What is no file, a pipe or a device, is written to and stays.
-    let there = || if path.exists() { path.to_owned() } else { followed(path) };
-    let target = path.canonicalize().unwrap_or_else(|_| there());
+    let target = match path.canonicalize() {
+        Ok(target) => target,
+        Err(_) if path.exists() => path.to_owned(),
+        Err(_) => followed(path)?,
+    };
     let path = target.as_path();
     if path.metadata().is_ok_and(|m| !m.is_file() && !m.is_dir()) {
         return write(&mut OpenOptions::new().write(true).open(path)?);
@@ -144,23 +147,23 @@ pub fn same_file(a: &Path, b: &Path) -> bool {
     a == b
         || match (identity(a), identity(b)) {
             (Some(a), Some(b)) => a == b,
-            (None, None) => {
-                let (a, b) = (followed(a), followed(b));
-                a.file_name() == b.file_name() && same_file(folder(&a), folder(&b))
-            }
+            (None, None) => match (followed(a), followed(b)) {
+                (Ok(a), Ok(b)) => a.file_name() == b.file_name() && same_file(folder(&a), folder(&b)),
+                _ => false, // Nothing is written there.
+            },
             _ => false,
         }
 }
 
 /// Where links lead that lead to no file yet.
-fn followed(path: &Path) -> PathBuf {
+fn followed(path: &Path) -> Result<PathBuf> {
     let mut path = path.to_owned();
     // Systems follow no more.
     for _ in 0..40 {
-        let Ok(link) = std::fs::read_link(&path) else { break };
+        let Ok(link) = std::fs::read_link(&path) else { return Ok(path) };
         path = folder(&path).join(link);
     }
-    path
+    Err(Error::new(ErrorKind::InvalidInput, "is a link in a circle of links; remove it"))
 }
 
 /// Where a file is or would be.

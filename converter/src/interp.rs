@@ -182,6 +182,8 @@ pub(crate) fn work(graph: &Graph, n: &Node) -> u64 {
             let repeated = n.inputs.iter().filter(|&&v| graph.shape(v) != out).count() as u64;
             made.saturating_mul(of_function(&n.op) + ELEMENT * (1 + 2 * repeated))
         }
+        // Memory is waited for, unless it is the last axis.
+        (Op::Reduce { .. }, _) => made.saturating_add(read).saturating_mul(2 * ELEMENT),
         (op, _) => made.saturating_add(read).saturating_mul(of_function(op)),
     }
 }

@@ -70,11 +70,12 @@ fn a_link_stays_one() {
         assert!(link.is_symlink() && other.is_symlink() && target.symlink_metadata().unwrap().is_file());
         assert_eq!(std::fs::read(&link).unwrap(), [7; 100]);
     }
-    // In a circle, to none: one of them becomes the file.
+    // In a circle, to none.
     std::fs::remove_file(&target).unwrap();
     std::os::unix::fs::symlink("link", &target).unwrap();
-    converted().write(&link, true).unwrap();
-    assert_eq!(std::fs::read(&link).unwrap(), [7; 100]);
+    let circle = converted().write(&link, true).unwrap_err();
+    assert!(circle.to_string().contains("a circle of links"), "{circle}");
+    assert!([&link, &other, &target].iter().all(|p| p.is_symlink()));
     assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 3);
     std::fs::remove_dir_all(&folder).unwrap();
 }

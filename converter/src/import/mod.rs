@@ -22,7 +22,7 @@ pub const HEAP_RATIO: usize = 256;
 
 /// Elements of constants for each byte of a source: 8 bytes each, and as much again while one is made of another.
 const ELEMENTS_PER_BYTE: usize = HEAP_RATIO / 16;
-/// Work that may be done on the constants of a source, see [`crate::interp::work`]: about a second.
+/// Work that may be done on the constants of a source, see [`crate::interp::work`]: some seconds.
 const MOST_WORK: u64 = 1 << 31;
 /// What a node of the IR takes, in elements of constants.
 const NODE: usize = 64;

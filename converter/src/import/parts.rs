@@ -11,6 +11,18 @@ pub(super) trait Emit {
     fn number(&mut self, value: f32) -> ValueId;
     /// Extents of a value.
     fn shape(&self, v: ValueId) -> Vec<usize>;
+
+    /// The last element of an axis first.
+    fn reversed(&mut self, suffix: &str, x: ValueId, axis: usize) -> Res<ValueId>
+    where
+        Self: Sized,
+    {
+        let len = self.shape(x)[axis];
+        if len > MAX_PIECES {
+            return unsupported(format!("{len} elements backwards"), "turn the order of the channels in the weights");
+        }
+        take(self, suffix, x, axis, &(0..len as i64).rev().collect::<Vec<_>>())
+    }
 }
 
 /// Start, length and step along an axis.
@@ -55,21 +67,17 @@ pub(super) fn cut(cx: &mut impl Emit, suffix: &str, x: ValueId, parts: &[Part]) 
     if cx.shape(x) == dims { Ok(x) } else { cx.emit(suffix, op, &[x], &dims) }
 }
 
-/// [`cut`] by steps that may be negative: the same elements forwards, then turned round one by one.
+/// [`cut`] by steps that may be negative: the same elements forwards, then turned round.
 pub(super) fn turned(cx: &mut impl Emit, suffix: &str, x: ValueId, mut parts: Vec<Part>) -> Res<ValueId> {
     let backwards: Vec<usize> = (0..parts.len()).filter(|&i| parts[i].2 < 0 && parts[i].1 > 1).collect();
     for &axis in &backwards {
         let (start, len, step) = parts[axis];
-        if len > MAX_PIECES {
-            return unsupported(format!("{len} elements by a step of {step}"), "turn the order of the channels in the weights");
-        }
         parts[axis] = (start + (len as i64 - 1) * step, len, -step);
     }
     let mut y = cut(cx, if backwards.is_empty() { suffix } else { "forwards" }, x, &parts)?;
     for &axis in &backwards {
-        let order: Vec<i64> = (0..parts[axis].1 as i64).rev().collect();
         let own = if backwards.last() == Some(&axis) { suffix.to_string() } else { format!("backwards {axis}") };
-        y = take(cx, &own, y, axis, &order)?;
+        y = cx.reversed(&own, y, axis)?;
     }
     Ok(y)
 }

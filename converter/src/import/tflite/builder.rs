@@ -7,6 +7,7 @@ use super::{builtin, ops, shape};
 use crate::error::{Error, Result, Unsupported, invalid, request};
 use crate::import::fail::{Fail, Res, bad, unsupported};
 use crate::import::{ELEMENTS_PER_BYTE, MOST_WORK, Options};
+use crate::interp::ELEMENT;
 use crate::ir::{Graph, Op, ValueId};
 use crate::names::{short, short_text};
 use crate::plans::Wanted;
@@ -28,7 +29,7 @@ pub(super) struct Builder<'a> {
     pub model: &'a Model<'a>,
     pub budget: Budget,
     /// Work that constants may still take, see [`interp::work`], so that nobody waits long for a file.
-    pub work: u64,
+    work: u64,
     slots: Vec<Option<Slot>>,
     /// Constants already in the graph in another form: whose, and what was done to it.
     pub forms: HashMap<(ValueId, String), ValueId>,
@@ -318,6 +319,16 @@ fn evaluate<'a>(
     if outputs.iter().any(|&t| is_quantised(model.tensors[t].element)) {
         return Ok(None);
     }
+    if of_constants.is_some() {
+        // What the importer computes by itself pays for what it reads; nodes of the IR do on their own.
+        let count = |&t: &i32| match b.slots[index(model, t)?] {
+            Some(Slot::Value(v)) => shape::count(b.graph.shape(v)),
+            _ => None,
+        };
+        let read = op.inputs.iter().filter_map(count).fold(0, usize::saturating_add);
+        b.budget.pay(read)?;
+        b.spend((read as u64).saturating_mul(ELEMENT))?;
+    }
     let before = b.graph.values.len();
     let results = import(&mut Ctx::new(b, op, name, kind, outputs))?;
     if results.len() != outputs.len() {
@@ -382,6 +393,20 @@ fn output(b: &mut Builder<'_>, t: usize, inputs: &HashSet<ValueId>) {
 }
 
 impl Builder<'_> {
+    /// Pays for work on constants, or refuses.
+    pub(super) fn spend(&mut self, work: u64) -> Res<()> {
+        match self.work.checked_sub(work) {
+            Some(left) => self.work = left,
+            None => {
+                return unsupported(
+                    "its input is a constant, and much is to be computed",
+                    "fold constants before exporting the model",
+                );
+            }
+        }
+        Ok(())
+    }
+
     fn problem(&mut self, node: &str, kind: &str, what: impl Into<String>, remedy: impl Into<String>) {
         self.problems.push(Unsupported {
             node: short(node),

@@ -5,7 +5,6 @@ use super::schema::Operator;
 use super::tensor::FLOAT32;
 use crate::import::NODE;
 use crate::import::fail::{Res, bad, unsupported};
-use crate::import::parts::Emit;
 use crate::import::shape;
 use crate::interp;
 use crate::ir::{Act, Node, Op, ValueId};
@@ -174,12 +173,11 @@ impl<'c, 'a> Ctx<'c, 'a> {
         let count = |v: ValueId| self.b.graph.shape(v).iter().product::<usize>();
         self.b.budget.pay(inputs.iter().chain([&output]).map(|&v| count(v)).sum())?;
         let sums = products(&node.op, count(inputs[0]), inputs.get(1).map(|&w| self.b.graph.shape(w)), dims);
-        // The first step of a recurrent network multiplies its zeros; in a hostile file it may be a lot of work.
-        let left = self.b.work.checked_sub(interp::work(&self.b.graph, &node));
-        let (Some(sums), Some(left)) = (sums.filter(|&n| n <= self.b.budget.0), left) else {
+        let Some(sums) = sums.filter(|&n| n <= self.b.budget.0) else {
             return unsupported("its input is a constant, and much is to be computed", "fold constants before exporting the model");
         };
-        self.b.work = left;
+        // The first step of a recurrent network multiplies its zeros; in a hostile file it may be a lot of work.
+        self.b.spend(interp::work(&self.b.graph, &node))?;
         self.b.budget.pay(sums)?;
         // Elements of 8 bytes.
         self.b.budget.pay(interp::room(&self.b.graph, &node).div_ceil(2))?;
@@ -203,18 +201,6 @@ impl<'c, 'a> Ctx<'c, 'a> {
     /// Whether something that matters reads output `i`.
     pub(super) fn is_used(&self, i: usize) -> bool {
         self.outputs.get(i).is_some_and(|&t| self.b.is_used(t))
-    }
-}
-
-impl Emit for Ctx<'_, '_> {
-    fn emit(&mut self, suffix: &str, op: Op, inputs: &[ValueId], dims: &[usize]) -> Res<ValueId> {
-        Ctx::emit(self, suffix, op, inputs, dims)
-    }
-    fn number(&mut self, value: f32) -> ValueId {
-        Ctx::number(self, value)
-    }
-    fn shape(&self, v: ValueId) -> Vec<usize> {
-        Ctx::shape(self, v)
     }
 }
 

@@ -255,7 +255,9 @@ pub(super) fn transposed(cfg: &Cfg<'_>, rank: usize) -> Result<Box<dyn Layer>> {
             };
             match list.as_deref() {
                 Some(&[b]) if rank == 1 && b < geometry.stride[1] as u64 => Some([0, b as usize]),
-                Some(&[a, b]) if a < geometry.stride[0] as u64 && b < geometry.stride[1] as u64 => Some([a as usize, b as usize]),
+                Some(&[a, b]) if rank == 2 && a < geometry.stride[0] as u64 && b < geometry.stride[1] as u64 => {
+                    Some([a as usize, b as usize])
+                }
                 _ => return Err(cfg.bad("output_padding")),
             }
         }

@@ -105,8 +105,8 @@ pub(super) fn take(e: &mut Emit<'_>, x: ValueId, axis: usize, indices: &Value) -
 
 /// The place of an element, which may be counted from the end.
 fn place(e: &Emit<'_>, i: i64, axis: usize, extent: usize) -> Result<i64> {
-    let at = if i < 0 { i.saturating_add(extent as i64) } else { i };
-    if (0..extent as i64).contains(&at) { Ok(at) } else { Err(e.invalid(format!("element {i} of the {extent} of axis {axis}"))) }
+    let wrong = |_| e.invalid(format!("element {i} of the {extent} of axis {axis}"));
+    shape::index(i, extent).map(|at| at as i64).map_err(wrong)
 }
 
 /// The error of a layer.

@@ -46,3 +46,29 @@ fn images_of_another_size() {
     assert!(built(&of(r#", "interpolation": "nearest", "antialias": true"#), 3).is_ok());
     assert!(matches!(built(&of(""), 1), Err(Error::Unsupported(all)) if all[0].what.contains("not known")));
 }
+
+/// One number for a series, two for an image.
+#[test]
+fn output_padding_has_a_number_for_each_axis() {
+    let of = |class: &str, shape: &str, padding: &str| {
+        let layer = format!(
+            r#"{{"class_name": "Sequential", "config": {{"name": "s", "layers": [
+                {{"class_name": "InputLayer", "config": {{"batch_shape": {shape}, "name": "i"}}}},
+                {{"class_name": "{class}", "config": {{"name": "t", "trainable": true, "filters": 2, "kernel_size": 3, "strides": 2,
+                  "output_padding": {padding}}}}}]}}}}"#
+        );
+        // What is accepted ends without its weights.
+        built(&layer, 3).unwrap_err().to_string()
+    };
+    let (series, image) = ("[null, 8, 3]", "[null, 8, 8, 3]");
+    for (class, shape, padding) in
+        [("Conv1DTranspose", series, "[0, 1]"), ("Conv2DTranspose", image, "[1]"), ("Conv1DTranspose", series, "[2]")]
+    {
+        let said = of(class, shape, padding);
+        assert!(said.contains("output_padding"), "{class} {padding}: {said}");
+    }
+    for (class, shape, padding) in [("Conv1DTranspose", series, "[1]"), ("Conv2DTranspose", image, "[0, 1]")] {
+        let said = of(class, shape, padding);
+        assert!(!said.contains("output_padding"), "{class} {padding}: {said}");
+    }
+}

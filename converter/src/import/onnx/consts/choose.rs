@@ -4,7 +4,7 @@ use super::super::fail::{Res, bad};
 use super::super::node::Ctx;
 use super::super::shape;
 use super::super::tensor::{Const, Data};
-use super::{Args, around, pick, room, strides};
+use super::{Args, around, index, pick, room, strides};
 use crate::interp;
 use std::cmp::Ordering;
 
@@ -42,16 +42,13 @@ pub(super) fn compress(cx: &mut Ctx<'_, '_, '_>, args: &Args) -> Res<Const> {
     let (x, condition) = (args.get(0)?, args.get(1)?);
     let mut dims = if cx.has("axis") { x.dims.clone() } else { vec![x.len()] };
     let axis = shape::axis(cx.int("axis", 0)?, dims.len())?;
-    let [outer, extent, inner] = around(&dims, axis);
+    let around = around(&dims, axis);
     let kept: Vec<usize> = (0..condition.len()).filter(|&i| is_set(condition, i)).collect();
-    if condition.len() > extent {
-        return bad(format!("a condition of {} elements for an extent of {extent}", condition.len()));
+    if condition.len() > dims[axis] {
+        return bad(format!("a condition of {} elements for an extent of {}", condition.len(), dims[axis]));
     }
     dims[axis] = kept.len();
-    room(cx, &dims)?;
-    let line = |o: usize| kept.iter().flat_map(move |&i| (o * extent + i) * inner..(o * extent + i + 1) * inner);
-    let picked: Vec<usize> = (0..outer).flat_map(line).collect();
-    pick(x, dims, &picked)
+    index::along(cx, x, around, &kept, dims)
 }
 
 /// The elements of each line along an axis.
@@ -81,7 +78,7 @@ pub(super) fn top(cx: &mut Ctx<'_, '_, '_>, args: &Args) -> Res<Vec<Const>> {
             (picked[to], places[to]) = (line[j], j as i64);
         }
     }
-    Ok(vec![pick(x, dims.clone(), &picked)?, Const::ints(dims, places)])
+    Ok(vec![pick(x, dims.clone(), picked)?, Const::ints(dims, places)])
 }
 
 /// The largest (or smallest) element of a line, the first or the last of equal ones.
@@ -164,7 +161,7 @@ pub(super) fn unique(cx: &mut Ctx<'_, '_, '_>, args: &Args) -> Res<Vec<Const>> {
         (0..outer).flat_map(|o| firsts.iter().flat_map(move |&i| (o * extent + i) * inner..(o * extent + i + 1) * inner)).collect();
     let list = |v: Vec<i64>| Const::ints(vec![v.len()], v);
     Ok(vec![
-        pick(x, dims, &picked)?,
+        pick(x, dims, picked)?,
         list(firsts.into_iter().map(|i| i as i64).collect()),
         list(inverse),
         list(groups.iter().map(|g| g.len() as i64).collect()),

@@ -93,7 +93,7 @@ pub(super) fn reverse(cx: &mut Ctx<'_, '_, '_>, args: &Args) -> Res<Const> {
         let (t, len) = (i / inner % extent, lens[i / below % batches] as usize);
         if t < len { i - t * inner + (len - 1 - t) * inner } else { i }
     };
-    pick(x, x.dims.clone(), &(0..n).map(picked).collect::<Vec<_>>())
+    pick(x, x.dims.clone(), (0..n).map(picked))
 }
 
 /// Which elements of a matrix of this size the upper or lower triangle has, row by row. Diagonal 0 is the main one.

@@ -2,36 +2,47 @@
 
 use super::super::fail::{Res, bad};
 use super::super::node::Ctx;
-use super::super::shape;
+use super::super::shape::{self, index};
 use super::super::tensor::{Const, Data, Type};
 use super::number::integer;
 use super::number::single::float;
 use super::{Args, around, pick, room, strides, walk};
+use crate::interp::ELEMENT;
 use std::sync::Arc;
-
-/// An index that may count from the end.
-fn at(i: i64, extent: usize) -> Res<usize> {
-    let own = if i < 0 { i.saturating_add(extent as i64) } else { i };
-    usize::try_from(own).ok().filter(|&i| i < extent).map_or_else(|| bad(format!("index {i} of {extent}")), Ok)
-}
 
 pub(super) fn gather(cx: &mut Ctx<'_, '_, '_>, args: &Args) -> Res<Const> {
     let x = args.get(0)?;
     let axis = shape::axis(cx.int("axis", 0)?, x.dims.len())?;
-    let [outer, extent, inner] = around(&x.dims, axis);
-    let indices = args.ints(1)?.iter().map(|&i| at(i, extent)).collect::<Res<Vec<_>>>()?;
+    let indices = args.ints(1)?.iter().map(|&i| index(i, x.dims[axis])).collect::<Res<Vec<_>>>()?;
     let dims = [&x.dims[..axis], &args.get(1)?.dims, &x.dims[axis + 1..]].concat();
+    along(cx, x, around(&x.dims, axis), &indices, dims)
+}
+
+/// What lies at `indices` along an axis, under another shape.
+pub(super) fn along(
+    cx: &mut Ctx<'_, '_, '_>,
+    x: &Const,
+    [outer, extent, inner]: [usize; 3],
+    indices: &[usize],
+    dims: Vec<usize>,
+) -> Res<Const> {
     let n = room(cx, &dims)?;
-    let mut picked = Vec::with_capacity(n);
-    if n > 0 {
-        for o in 0..outer {
-            for &i in &indices {
-                let start = (o * extent + i) * inner;
-                picked.extend(start..start + inner);
-            }
-        }
-    }
-    pick(x, dims, &picked)
+    // Memory is waited for with each run of elements.
+    cx.b.spend((outer as u64).saturating_mul(indices.len() as u64).saturating_mul(ELEMENT))?;
+    let starts = || (0..if n > 0 { outer } else { 0 }).flat_map(|o| indices.iter().map(move |&i| (o * extent + i) * inner));
+    let data = match &x.data {
+        Data::Float(v) => Data::Float(runs(v, starts(), inner, n)),
+        Data::Double(v) => Data::Double(runs(v, starts(), inner, n)),
+        Data::Int(v) => Data::Int(runs(v, starts(), inner, n)),
+    };
+    Ok(Const { dims, data, ty: x.ty })
+}
+
+/// Runs of elements one behind the other, `n` altogether.
+fn runs<T: Copy>(from: &[T], starts: impl Iterator<Item = usize>, inner: usize, n: usize) -> Arc<Vec<T>> {
+    let mut all = Vec::with_capacity(n);
+    starts.for_each(|start| all.extend_from_slice(&from[start..start + inner]));
+    Arc::new(all)
 }
 
 /// For each element of `indices`, of a shape that is within `dims` but for `axis`, where it points.
@@ -44,14 +55,14 @@ pub(in super::super) fn elements(dims: &[usize], axis: usize, indices: &Const, v
     let mut steps = strides(dims);
     let own = std::mem::take(&mut steps[axis]) as usize;
     let bases = walk(&indices.dims, values.len(), 0, &steps);
-    values.iter().zip(bases).map(|(&value, base)| Ok(base + at(value, dims[axis])? * own)).collect()
+    values.iter().zip(bases).map(|(&value, base)| Ok(base + index(value, dims[axis])? * own)).collect()
 }
 
 pub(super) fn gather_elements(cx: &mut Ctx<'_, '_, '_>, args: &Args) -> Res<Const> {
     let (x, indices) = (args.get(0)?, args.get(1)?);
     let axis = shape::axis(cx.int("axis", 0)?, x.dims.len())?;
     room(cx, &indices.dims)?;
-    pick(x, indices.dims.clone(), &elements(&x.dims, axis, indices, args.ints(1)?)?)
+    pick(x, indices.dims.clone(), elements(&x.dims, axis, indices, args.ints(1)?)?)
 }
 
 /// Where rows of indices point, `inner` elements each.
@@ -82,7 +93,7 @@ pub(in super::super) fn rows(dims: &[usize], indices: &Const, values: &[i64], ba
     let whole: usize = dims[batch..].iter().product();
     let start = |r: usize| {
         let row = values.get(r * depth..(r + 1) * depth).unwrap_or(&[]);
-        let places = row.iter().enumerate().map(|(k, &i)| Ok(at(i, dims[batch + k])? * steps[batch + k] as usize));
+        let places = row.iter().enumerate().map(|(k, &i)| Ok(index(i, dims[batch + k])? * steps[batch + k] as usize));
         Ok(r / per_batch.max(1) * whole + places.sum::<Res<usize>>()?)
     };
     let starts = (0..count).map(start).collect::<Res<_>>()?;
@@ -96,7 +107,7 @@ pub(super) fn gather_nd(cx: &mut Ctx<'_, '_, '_>, args: &Args) -> Res<Const> {
     let rows = rows(&x.dims, indices, args.ints(1)?, batch)?;
     room(cx, &rows.dims)?;
     let picked = rows.places();
-    pick(x, rows.dims, &picked)
+    pick(x, rows.dims, picked)
 }
 
 pub(super) fn scatter_elements(cx: &mut Ctx<'_, '_, '_>, args: &Args) -> Res<Const> {

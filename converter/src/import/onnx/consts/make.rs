@@ -65,7 +65,7 @@ pub(super) fn one_hot(cx: &mut Ctx<'_, '_, '_>, args: &Args) -> Res<Const> {
     // What lies outside is on nowhere.
     let wrapped = |i: i64| if i < 0 { i.saturating_add(depth) } else { i };
     let on = |i: usize| usize::from(wrapped(at[i / inner / extent * inner + i % inner]) == (i / inner % extent) as i64);
-    pick(values, dims, &(0..n).map(on).collect::<Vec<_>>())
+    pick(values, dims, (0..n).map(on))
 }
 
 /// Sums of cosines.

@@ -31,6 +31,7 @@ use super::shape;
 use super::tensor::{Const, Data};
 use crate::interp::ELEMENT;
 use number::cast;
+use shape::{around, strides, walk};
 use std::sync::Arc;
 
 /// The constants that a node reads.
@@ -220,17 +221,24 @@ pub(super) fn evaluate(cx: &mut Ctx<'_, '_, '_>) -> Res<Option<Vec<Const>>> {
     f(cx, &Args(args)).map(Some)
 }
 
-/// What an element that is read costs, beyond being read. What functions cost, operators pay themselves.
+/// What an element costs that is read or written, in turn.
+const MOVED: u64 = ELEMENT / 4;
+
+/// What an element that is read costs. What functions cost, operators pay themselves.
 fn work_of(op: &str, axes: usize) -> u64 {
     match op {
         // The largest of a line first, then exponentials.
         "ReduceLogSumExp" => 10 * ELEMENT,
+        // Three divisions.
+        "ReverseSequence" => ELEMENT,
         _ if op.starts_with("Reduce") => ELEMENT,
         "GatherElements" | "Scatter" | "ScatterElements" | "ArgMax" | "ArgMin" | "Hardmax" | "CumSum" | "CumProd" => 2 * ELEMENT,
+        // In eight bytes, whatever it was.
+        "Cast" | "CastLike" => 2 * MOVED,
         "QuantizeLinear" | "DynamicQuantizeLinear" => ELEMENT,
         // Divisions along each axis.
         "GatherND" | "ScatterND" | "NonZero" => (1 + axes as u64) * ELEMENT,
-        _ => 1,
+        _ => MOVED,
     }
 }
 
@@ -287,37 +295,19 @@ fn shape_of(cx: &Ctx<'_, '_, '_>) -> Res<Const> {
 fn strided(cx: &mut Ctx<'_, '_, '_>, c: &Const, dims: &[usize], start: i64, strides: &[i64]) -> Res<Const> {
     let n = room(cx, dims)?;
     cx.b.spend((n as u64).saturating_mul(ELEMENT / 2))?;
-    pick(c, dims.to_vec(), &walk(dims, n, start, strides).collect::<Vec<_>>())
+    pick(c, dims.to_vec(), walk(dims, n, start, strides))
 }
 
-/// Where the first `n` elements of a tensor of these extents lie, in their order, where axis i steps by `strides[i]` from `start`.
-fn walk(dims: &[usize], n: usize, start: i64, strides: &[i64]) -> impl Iterator<Item = usize> {
-    let mut index = vec![0usize; dims.len()];
-    let mut at = start;
-    (0..n).map(move |_| {
-        let here = at as usize;
-        for axis in (0..dims.len()).rev() {
-            index[axis] += 1;
-            at += strides[axis];
-            if index[axis] < dims[axis] {
-                break;
-            }
-            at -= strides[axis] * dims[axis] as i64;
-            index[axis] = 0;
-        }
-        here
-    })
-}
-
-/// The elements at `indices`.
-fn pick(c: &Const, dims: Vec<usize>, indices: &[usize]) -> Res<Const> {
-    fn take<T: Copy>(from: &[T], indices: &[usize]) -> Res<Vec<T>> {
-        indices.iter().map(|&i| from.get(i).copied().map_or_else(|| bad("an index lies outside a constant"), Ok)).collect()
+/// The elements at some places.
+fn pick(c: &Const, dims: Vec<usize>, places: impl IntoIterator<Item = usize>) -> Res<Const> {
+    fn take<T: Copy>(from: &[T], places: impl IntoIterator<Item = usize>) -> Res<Arc<Vec<T>>> {
+        let one = |i: usize| from.get(i).copied().map_or_else(|| bad("an index lies outside a constant"), Ok);
+        places.into_iter().map(one).collect::<Res<_>>().map(Arc::new)
     }
     let data = match &c.data {
-        Data::Float(v) => Data::Float(Arc::new(take(v, indices)?)),
-        Data::Double(v) => Data::Double(Arc::new(take(v, indices)?)),
-        Data::Int(v) => Data::Int(Arc::new(take(v, indices)?)),
+        Data::Float(v) => Data::Float(take(v, places)?),
+        Data::Double(v) => Data::Double(take(v, places)?),
+        Data::Int(v) => Data::Int(take(v, places)?),
     };
     Ok(Const { dims, data, ty: c.ty })
 }
@@ -329,22 +319,8 @@ fn room(cx: &mut Ctx<'_, '_, '_>, dims: &[usize]) -> Res<usize> {
     }
     let Some(n) = shape::count(dims) else { return bad(format!("a constant of shape {dims:?} is too large")) };
     cx.b.charge(shape::span(dims))?;
-    cx.b.spend(n as u64)?;
+    cx.b.spend(MOVED * n as u64)?;
     Ok(n)
-}
-
-/// A tensor as `outer` times `extent` times `inner` elements, around an axis.
-fn around(dims: &[usize], axis: usize) -> [usize; 3] {
-    [dims[..axis].iter().product(), dims[axis], dims[axis + 1..].iter().product()]
-}
-
-/// Elements between neighbours along each axis.
-fn strides(dims: &[usize]) -> Vec<i64> {
-    let mut out = vec![1i64; dims.len()];
-    for i in (1..dims.len()).rev() {
-        out[i - 1] = out[i].saturating_mul(dims[i] as i64);
-    }
-    out
 }
 
 /// Numpy broadcasting to a shape.

@@ -222,54 +222,35 @@ pub(super) fn einsum(cx: &mut Ctx<'_, '_, '_>, args: &Args) -> Res<Const> {
     let dims = extents[..output.len()].to_vec();
     let n = room(cx, &dims)?;
     let Some(terms) = shape::count(&extents[output.len()..]) else { return bad("the sum is too long") };
-    let finding = parts.len().saturating_mul(letters.len().max(1));
-    cx.b.spend((n as u64).saturating_mul(terms.max(1) as u64).saturating_mul(finding as u64).saturating_mul(ELEMENT))?;
+    let Some(all) = n.checked_mul(terms) else { return bad("there are too many sums") };
+    let products = (all.max(n) as u64).saturating_mul(parts.len() as u64);
+    // Each input is read in another order, which memory waits for.
+    cx.b.spend(products.saturating_mul(2 * ELEMENT))?;
     // What one step along a letter is in each input.
-    let steps: Vec<Vec<usize>> = inputs
-        .iter()
-        .zip(&parts)
-        .map(|(own, part)| {
-            let s = strides(&part.dims);
-            let along = |l: &char| (0..own.len()).filter(|&a| own[a] == *l && part.dims[a] > 1).map(|a| s[a] as usize).sum();
-            letters.iter().map(along).collect()
-        })
-        .collect();
-    let ty = parts.first().map_or(Type::Float, |c| c.ty);
-    let (mut floats, mut ints) = (vec![], vec![]);
-    let offset = |mut i: usize, letters: std::ops::Range<usize>, steps: &[usize]| {
-        letters.rev().fold(0, |at, l| {
-            let place = i % extents[l];
-            i /= extents[l];
-            at + place * steps[l]
-        })
+    let steps = |(own, part): (&Vec<char>, &&Const)| -> Vec<i64> {
+        let s = strides(&part.dims);
+        let along = |l: &char| (0..own.len()).filter(|&a| own[a] == *l && part.dims[a] > 1).map(|a| s[a]).sum();
+        letters.iter().map(along).collect()
     };
-    for i in 0..n {
-        let starts: Vec<usize> = steps.iter().map(|s| offset(i, 0..output.len(), s)).collect();
-        let (mut float, mut int) = (0f64, 0i128);
-        for k in 0..terms {
-            let (mut product, mut whole) = (1f64, Some(1i128));
-            for ((part, s), start) in parts.iter().zip(&steps).zip(&starts) {
-                let at = start + offset(k, output.len()..letters.len(), s);
-                match &part.data {
-                    Data::Float(v) => product *= f64::from(v[at]),
-                    Data::Double(v) => product *= v[at],
-                    Data::Int(v) => whole = whole.and_then(|w| w.checked_mul(part.ty.wide(v[at]))),
-                }
-            }
-            float += product;
-            let sum = whole.and_then(|w| int.checked_add(w));
-            int = sum.map_or_else(|| bad("a sum of products is beyond all types"), Ok)?;
-        }
-        floats.push(float as f32);
-        ints.push(int);
+    let steps: Vec<Vec<i64>> = inputs.iter().zip(&parts).map(steps).collect();
+    let mut places: Vec<_> = steps.iter().map(|steps| walk(&extents, all, 0, steps)).collect();
+    let floats = |part: &&Const| if let Data::Float(v) = &part.data { Some(v.clone()) } else { None };
+    if let Some(floats) = parts.iter().map(floats).collect::<Option<Vec<_>>>() {
+        let mut product =
+            || floats.iter().zip(&mut places).fold(1f64, |y, (v, at)| y * at.next().map_or(0.0, |at| f64::from(v[at])));
+        let sums = (0..n).map(|_| (0..terms).fold(0f64, |sum, _| sum + product()) as f32).collect();
+        return Ok(Const::floats(dims, sums));
     }
-    if parts.iter().all(|p| matches!(p.data, Data::Float(_))) {
-        return Ok(Const::floats(dims, floats));
-    }
-    if parts.iter().any(|p| p.ty != ty) {
-        return bad("the inputs are of different types");
-    }
-    Ok(Const::of_type(ty, dims, ints.into_iter().map(|v| fit(ty, v)).collect::<Res<_>>()?))
+    let ty = parts.first().map_or(Type::Float, |c| c.ty);
+    let ints = |part: &&Const| if let Data::Int(v) = &part.data { Some(v.clone()) } else { None };
+    let ints = parts.iter().map(ints).collect::<Option<Vec<_>>>().filter(|_| parts.iter().all(|p| p.ty == ty));
+    let Some(ints) = ints else { return bad("the inputs are of different types") };
+    let mut product =
+        || ints.iter().zip(&mut places).try_fold(1i128, |y, (v, at)| at.next().and_then(|at| y.checked_mul(ty.wide(v[at]))));
+    let mut sum = || (0..terms).try_fold(0i128, |sum, _| sum.checked_add(product()?));
+    let beyond = || bad("a sum of products is beyond all types");
+    let sums = (0..n).map(|_| fit(ty, sum().map_or_else(beyond, Ok)?)).collect::<Res<_>>()?;
+    Ok(Const::of_type(ty, dims, sums))
 }
 
 /// Gaussian elimination with pivots, in f64.

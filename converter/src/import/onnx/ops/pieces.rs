@@ -85,12 +85,7 @@ pub(super) fn gather(cx: &mut Ctx<'_, '_, '_>) -> Values {
         return bad("the indices are missing");
     };
     cx.b.charge(indices.len())?;
-    let extent = xs[axis] as i64;
-    let indices: Vec<i64> = indices
-        .iter()
-        .map(|&i| if i < 0 { i.saturating_add(extent) } else { i })
-        .map(|i| if (0..extent).contains(&i) { Ok(i) } else { bad(format!("index {i} of {extent}")) })
-        .collect::<Res<_>>()?;
+    let indices = indices.iter().map(|&i| Ok(shape::index(i, xs[axis])? as i64)).collect::<Res<Vec<_>>>()?;
     let list = take(cx, if dims.len() == 1 { "" } else { "list" }, x, axis, &indices)?;
     if dims.len() == 1 {
         return Ok(vec![list]);

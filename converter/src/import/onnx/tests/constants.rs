@@ -60,6 +60,9 @@ fn operators_over_constants() {
     assert_eq!(one("EyeLike", &[], &[int("k", 1)], &[]).1, [0.0, 1.0, 0.0, 0.0, 0.0, 1.0]);
     assert_eq!(one("Einsum", &[], &[text("equation", "ij->ji")], &[]).1, [1.0, 0.5, -2.0, 3.0, 0.0, 3.0]);
     assert_eq!(one("Einsum", &["k"], &[text("equation", "ij,kj->ik")], &[]).1, [5.0, -5.5, -5.5, 18.25]);
+    assert_eq!(one("Einsum", &["k"], &[text("equation", "ij,ik->")], &[]), (vec![], vec![43.25]));
+    let squared = node("Einsum", &["n", "n"], &["c"], &[text("equation", "ij,jk->ki")]);
+    assert_eq!(constant(&[i("n", &[2, 2], &[1, 2, 3, 4])], &[squared]).1, [7.0, 15.0, 10.0, 22.0]);
     assert_eq!(one("GatherND", &["g"], &[], &[i("g", &[2, 2], &[0, 1, -1, 0])]).1, [-2.0, 0.5]);
     assert_eq!(one("GatherElements", &["g"], &[int("axis", 1)], &[i("g", &[2, 1], &[2, -2])]).1, [0.0, 3.0]);
     let update = [i("g", &[1, 1], &[1]), floats("u", &[1, 3], &[7.0, 8.0, 9.0])];

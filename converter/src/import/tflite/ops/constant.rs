@@ -3,9 +3,10 @@
 
 use super::fail::{Res, bad, unsupported};
 use super::schema::options as field;
+use super::shape::{around, strides, walk};
 use super::tensor::{BOOL, is_unsigned};
 use super::{Ctx, Import, Values, builtin, places, shape};
-use crate::interp;
+use crate::interp::{self, ELEMENT};
 use crate::ir::{Act, ValueId};
 use std::sync::Arc;
 
@@ -52,6 +53,7 @@ pub(super) fn room(cx: &mut Ctx<'_, '_>, dims: &[usize]) -> Res<usize> {
         return unsupported(format!("a constant of shape {dims:?}"), "it is too large");
     };
     cx.b.budget.pay(shape::span(dims))?;
+    cx.b.spend((n as u64).saturating_mul(ELEMENT))?;
     Ok(n)
 }
 
@@ -64,11 +66,6 @@ fn pick(cx: &mut Ctx<'_, '_>, x: ValueId, dims: &[usize], places: impl Iterator<
         Some(picked) => made(cx, dims, picked),
         None => bad("an index lies outside a constant"),
     }
-}
-
-/// A tensor as `outer` times `extent` times `inner` elements, around an axis.
-fn around(dims: &[usize], axis: usize) -> [usize; 3] {
-    [dims[..axis].iter().product(), dims[axis], dims[axis + 1..].iter().product()]
 }
 
 /// The elements of a constant at indices along an axis, all of which it has.
@@ -90,20 +87,17 @@ fn binary(cx: &mut Ctx<'_, '_>, f: fn(f32, f32) -> f32) -> Values {
     let (a, b) = (cx.value(0)?, cx.value(1)?);
     let (from, to) = ([cx.shape(a), cx.shape(b)], shape::broadcast(cx.b.graph.shape(a), cx.b.graph.shape(b))?);
     let n = room(cx, &to)?;
-    // Each element is found axis by axis.
-    cx.b.budget.pay(2 * n * to.len())?;
-    let (a, b) = (cx.data(a, 0)?, cx.data(b, 1)?);
-    // Where an operand's element is: its axes are the last ones, and those of extent 1 stand still.
-    let place = |dims: &[usize], mut i: usize| {
-        let (mut at, mut step) = (0, 1);
-        for axis in (0..dims.len()).rev() {
-            let extent = to[to.len() - dims.len() + axis];
-            at += if dims[axis] == 1 { 0 } else { i % extent * step };
-            (i, step) = (i / extent, step * dims[axis]);
-        }
-        at
+    // Each operand is read in an order of its own.
+    cx.b.spend((n as u64).saturating_mul(2 * ELEMENT))?;
+    let steps = |dims: &[usize]| -> Vec<i64> {
+        // An operand's axes are the last ones, and those of extent 1 stand still.
+        let own = strides(dims).into_iter().zip(dims).map(|(step, &d)| if d == 1 { 0 } else { step });
+        std::iter::repeat_n(0, to.len() - dims.len()).chain(own).collect()
     };
-    let data = (0..n).map(|i| f(a[place(&from[0], i)], b[place(&from[1], i)])).collect();
+    let steps = from.map(|dims| steps(&dims));
+    let (a, b) = (cx.data(a, 0)?, cx.data(b, 1)?);
+    let places = walk(&to, n, 0, &steps[0]).zip(walk(&to, n, 0, &steps[1]));
+    let data = places.map(|(i, j)| f(a[i], b[j])).collect();
     Ok(vec![made(cx, &to, data)?])
 }
 
@@ -183,10 +177,7 @@ fn top(cx: &mut Ctx<'_, '_>) -> Values {
     // All of it is sorted.
     let all = room(cx, &dims)?;
     cx.b.budget.pay(SORTING * all)?;
-    let Some(left) = cx.b.work.checked_sub(interp::sorting(all, dims.last().copied().unwrap_or(1))) else {
-        return unsupported("its input is a constant, and much is to be sorted", "fold constants before exporting the model");
-    };
-    cx.b.work = left;
+    cx.b.spend(interp::sorting(all, dims.last().copied().unwrap_or(1)))?;
     let Some(last) = dims.last_mut() else { return bad("there is nothing to choose from") };
     let extent = std::mem::replace(last, k);
     if k > extent || extent == 0 {
@@ -219,6 +210,8 @@ fn one_hot(cx: &mut Ctx<'_, '_>) -> Values {
     };
     dims.insert(axis, depth);
     let n = room(cx, &dims)?;
+    // Each element is found by divisions.
+    cx.b.spend((n as u64).saturating_mul(ELEMENT))?;
     let [_, _, inner] = around(&dims, axis);
     let at = |i: usize| indices[i / (depth * inner) * inner + i % inner];
     let data = (0..n).map(|i| if at(i) == (i / inner % depth) as i64 { on } else { off }).collect();

@@ -4,8 +4,23 @@ use super::fail::{Res, bad, unsupported};
 use super::places::flat;
 use super::schema::options as field;
 use super::{Ctx, Values, constant, shape};
-use crate::import::parts::{self, MAX_PIECES};
+use crate::import::parts::{self, Emit, MAX_PIECES};
 use crate::ir::{Op, ValueId};
+
+impl Emit for Ctx<'_, '_> {
+    fn emit(&mut self, suffix: &str, op: Op, inputs: &[ValueId], dims: &[usize]) -> Res<ValueId> {
+        Ctx::emit(self, suffix, op, inputs, dims)
+    }
+    fn number(&mut self, value: f32) -> ValueId {
+        Ctx::number(self, value)
+    }
+    fn shape(&self, v: ValueId) -> Vec<usize> {
+        Ctx::shape(self, v)
+    }
+    fn reversed(&mut self, suffix: &str, x: ValueId, axis: usize) -> Res<ValueId> {
+        turned(self, suffix, x, axis)
+    }
+}
 
 /// The elements at some indices along an axis.
 pub(super) fn take(cx: &mut Ctx<'_, '_>, suffix: &str, x: ValueId, axis: usize, indices: &[i64]) -> Res<ValueId> {
@@ -21,7 +36,7 @@ pub(super) fn take(cx: &mut Ctx<'_, '_>, suffix: &str, x: ValueId, axis: usize, 
 }
 
 /// The last element of an axis first.
-pub(super) fn turned(cx: &mut Ctx<'_, '_>, suffix: &str, x: ValueId, axis: usize) -> Res<ValueId> {
+fn turned(cx: &mut Ctx<'_, '_>, suffix: &str, x: ValueId, axis: usize) -> Res<ValueId> {
     let len = cx.shape(x)[axis];
     if len > MAX_PIECES && cx.b.graph.data(x).is_none() {
         return unsupported(format!("{len} elements backwards"), "turn the order of the channels in the weights");

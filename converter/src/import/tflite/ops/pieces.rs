@@ -1,10 +1,9 @@
 //! Operators that cut tensors and put them together.
 
 use super::fail::{Res, bad, unsupported};
-use super::gather::turned;
 use super::schema::options as field;
 use super::{Ctx, Values, shape};
-use crate::import::parts::{Part, cut, whole};
+use crate::import::parts::{Part, cut, turned, whole};
 use crate::ir::{Op, ValueId};
 
 /// Joins tensors of which only `axis` may differ.
@@ -141,7 +140,11 @@ pub(super) fn strided_slice(cx: &mut Ctx<'_, '_>) -> Values {
         // LiteRT takes the entries behind it for other axes than numpy does.
         return unsupported("an ellipsis that stands for no axis", "leave it out");
     }
-    let (mut parts, mut out, mut backwards): (Vec<Part>, Vec<usize>, Vec<usize>) = (vec![], vec![], vec![]);
+    if ellipsis.is_some() && offset {
+        // LiteRT counts the ends of other axes from the beginning of this one.
+        return unsupported("an ellipsis and ends that count from the beginnings", "name all axes");
+    }
+    let (mut parts, mut out): (Vec<Part>, Vec<usize>) = (vec![], vec![]);
     for i in 0..n {
         if Some(i) == ellipsis {
             let rest = &dims[parts.len()..parts.len() + unnamed];
@@ -151,46 +154,43 @@ pub(super) fn strided_slice(cx: &mut Ctx<'_, '_>) -> Values {
             out.push(1);
         } else {
             let d = dims[parts.len()];
-            let first = if begin[i] < 0 { begin[i].saturating_add(d as i64) } else { begin[i] };
             if shrink[i] && no_begin[i] {
                 return unsupported("begin_mask and shrink_axis_mask for one axis", "give the index that stays");
             }
             if shrink[i] {
-                parts.push((first, 1, 1));
+                parts.push((shape::index(begin[i], d)? as i64, 1, 1));
                 continue;
             }
+            let inside = no_begin[i] || shape::index(begin[i], d).is_ok();
             let begin = if no_begin[i] { if stride[i] > 0 { 0 } else { i64::MAX } } else { begin[i] };
             let last = if stride[i] > 0 { i64::MAX } else { i64::MIN };
-            let end = match (no_end[i], offset) {
-                (true, _) => last,
-                (false, false) => end[i],
-                // From where it begins, whatever says where that is. Outside of the tensor, runtimes disagree on it.
-                (false, true) if !no_begin[i] && !(0..d as i64).contains(&first) => {
-                    return unsupported(format!("a beginning at {first} of {d}, from which the end counts"), "let it begin inside");
+            let end = if !offset {
+                if no_end[i] { last } else { end[i] }
+            } else if !inside {
+                // The end counts from where it begins, whatever says where that is. Outside of the tensor, runtimes disagree on it.
+                return unsupported(format!("a beginning at {begin} of {d}, from which the end counts"), "let it begin inside");
+            } else {
+                let end = shape::slice(d, begin, last, stride[i])?.0.saturating_add(end[i]);
+                if no_end[i] && end != d as i64 {
+                    // Of the runtimes, one takes the mask and another the end.
+                    return unsupported("an end that counts from the beginning and end_mask for one axis", "leave one of them out");
                 }
-                (false, true) => match shape::slice(d, begin, last, stride[i])?.0.saturating_add(end[i]) {
-                    end if (0..=d as i64).contains(&end) => end,
-                    end => return unsupported(format!("an end at {end} of {d}, counted from the beginning"), "use end_mask"),
-                },
+                if !(0..=d as i64).contains(&end) {
+                    return unsupported(format!("an end at {end} of {d}, counted from the beginning"), "let it end inside");
+                }
+                end
             };
-            let (mut start, len) = shape::slice(d, begin, end, stride[i])?;
-            if stride[i] < 0 && len > 1 {
-                // The same elements forwards, to be turned round.
-                start += (len as i64 - 1) * stride[i];
-                backwards.push(parts.len());
-            }
-            parts.push((start, len, stride[i].saturating_abs()));
+            let (start, len) = shape::slice(d, begin, end, stride[i])?;
+            parts.push((start, len, stride[i]));
             out.push(len);
         }
     }
     let rest = &dims[parts.len()..];
     out.extend(rest);
     parts.extend(whole(rest));
-    let mut y = cut(cx, if out.len() == parts.len() && backwards.is_empty() { "" } else { "range" }, x, &parts)?;
-    for axis in backwards {
-        y = turned(cx, &format!("backwards{axis}"), y, axis)?;
-    }
-    Ok(vec![if cx.shape(y) == out { y } else { cx.emit("", Op::Reshape, &[y], &out)? }])
+    let same = parts.iter().map(|part| &part.1).eq(&out);
+    let y = turned(cx, if same { "" } else { "range" }, x, parts)?;
+    Ok(vec![if same { y } else { cx.emit("", Op::Reshape, &[y], &out)? }])
 }
 
 /// `[rank, 2]` extents before and after.

@@ -2,7 +2,9 @@
 
 use super::constant::{made, room};
 use super::fail::{Res, bad};
+use super::shape::{strides, walk};
 use super::{Ctx, Values, shape};
+use crate::interp::ELEMENT;
 use std::collections::HashMap;
 
 /// Where a place lies, named by its index along each of the first axes, counted in what lies behind those.
@@ -22,18 +24,12 @@ pub(super) fn update(cx: &mut Ctx<'_, '_>) -> Values {
     }
     room(cx, &dims)?;
     let n = room(cx, &own)?;
-    cx.b.budget.pay(n * dims.len())?;
     let (mut data, block) = (cx.data(x, 0)?.to_vec(), cx.data(block, 1)?);
     let inside = |axis: usize| starts[axis].clamp(0, (dims[axis] - own[axis]) as i64) as usize;
     let starts: Vec<usize> = (0..dims.len()).map(inside).collect();
-    for (i, &v) in block.iter().enumerate() {
-        let (mut rest, mut at, mut step) = (i, 0, 1);
-        for axis in (0..dims.len()).rev() {
-            at += (starts[axis] + rest % own[axis]) * step;
-            (rest, step) = (rest / own[axis], step * dims[axis]);
-        }
-        data[at] = v;
-    }
+    let steps = strides(&dims);
+    let start = starts.iter().zip(&steps).map(|(&s, step)| s as i64 * step).sum();
+    walk(&own, n, start, &steps).zip(block.iter()).for_each(|(at, &v)| data[at] = v);
     Ok(vec![made(cx, &dims, data)?])
 }
 
@@ -92,6 +88,7 @@ pub(super) fn unique(cx: &mut Ctx<'_, '_>) -> Values {
     // Finding one takes as long as some copies.
     let n = room(cx, &dims)?;
     cx.b.budget.pay(8 * n)?;
+    cx.b.spend(8 * ELEMENT * n as u64)?;
     let (mut known, mut all, mut which) = (HashMap::new(), vec![], vec![]);
     for (i, &v) in cx.data(x, 0)?.iter().enumerate() {
         // Zeros are equal, and what is not a number is equal to nothing.

@@ -84,6 +84,7 @@ fn what_was_found_stays_mended() {
         ("empty_conv", "an image of shape [1, 4, 4, 0]"),
         ("empty_dw", "an image of shape [1, 4, 4, 0]"),
         ("embedding_of_nothing", "a single number is no table"),
+        ("ss_shrink_outside", "index 2 of 1"),
         // A large constant that is looked at, or sorted, again and again.
         ("many_arg_max", "multiply beyond all measure"),
         ("many_top", "multiply beyond all measure"),
@@ -94,9 +95,11 @@ fn what_was_found_stays_mended() {
     for (name, word) in [
         ("bigint", "integers that are rounded"),
         ("ss_shrinkmask", "begin_mask and shrink_axis_mask for one axis"),
-        ("ss_off_clamp", "a beginning at -3 of 6"),
+        ("ss_off_clamp", "a beginning at -9 of 6"),
         ("ss_off_back2", "an end at -1 of 6"),
         ("ss_ell0", "an ellipsis that stands for no axis"),
+        ("ss_off_ell_last", "an ellipsis and ends that count from the beginnings"),
+        ("ss_off_end_mask", "an end that counts from the beginning and end_mask for one axis"),
         ("tc_odd", "7 pixels with a stride of 2 from 2 pixels"),
         ("tc_short", "4 pixels with a stride of 1 from 4 pixels"),
     ] {
