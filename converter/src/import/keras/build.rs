@@ -312,14 +312,14 @@ impl Walk<'_> {
             if results.contains_key(&(l, c)) {
                 continue;
             }
-            let operands = operands(&layer.calls[c], &results, &layer.name)?;
+            let operands = operands(&layer.calls[c], &results, &layer.name, !self.faults.is_empty())?;
             // Keras 3 does as the call says only where its caller does not say otherwise.
             if operands.named.iter().any(|(n, o)| n == "training" && matches!(o, Operand::Value(v) if flag(v) == Some(true))) {
                 self.graph.leave_trained(&path);
             }
             let made = match &layer.body {
                 Body::Input(_) => return Err(invalid(format!("input `{path}` is not among the inputs of model `{}`", model.name))),
-                Body::Layer(_) => vec![self.layer(layer, path, &weights, &operands)?],
+                Body::Layer(_) => self.layer(layer, path, &weights, &operands)?,
                 Body::Model(inner) => {
                     let given = operands.keyed(&inner.keys).map_or_else(|| operands.made(), Ok).map_err(|other| {
                         invalid(format!("model `{path}` is called with {other}; call it with its inputs and nothing else"))
@@ -334,7 +334,8 @@ impl Walk<'_> {
             };
             results.insert((l, c), made);
         }
-        outputs.iter().map(|t| result(&results, *t, &model.layers[t.layer].name)).collect()
+        let faulty = !self.faults.is_empty();
+        outputs.iter().map(|t| result(&results, *t, &model.layers[t.layer].name, faulty)).collect()
     }
 
     /// Takes what a call copies out of the budget: a network within a network is described once and may be called often.
@@ -365,12 +366,12 @@ impl Walk<'_> {
         Ok(())
     }
 
-    fn layer(&mut self, layer: &LayerDef, path: String, weights: &str, operands: &Operands) -> Result<Made> {
+    fn layer(&mut self, layer: &LayerDef, path: String, weights: &str, operands: &Operands) -> Result<Vec<Made>> {
         let Body::Layer(body) = &layer.body else { return Err(invalid(format!("`{path}` is not a layer"))) };
         // Past a fault, a value of any shape stands for the result, so that the calls after it are looked at, too.
         let stand_in = operands.any();
         if let Some(v) = stand_in.filter(|_| !layer.faults.is_empty()) {
-            return Ok(v.float());
+            return Ok(vec![v.float()]);
         }
         let constants = self.shared.entry(std::ptr::from_ref(layer)).or_insert_with(|| {
             for var in body.vars() {
@@ -386,32 +387,37 @@ impl Walk<'_> {
         let integers = if operands.any_integer() { body.integers(operands) } else { Integers::Floats };
         let made = match integers {
             Integers::Computed => Err(emit.unsupported("computes with integers", "cast the input to float32 first")),
-            _ => body.emit(&mut emit, operands),
+            _ => body.results(&mut emit, operands),
         };
         match (made, stand_in) {
             (Err(Error::Unsupported(more)), Some(v)) => {
                 self.fail(more.len())?;
                 self.faults.extend(more);
-                Ok(v.float())
+                Ok(vec![v.float()])
             }
             (Err(Error::Invalid(_)), Some(v)) if !self.faults.is_empty() => {
                 self.fail(1)?;
-                Ok(v.float())
+                Ok(vec![v.float()])
             }
             // With a float among them, all become floats.
-            (made, _) => Ok(Made { value: made?, integer: operands.integers().filter(|_| integers == Integers::Kept) }),
+            (made, _) => {
+                let integer = operands.integers().filter(|_| integers == Integers::Kept);
+                Ok(made?.into_iter().map(|value| Made { value, integer }).collect())
+            }
         }
     }
 }
 
-fn result(results: &Results, t: TensorRef, name: &str) -> Result<Made> {
-    let found = results.get(&(t.layer, t.call)).and_then(|all| all.get(t.tensor));
-    found.copied().ok_or_else(|| invalid(format!("layer `{name}` has no result {} of call {}", t.tensor, t.call)))
+/// A result of a call. In a `faulty` network, what stands for one of a call that is not supported stands for all of them.
+fn result(results: &Results, t: TensorRef, name: &str, faulty: bool) -> Result<Made> {
+    let all = results.get(&(t.layer, t.call)).map_or(&[][..], Vec::as_slice);
+    let found = all.get(t.tensor).or(all.first().filter(|_| faulty)).copied();
+    found.ok_or_else(|| invalid(format!("layer `{name}` has no result {} of call {}", t.tensor, t.call)))
 }
 
-fn operands(call: &Call, results: &Results, name: &str) -> Result<Operands> {
+fn operands(call: &Call, results: &Results, name: &str, faulty: bool) -> Result<Operands> {
     let one = |arg: &Arg| match arg {
-        Arg::Tensor(t) => result(results, *t, name).map(Operand::Tensor),
+        Arg::Tensor(t) => result(results, *t, name, faulty).map(Operand::Tensor),
         Arg::Value(v) => Ok(Operand::Value(v.clone())),
     };
     let args = call.args.iter().map(one).collect::<Result<_>>()?;

@@ -523,7 +523,7 @@ fn takes_lists(layer: &LayerDef, json: &Value) -> bool {
     match layer.class.as_str() {
         "TFOpLambda" => {
             let function = json.get("config").and_then(|c| c.get("function")).and_then(Value::as_str).unwrap_or_default();
-            matches!(function.rsplit('.').next(), Some("concat" | "concatenate"))
+            matches!(function.rsplit('.').next(), Some("concat" | "concatenate" | "stack"))
         }
         "Add"
         | "Subtract"
@@ -532,6 +532,7 @@ fn takes_lists(layer: &LayerDef, json: &Value) -> bool {
         | "Maximum"
         | "Minimum"
         | "Concatenate"
+        | "Stack"
         | "CustomScaleLayer"
         | "Identity"
         | "ActivityRegularization" => true,

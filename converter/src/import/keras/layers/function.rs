@@ -5,7 +5,7 @@ use super::activation::{Step, Steps, apply, axis_of, gelu, named};
 use super::cfg::{flag, short, values};
 use super::merge::{Concatenate, pair};
 use super::shape::{reshape_to, transpose};
-use super::{Cfg, Emit, Integers, Layer, Operand, Operands, builtin, slicing};
+use super::{Cfg, Emit, Integers, Layer, Made, Operand, Operands, builtin, slicing};
 use crate::error::Result;
 use crate::import::keras::config::MAX_CLASS;
 use crate::import::keras::parse_json;
@@ -38,6 +38,9 @@ enum Function {
     Reshape,
     Transpose,
     Concat,
+    Stack,
+    Split,
+    Unstack,
     Squeeze,
     ExpandDims,
     Pad,
@@ -54,11 +57,20 @@ fn function(name: &str, keras: u32) -> Option<Function> {
         "subtract" | "sub" => Function::Binary(BinaryOp::Sub),
         "multiply" | "mul" => Function::Binary(BinaryOp::Mul),
         "divide" | "truediv" | "true_divide" | "realdiv" | "real_div" | "div" => Function::Binary(BinaryOp::Div),
+        "power" | "pow" => Function::Binary(BinaryOp::Pow),
         "maximum" => Function::Binary(BinaryOp::Max),
         "minimum" => Function::Binary(BinaryOp::Min),
         "negative" | "neg" => Function::Negative,
         "square" => Function::Square,
         "sqrt" => Function::Activation(vec![Step::Act(Act::Sqrt)]),
+        "abs" | "absolute" => Function::Activation(vec![Step::Unary(Unary::Abs)]),
+        "log" => Function::Activation(vec![Step::Unary(Unary::Log)]),
+        "erf" => Function::Activation(vec![Step::Unary(Unary::Erf)]),
+        "sin" => Function::Activation(vec![Step::Unary(Unary::Sin)]),
+        "cos" => Function::Activation(vec![Step::Unary(Unary::Cos)]),
+        "floor" => Function::Activation(vec![Step::Unary(Unary::Floor)]),
+        "ceil" => Function::Activation(vec![Step::Unary(Unary::Ceil)]),
+        "sign" => Function::Activation(vec![Step::Unary(Unary::Sign)]),
         "leaky_relu" => Function::LeakyRelu,
         "elu" => Function::Elu,
         "gelu" => Function::Gelu,
@@ -71,9 +83,13 @@ fn function(name: &str, keras: u32) -> Option<Function> {
         "mean" | "reduce_mean" => Function::Reduce(ReduceKind::Mean),
         "sum" | "reduce_sum" => Function::Reduce(ReduceKind::Sum),
         "max" | "amax" | "reduce_max" => Function::Reduce(ReduceKind::Max),
+        "min" | "amin" | "reduce_min" => Function::Reduce(ReduceKind::Min),
         "reshape" => Function::Reshape,
         "transpose" => Function::Transpose,
         "concat" | "concatenate" => Function::Concat,
+        "stack" => Function::Stack,
+        "split" => Function::Split,
+        "unstack" => Function::Unstack,
         "squeeze" => Function::Squeeze,
         "expand_dims" => Function::ExpandDims,
         "pad" => Function::Pad,
@@ -311,6 +327,8 @@ impl Layer for Call {
             | Function::Reshape
             | Function::Transpose
             | Function::Concat
+            | Function::Split
+            | Function::Unstack
             | Function::Squeeze
             | Function::GetItem
             | Function::Take
@@ -320,6 +338,13 @@ impl Layer for Call {
     }
 
     fn emit(&self, e: &mut Emit<'_>, inputs: &Operands) -> Result<ValueId> {
+        match self.results(e, inputs)?[..] {
+            [only] => Ok(only),
+            _ => Err(e.invalid("has several results")),
+        }
+    }
+
+    fn results(&self, e: &mut Emit<'_>, inputs: &Operands) -> Result<Vec<ValueId>> {
         let mut operands = inputs.clone();
         for (i, value) in &self.fixed {
             if *i > operands.args.len() {
@@ -328,9 +353,12 @@ impl Layer for Call {
             operands.args.insert(*i, Operand::Value(value.clone()));
         }
         let b = Bound { operands, config: &self.config, names: RefCell::default(), positions: RefCell::default() };
-        let y = self.compute(e, &b)?;
+        let all = match self.function {
+            Function::Split | Function::Unstack => self.pieces(e, &b)?,
+            _ => vec![self.compute(e, &b)?],
+        };
         b.all_read(e)?;
-        Ok(y)
+        Ok(all)
     }
 }
 
@@ -339,6 +367,17 @@ impl Call {
         if let Function::Concat = self.function {
             let (axis, all) = b.joined(e)?;
             return Concatenate(axis).emit(e, &all);
+        }
+        if let Function::Stack = self.function {
+            let (axis, all) = b.joined(e)?;
+            let mut turned = Vec::new();
+            for (i, v) in e.tensors(&all)?.into_iter().enumerate() {
+                let mut out = e.shape(v);
+                out.insert(axis_of(e, axis, out.len() + 1)?, 1);
+                let value = e.node(&i.to_string(), Op::Reshape, &[v], &out)?;
+                turned.push(Operand::Tensor(Made { value, integer: None }));
+            }
+            return Concatenate(axis).emit(e, &Operands { args: turned, named: Vec::new() });
         }
         if let Function::Binary(op) = self.function {
             let (x, y) = (b.term(e, X, 0)?, b.term(e, Y, 1)?);
@@ -467,8 +506,48 @@ impl Call {
                     _ => Err(e.unsupported("elements without an axis or without indices", "name both, or use Reshape before")),
                 }
             }
-            Function::Binary(_) | Function::Concat => Err(e.invalid("is called without operands")),
+            Function::Binary(_) | Function::Concat | Function::Stack | Function::Split | Function::Unstack => {
+                Err(e.invalid("is called without operands"))
+            }
         }
+    }
+
+    /// The results of what cuts a tensor along an axis.
+    fn pieces(&self, e: &mut Emit<'_>, b: &Bound<'_>) -> Result<Vec<ValueId>> {
+        // Nodes of TensorFlow's graphs have other operands.
+        if e.kind == "TensorFlowOpLayer" {
+            return Err(e.unsupported("a node of several results", "save the model with a later version of TensorFlow"));
+        }
+        let x = b.term(e, X, 0)?;
+        if e.graph.data(x).is_some() {
+            return Err(e.unsupported("a function of a constant", "compute it before the network"));
+        }
+        let shape = e.shape(x);
+        let axis = match b.integers(e, &["axis"], 2)?.as_deref() {
+            None => 0,
+            Some(&[axis]) => axis,
+            Some(_) => return Err(e.invalid("`axis` is not a number")),
+        };
+        let axis = axis_of(e, axis, shape.len())?;
+        let extent = shape[axis];
+        if let Function::Unstack = self.function {
+            let given = b.integers(e, &["num"], 1)?.is_some_and(|n| n != [extent as i64]);
+            if given {
+                return Err(e.invalid(format!("`num` is not the extent {extent} of axis {axis}")));
+            }
+            return slicing::unstack(e, x, axis);
+        }
+        let names = &["num_or_size_splits", "indices_or_sections"];
+        // One number says how many there are, a list where (Keras 3) or how long (TensorFlow) they are.
+        let count = b.value(e, names, 1)?.and_then(Value::as_i64);
+        let Some(list) = b.integers(e, names, 1)? else { return Err(e.invalid("is called without the parts")) };
+        let lens = match count {
+            Some(count) => slicing::equal(extent, count),
+            None if self.floats[1] => slicing::between(extent, &list),
+            None => slicing::sizes(extent, &list),
+        };
+        let Some(lens) = lens else { return Err(e.invalid(format!("parts {list:?} of the {extent} of axis {axis}"))) };
+        slicing::split(e, x, axis, &lens)
     }
 }
 

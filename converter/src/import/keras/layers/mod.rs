@@ -71,6 +71,14 @@ pub(super) trait Layer {
     /// # Errors
     /// [`crate::Error::Invalid`] if shapes do not fit, [`crate::Error::Unsupported`] for what only the call can tell.
     fn emit(&self, e: &mut Emit<'_>, inputs: &Operands) -> Result<ValueId>;
+
+    /// As [`Layer::emit`], with all results where there may be several.
+    ///
+    /// # Errors
+    /// As [`Layer::emit`].
+    fn results(&self, e: &mut Emit<'_>, inputs: &Operands) -> Result<Vec<ValueId>> {
+        Ok(vec![self.emit(e, inputs)?])
+    }
 }
 
 /// Keras's own name of a class or function; `None` for one that a program registered (`package>name`), which may do anything
@@ -121,7 +129,7 @@ fn has(class: &str, cfg: &Cfg<'_>) -> bool {
         "BatchNormalizationV1" | "BatchNormalizationV2" | "SyncBatchNormalization" => cfg.keras < 3,
         "MaxPool1D" | "AvgPool1D" | "GlobalMaxPool1D" | "GlobalAvgPool1D" => cfg.keras < 3,
         "MaxPool2D" | "AvgPool2D" | "GlobalMaxPool2D" | "GlobalAvgPool2D" => cfg.keras < 3,
-        "Resizing" | "Rescaling" | "Normalization" | "LayerNormalization" | "GroupNormalization" => cfg.keras >= 2,
+        "Resizing" | "CenterCrop" | "Rescaling" | "Normalization" | "LayerNormalization" | "GroupNormalization" => cfg.keras >= 2,
         "RMSNormalization" => cfg.keras >= 3,
         // ConvNeXt's.
         "LayerScale" => cfg.map.contains_key("projection_dim"),
@@ -161,6 +169,7 @@ pub(super) fn parse(cfg: &Cfg<'_>) -> Result<Box<dyn Layer>> {
         "Normalization" => norm::normalization(cfg),
         "Rescaling" => norm::rescaling(cfg),
         "Resizing" => resizing::resizing(cfg),
+        "CenterCrop" => resizing::center_crop(cfg),
         "Activation" | "ReLU" | "LeakyReLU" | "ELU" | "Softmax" => activation::layer(cfg),
         "PReLU" => activation::prelu(cfg),
         "Add" | "Subtract" | "Multiply" | "Average" | "Maximum" | "Minimum" => merge::layer(cfg),

@@ -1,6 +1,6 @@
-//! `Resizing`: images made to another size, as TensorFlow resizes them.
+//! `Resizing` and `CenterCrop`: images made to another size, as TensorFlow resizes them.
 
-use super::{Cfg, Emit, Layer, Operands};
+use super::{Cfg, Emit, Integers, Layer, Operands};
 use crate::error::Result;
 use crate::ir::{Op, Places, ResizeKind, ValueId};
 
@@ -47,5 +47,32 @@ impl Layer for Resizing {
             None => e.node("", Op::Resize { kind: self.kind, places: Places::Middles }, &[x], &shape),
             Some((what, remedy)) => Err(e.unsupported(what.clone(), *remedy)),
         }
+    }
+}
+
+struct CenterCrop {
+    size: [usize; 2],
+}
+
+pub(super) fn center_crop(cfg: &Cfg<'_>) -> Result<Box<dyn Layer>> {
+    cfg.channels_last()?;
+    Ok(Box::new(CenterCrop { size: [cfg.count("height")?, cfg.count("width")?] }))
+}
+
+impl Layer for CenterCrop {
+    fn integers(&self, _: &Operands) -> Integers {
+        Integers::Floats
+    }
+
+    fn emit(&self, e: &mut Emit<'_>, inputs: &Operands) -> Result<ValueId> {
+        let x = e.ranked(inputs, 4)?;
+        let [n, h, w, c] = e.shape(x)[..] else { return Err(e.invalid("an image has four axes")) };
+        let [height, width] = self.size;
+        let (Some(below), Some(right)) = (h.checked_sub(height), w.checked_sub(width)) else {
+            let what = format!("a crop of {height}x{width} from {h}x{w}, which is resized first");
+            return Err(e.unsupported(what, "make the input at least as large"));
+        };
+        let start = vec![0, below / 2, right / 2, 0];
+        e.node("", Op::Slice { start, step: vec![1; 4] }, &[x], &[n, height, width, c])
     }
 }

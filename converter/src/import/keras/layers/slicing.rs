@@ -1,10 +1,10 @@
-//! `x[...]`, the index of Python as Keras writes it down, and `take`.
+//! `x[...]`, the index of Python as Keras writes it down, `take`, `split` and `unstack`.
 
 use super::Emit;
 use super::cfg::{short, values};
 use crate::error::{Error, Result};
 use crate::import::fail::{Fail, Res};
-use crate::import::parts::{self, turned, whole};
+use crate::import::parts::{self, cut, turned, whole};
 use crate::import::shape;
 use crate::ir::{Op, ValueId};
 use serde_json::Value;
@@ -101,6 +101,48 @@ pub(super) fn take(e: &mut Emit<'_>, x: ValueId, axis: usize, indices: &Value) -
     let same = shape.len() == 1;
     let y = parts::take(e, if same { "" } else { "list" }, x, axis, &list).map_err(|fail| own(e, fail))?;
     if same { Ok(y) } else { e.node("", Op::Reshape, &[y], &[&from[..axis], &shape, &from[axis + 1..]].concat()) }
+}
+
+/// So many parts of one length.
+pub(super) fn equal(extent: usize, count: i64) -> Option<Vec<usize>> {
+    let count = usize::try_from(count).ok().filter(|&n| n > 0 && n <= extent && extent.is_multiple_of(n))?;
+    Some(vec![extent / count; count])
+}
+
+/// Parts of these lengths, one of which may be -1: what is left.
+pub(super) fn sizes(extent: usize, sizes: &[i64]) -> Option<Vec<usize>> {
+    let known = sizes.iter().filter(|&&n| n != -1).try_fold(0i64, |sum, &n| sum.checked_add(n))?;
+    let rest = (extent as i64).checked_sub(known)?;
+    let open = sizes.iter().filter(|&&n| n == -1).count();
+    let lens = sizes.iter().map(|&n| usize::try_from(if n == -1 { rest } else { n }).ok());
+    lens.collect::<Option<Vec<_>>>().filter(|_| open == 1 || (open == 0 && rest == 0))
+}
+
+/// Parts that begin at these places, but for the first.
+pub(super) fn between(extent: usize, places: &[i64]) -> Option<Vec<usize>> {
+    let ends = places.iter().copied().chain([extent as i64]);
+    let starts = [0].into_iter().chain(places.iter().copied());
+    starts.zip(ends).map(|(start, end)| usize::try_from(end.checked_sub(start)?).ok()).collect()
+}
+
+/// Appends what cuts a tensor into parts of these lengths along an axis, which add up to its extent.
+pub(super) fn split(e: &mut Emit<'_>, x: ValueId, axis: usize, lens: &[usize]) -> Result<Vec<ValueId>> {
+    let (mut parts, mut all) = (whole(&e.shape(x)), Vec::new());
+    let mut start = 0;
+    for (i, &len) in lens.iter().enumerate() {
+        parts[axis] = (start, len, 1);
+        start += len as i64;
+        all.push(cut(e, &i.to_string(), x, &parts).map_err(|fail| own(e, fail))?);
+    }
+    Ok(all)
+}
+
+/// Appends what gives each element of an axis, without it.
+pub(super) fn unstack(e: &mut Emit<'_>, x: ValueId, axis: usize) -> Result<Vec<ValueId>> {
+    let mut rest = e.shape(x);
+    let extent = rest.remove(axis);
+    let all = split(e, x, axis, &vec![1; extent])?;
+    all.into_iter().enumerate().map(|(i, v)| e.node(&format!("{i}/axis"), Op::Reshape, &[v], &rest)).collect()
 }
 
 /// The place of an element, which may be counted from the end.

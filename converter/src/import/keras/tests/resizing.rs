@@ -72,3 +72,19 @@ fn output_padding_has_a_number_for_each_axis() {
         assert!(!said.contains("output_padding"), "{class} {padding}: {said}");
     }
 }
+
+/// What lies in the middle; of a smaller picture Keras makes a larger one first.
+#[test]
+fn middles_of_images() {
+    let of = |height: usize| {
+        format!(
+            r#"{{"class_name": "Sequential", "config": {{"name": "s", "layers": [
+                {{"class_name": "InputLayer", "config": {{"batch_shape": [null, 9, 8, 3], "name": "i"}}}},
+                {{"class_name": "CenterCrop", "config": {{"name": "c", "trainable": true, "height": {height}, "width": 8}}}}]}}}}"#
+        )
+    };
+    let cut = built(&of(4), 3).unwrap();
+    assert_eq!(cut.shape(cut.outputs[0]), [1, 4, 8, 3]);
+    assert!(matches!(built(&of(10), 3), Err(Error::Unsupported(all)) if all[0].what.contains("10x8 from 9x8")));
+    assert!(matches!(built(&of(4), 1), Err(Error::Unsupported(all)) if all[0].what.contains("not known")));
+}

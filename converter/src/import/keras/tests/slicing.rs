@@ -1,6 +1,6 @@
-//! `x[...]` and `take`.
+//! `x[...]`, `take`, `split`, `stack` and `unstack`.
 
-use super::{built, golden, network};
+use super::{CALL, built, golden, network};
 use crate::error::Error;
 
 #[test]
@@ -68,5 +68,43 @@ fn elements_that_are_not_there_are_refused() {
     let disorder: Vec<String> = (0..200).map(|i| (i * 2 % 3).to_string()).collect();
     for (indices, axis) in [("[0]", "null"), ("null", "1"), ("[]", "1"), (&format!("[{}]", disorder.join(",")), "1")] {
         assert!(matches!(taken(indices, axis), Err(Error::Unsupported(_) | Error::Invalid(_))), "{indices} {axis}");
+    }
+}
+
+#[test]
+fn pieces_are_keras_own() {
+    for file in ["pieces.k2.keras", "pieces.k2.h5", "pieces.k3.keras", "pieces.k3.h5"] {
+        golden(file, &[]);
+    }
+}
+
+/// `keras.ops.split` of a tensor of the shape `[1, 3, 4]`, of which the last part is given out.
+fn last_part(config: &str, part: usize) -> Result<Vec<usize>, Error> {
+    let json = network("float32", &[(r#""Split", "module": "keras.src.ops.numpy""#, config, CALL)]);
+    let graph = built(&json.replace(r#"["l0", 0, 0]"#, &format!(r#"["l0", 0, {part}]"#)), 3)?;
+    Ok(graph.shape(graph.outputs[0]).to_vec())
+}
+
+#[test]
+fn parts_that_do_not_fit_are_refused() {
+    let of = |parts: &str, part: usize| last_part(&format!(r#", "indices_or_sections": {parts}, "axis": -1"#), part);
+    assert_eq!(of("2", 1).unwrap(), [1, 3, 2]);
+    assert_eq!(of("4", 3).unwrap(), [1, 3, 1]);
+    assert_eq!(of("[1, 2]", 2).unwrap(), [1, 3, 2]);
+    assert_eq!(of("1", 0).unwrap(), [1, 3, 4]);
+    for (parts, part) in [
+        ("3", 0),
+        ("0", 0),
+        ("-2", 0),
+        ("[2, 1]", 0),
+        ("[5]", 0),
+        ("[-1]", 0),
+        ("[4]", 1),
+        ("[9223372036854775807, -9]", 0),
+        ("null", 0),
+        ("2", 2),
+        ("\"2\"", 0),
+    ] {
+        assert!(of(parts, part).is_err(), "{parts} {part}");
     }
 }
