@@ -163,7 +163,7 @@ fn followed(path: &Path) -> Result<PathBuf> {
         let Ok(link) = std::fs::read_link(&path) else { return Ok(path) };
         path = folder(&path).join(link);
     }
-    Err(Error::new(ErrorKind::InvalidInput, "is a link in a circle of links; remove it"))
+    Err(Error::new(ErrorKind::InvalidInput, "is a link over a circle of links, or over more than the system follows; remove it"))
 }
 
 /// Where a file is or would be.

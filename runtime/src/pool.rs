@@ -14,6 +14,7 @@
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering::SeqCst};
 use core::time::Duration;
 use sepal_kernels::par::{self, MAX_PARTS, Parallel, Part};
+use sepal_kernels::simd::StandardFloats;
 use std::any::Any;
 use std::boxed::Box;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -24,6 +25,9 @@ use std::vec::Vec;
 
 /// How long a thread waits for work, or for the others' last parts, before it sleeps.
 const SPIN: Duration = Duration::from_micros(50);
+
+/// Of each thread: some times what a step takes, whatever the environment says of the stacks of threads.
+const STACK: usize = 1 << 20;
 
 /// What a step's parts are given to, as far as the pool's threads know.
 type Job = &'static (dyn Fn(usize) + Sync);
@@ -132,6 +136,8 @@ impl Shared {
 
     /// A worker's life.
     fn serve(&self) {
+        // A thread has the rules of the one that starts it.
+        let _rules = StandardFloats::new();
         self.started.fetch_add(1, SeqCst);
         while !self.stop.load(SeqCst) {
             // The caller panics in the payload's place; see there why it is not dropped.
@@ -170,7 +176,7 @@ impl Pool {
         let mut pool = Pool { shared: Arc::default(), workers, busy: AtomicBool::new(false), process: std::process::id() };
         for _ in 1..threads {
             let shared = Arc::clone(&pool.shared);
-            pool.workers.push(Builder::new().name("sepal".into()).spawn(move || shared.serve())?);
+            pool.workers.push(Builder::new().name("sepal".into()).stack_size(STACK).spawn(move || shared.serve())?);
         }
         // A thread allocates as it starts, and some systems make a lock when it is first used: not during an inference.
         while pool.shared.started.load(SeqCst) < pool.workers.len() {

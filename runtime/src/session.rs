@@ -13,6 +13,7 @@ use sepal_format::layout::ALIGN;
 use sepal_format::record::Io;
 use sepal_kernels::Isa;
 use sepal_kernels::par::{Parallel, Serial};
+use sepal_kernels::simd::StandardFloats;
 
 /// Most threads of a session.
 #[cfg(feature = "threads")]
@@ -186,7 +187,7 @@ impl<'m> Session<'m> {
     }
 
     /// Runs the network on the inputs. It does not fail or allocate, and waits for nothing but its own threads. 128 KB of stack are
-    /// enough.
+    /// enough. Rules for floats that the caller has set, of rounding or for subnormal numbers, do not hold meanwhile.
     pub fn run(&mut self) {
         self.run_profiled(&mut |_| ());
     }
@@ -208,6 +209,7 @@ impl<'m> Session<'m> {
         };
         #[cfg(not(feature = "threads"))]
         let par: &dyn Parallel = &Serial;
+        let _rules = StandardFloats::new();
         let arena = self.arena.floats_mut();
         let steps = self.view.steps();
         let mut pipelines = self.view.pipelines().iter().peekable();

@@ -23,11 +23,12 @@ const LAYERS: [(&str, &[&str]); 9] = [
 ];
 
 /// The files in which `unsafe` may be written, and what for.
-const UNSAFE: [(&str, &str); 16] = [
+const UNSAFE: [(&str, &str); 17] = [
     ("kernels/src/simd/avx2.rs", "instructions that the CPU was asked for"),
     ("kernels/src/simd/avx512.rs", "instructions that the CPU was asked for"),
     ("kernels/src/simd/cpuid.rs", "asking the CPU without the standard library"),
     ("kernels/src/simd/neon.rs", "instructions that the CPU was asked for"),
+    ("kernels/src/simd/rules.rs", "the CPU's control word of floats"),
     ("kernels/src/simd/wasm.rs", "instructions that a module was built for"),
     ("runtime/src/map.rs", "mapping a file is a promise that it stays as it is"),
     (

@@ -6,6 +6,7 @@ use crate::plans::Wanted;
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
+mod elements;
 mod fail;
 pub mod keras;
 pub mod onnx;

@@ -172,39 +172,6 @@ pub(super) fn index(i: i64, extent: usize) -> Res<usize> {
     usize::try_from(own).ok().filter(|&i| i < extent).map_or_else(|| bad(format!("index {i} of {extent}")), Ok)
 }
 
-/// A tensor as `outer` times `extent` times `inner` elements, around an axis.
-pub(super) fn around(dims: &[usize], axis: usize) -> [usize; 3] {
-    [dims[..axis].iter().product(), dims[axis], dims[axis + 1..].iter().product()]
-}
-
-/// Elements between neighbours along each axis.
-pub(super) fn strides(dims: &[usize]) -> Vec<i64> {
-    let mut out = vec![1i64; dims.len()];
-    for i in (1..dims.len()).rev() {
-        out[i - 1] = out[i].saturating_mul(dims[i] as i64);
-    }
-    out
-}
-
-/// Where the first `n` elements of a tensor of these extents lie, in their order, where axis i steps by `strides[i]` from `start`.
-pub(super) fn walk(dims: &[usize], n: usize, start: i64, strides: &[i64]) -> impl Iterator<Item = usize> {
-    let mut index = vec![0usize; dims.len()];
-    let mut at = start;
-    (0..n).map(move |_| {
-        let here = at as usize;
-        for axis in (0..dims.len()).rev() {
-            index[axis] += 1;
-            at += strides[axis];
-            if index[axis] < dims[axis] {
-                break;
-            }
-            at -= strides[axis] * dims[axis] as i64;
-            index[axis] = 0;
-        }
-        here
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

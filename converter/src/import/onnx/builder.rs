@@ -4,7 +4,7 @@ use super::fail::{Fail, Res, bad, unsupported};
 use super::node::{Ctx, Operand};
 use super::proto::{Attribute, Dim, Graph as Proto, Node, Tensor, ValueInfo};
 use super::tensor::{Const, Data, Files, Type, decode, type_name};
-use super::{branch, consts, ops, order, sequence, shape};
+use super::{branch, consts, ops, order, sequence, shape, trivial};
 use crate::error::{Error, Result, Unsupported, invalid, request};
 use crate::import::{ELEMENTS_PER_BYTE, MOST_WORK, Options};
 use crate::interp;
@@ -441,10 +441,13 @@ fn evaluate<'a>(b: &mut Builder<'a, '_>, n: &Node<'a>, name: &str) -> Res<Option
     let before = b.graph.values.len();
     let nodes_before = b.graph.nodes.len();
     let mut cx = Ctx::new(b, n, name, operands)?;
-    let special = match sequence::evaluate(&mut cx)? {
-        Some(results) => Some(results),
-        None => ops::pieces::without_elements(&mut cx)?,
-    };
+    let mut special = sequence::evaluate(&mut cx)?;
+    if special.is_none() {
+        special = trivial::evaluate(&mut cx)?;
+    }
+    if special.is_none() {
+        special = ops::pieces::without_elements(&mut cx)?;
+    }
     let results = match special {
         Some(results) => results,
         None => match consts::evaluate(&mut cx)? {

@@ -27,6 +27,7 @@ mod sequence;
 mod tensor;
 #[cfg(test)]
 mod tests;
+mod trivial;
 mod wire;
 
 use super::{Options, fail, shape};

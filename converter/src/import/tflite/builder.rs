@@ -303,7 +303,8 @@ fn evaluate<'a>(
     let constant = || op.inputs.iter().filter_map(|&t| index(model, t)).all(|t| b.is_constant(t));
     let whole = !outputs.is_empty() && outputs.iter().all(|&t| !is_float(model.tensors[t].element));
     let of_constants = ops::constant::find(code, whole).filter(|_| constant());
-    let Some(import) = of_constants.or_else(|| ops::find(code)) else {
+    let of_all = || if code == builtin::CUSTOM { ops::custom(kind) } else { ops::find(code) };
+    let Some(import) = of_constants.or_else(of_all) else {
         return unsupported("the operator is not supported", ops::remedy(code));
     };
     for &t in op.inputs.iter().filter(|&&t| t != -1) {

@@ -144,6 +144,8 @@ pub(super) struct Operator<'a> {
     pub inputs: Vec<i32>,
     pub outputs: Vec<i32>,
     pub options: Option<Table<'a>>,
+    /// What a custom operator's own code reads.
+    pub custom: &'a [u8],
 }
 
 /// A tensor, computed or stored.
@@ -282,7 +284,7 @@ impl<'a> Code<'a> {
 impl<'a> Operator<'a> {
     fn parse(t: &Table<'a>, budget: &mut Budget) -> Res<Self> {
         let (inputs, outputs) = (budget.list(t.list(1)?)?, budget.list(t.list(2)?)?);
-        Ok(Self { code: t.get(0, 0u32)? as usize, inputs, outputs, options: t.table(4)? })
+        Ok(Self { code: t.get(0, 0u32)? as usize, inputs, outputs, options: t.table(4)?, custom: t.bytes(5)? })
     }
 }
 

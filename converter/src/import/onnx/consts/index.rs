@@ -7,6 +7,7 @@ use super::super::tensor::{Const, Data, Type};
 use super::number::integer;
 use super::number::single::float;
 use super::{Args, around, pick, room, strides, walk};
+use crate::import::elements::{runs, starts};
 use crate::interp::ELEMENT;
 use std::sync::Arc;
 
@@ -19,30 +20,19 @@ pub(super) fn gather(cx: &mut Ctx<'_, '_, '_>, args: &Args) -> Res<Const> {
 }
 
 /// What lies at `indices` along an axis, under another shape.
-pub(super) fn along(
-    cx: &mut Ctx<'_, '_, '_>,
-    x: &Const,
-    [outer, extent, inner]: [usize; 3],
-    indices: &[usize],
-    dims: Vec<usize>,
-) -> Res<Const> {
+pub(super) fn along(cx: &mut Ctx<'_, '_, '_>, x: &Const, around: [usize; 3], indices: &[usize], dims: Vec<usize>) -> Res<Const> {
     let n = room(cx, &dims)?;
     // Memory is waited for with each run of elements.
-    cx.b.spend((outer as u64).saturating_mul(indices.len() as u64).saturating_mul(ELEMENT))?;
-    let starts = || (0..if n > 0 { outer } else { 0 }).flat_map(|o| indices.iter().map(move |&i| (o * extent + i) * inner));
+    cx.b.spend((around[0] as u64).saturating_mul(indices.len() as u64).saturating_mul(ELEMENT))?;
+    // Of nothing there may be many.
+    let around = if n > 0 { around } else { [0; 3] };
+    let (starts, len) = (starts(around, indices), around[2]);
     let data = match &x.data {
-        Data::Float(v) => Data::Float(runs(v, starts(), inner, n)),
-        Data::Double(v) => Data::Double(runs(v, starts(), inner, n)),
-        Data::Int(v) => Data::Int(runs(v, starts(), inner, n)),
+        Data::Float(v) => Data::Float(Arc::new(runs(v, starts, len, n))),
+        Data::Double(v) => Data::Double(Arc::new(runs(v, starts, len, n))),
+        Data::Int(v) => Data::Int(Arc::new(runs(v, starts, len, n))),
     };
     Ok(Const { dims, data, ty: x.ty })
-}
-
-/// Runs of elements one behind the other, `n` altogether.
-fn runs<T: Copy>(from: &[T], starts: impl Iterator<Item = usize>, inner: usize, n: usize) -> Arc<Vec<T>> {
-    let mut all = Vec::with_capacity(n);
-    starts.for_each(|start| all.extend_from_slice(&from[start..start + inner]));
-    Arc::new(all)
 }
 
 /// For each element of `indices`, of a shape that is within `dims` but for `axis`, where it points.

@@ -13,9 +13,10 @@ use crate::interp::ELEMENT;
 fn work_of(op: &str) -> u64 {
     match op {
         "Erf" => 64 * ELEMENT,
-        "Exp" | "Log" | "Pow" | "Sigmoid" | "Fmod" | "Mod" => 8 * ELEMENT,
-        "Tanh" | "Sin" | "Cos" | "Tan" | "Asin" | "Acos" | "Atan" | "Sinh" | "Cosh" | "Asinh" | "Acosh" | "Atanh" => 8 * ELEMENT,
-        _ => ELEMENT,
+        "Pow" | "Fmod" | "Mod" => 8 * ELEMENT,
+        "Exp" | "Log" | "Sigmoid" => 3 * ELEMENT,
+        "Tanh" | "Sin" | "Cos" | "Tan" | "Asin" | "Acos" | "Atan" | "Sinh" | "Cosh" | "Asinh" | "Acosh" | "Atanh" => 3 * ELEMENT,
+        _ => ELEMENT / 2,
     }
 }
 

@@ -29,9 +29,9 @@ use super::fail::{Res, bad, unsupported};
 use super::node::{Ctx, Operand};
 use super::shape;
 use super::tensor::{Const, Data};
+use crate::import::elements::{self, around, strides, walk};
 use crate::interp::ELEMENT;
 use number::cast;
-use shape::{around, strides, walk};
 use std::sync::Arc;
 
 /// The constants that a node reads.
@@ -112,11 +112,12 @@ pub(super) fn find(op: &str) -> Option<Eval> {
         "HannWindow" | "HammingWindow" | "BlackmanWindow" => |cx, a| make::window(cx, a).map(one),
         "Cast" => |cx, a| {
             cx.ignore(&["saturate", "round_mode"]);
-            cast(a.get(0)?, super::tensor::Type::from_onnx(cx.int("to", 0)?)?).map(one)
+            let to = super::tensor::Type::from_onnx(cx.int("to", 0)?)?;
+            casted(cx, a.get(0)?, to).map(one)
         },
         "CastLike" => |cx, a| {
             cx.ignore(&["saturate", "round_mode"]);
-            cast(a.get(0)?, a.get(1)?.ty).map(one)
+            casted(cx, a.get(0)?, a.get(1)?.ty).map(one)
         },
         "Neg" | "Abs" | "Floor" | "Ceil" | "Round" | "Sqrt" | "Exp" | "Log" | "Reciprocal" | "Relu" | "Sign" | "Sigmoid"
         | "Tanh" | "Sin" | "Cos" | "Tan" | "Asin" | "Acos" | "Atan" | "Sinh" | "Cosh" | "Asinh" | "Acosh" | "Atanh" | "Erf"
@@ -215,7 +216,7 @@ pub(super) fn evaluate(cx: &mut Ctx<'_, '_, '_>) -> Res<Option<Vec<Const>>> {
     if !matches!(op, "Identity" | "Dropout" | "Reshape" | "Flatten" | "Squeeze" | "Unsqueeze") && !of_shape {
         let spans = args.iter().flatten().map(|c| shape::span(&c.dims));
         cx.b.charge(spans.fold(0, usize::saturating_add))?;
-        let work = args.iter().flatten().map(|c| (c.len() as u64).saturating_mul(work_of(op, c.dims.len())));
+        let work = args.iter().flatten().map(|c| (c.len() as u64).saturating_mul(work_of(op, c)));
         cx.b.spend(work.fold(0, u64::saturating_add))?;
     }
     f(cx, &Args(args)).map(Some)
@@ -225,21 +226,36 @@ pub(super) fn evaluate(cx: &mut Ctx<'_, '_, '_>) -> Res<Option<Vec<Const>>> {
 const MOVED: u64 = ELEMENT / 4;
 
 /// What an element that is read costs. What functions cost, operators pay themselves.
-fn work_of(op: &str, axes: usize) -> u64 {
+fn work_of(op: &str, c: &Const) -> u64 {
+    let whole = matches!(c.data, Data::Int(_));
     match op {
         // The largest of a line first, then exponentials.
         "ReduceLogSumExp" => 10 * ELEMENT,
+        // Integers are looked at for what is beyond their type.
+        _ if op.starts_with("Reduce") => {
+            if whole {
+                3 * ELEMENT
+            } else {
+                ELEMENT / 2
+            }
+        }
         // Three divisions.
         "ReverseSequence" => ELEMENT,
-        _ if op.starts_with("Reduce") => ELEMENT,
         "GatherElements" | "Scatter" | "ScatterElements" | "ArgMax" | "ArgMin" | "Hardmax" | "CumSum" | "CumProd" => 2 * ELEMENT,
-        // In eight bytes, whatever it was.
-        "Cast" | "CastLike" => 2 * MOVED,
         "QuantizeLinear" | "DynamicQuantizeLinear" => ELEMENT,
         // Divisions along each axis.
-        "GatherND" | "ScatterND" | "NonZero" => (1 + axes as u64) * ELEMENT,
+        "GatherND" | "ScatterND" | "NonZero" => (1 + c.dims.len() as u64) * ELEMENT,
         _ => MOVED,
     }
+}
+
+/// Elements of another type.
+fn casted(cx: &mut Ctx<'_, '_, '_>, c: &Const, to: super::tensor::Type) -> Res<Const> {
+    // Floats that stay what they are share their data.
+    if !(matches!(c.data, Data::Float(_)) && to == super::tensor::Type::Float) {
+        cx.b.spend(MOVED * c.len() as u64)?;
+    }
+    cast(c, to)
 }
 
 /// Dropout's second result is a mask of what it keeps: everything.
@@ -294,8 +310,14 @@ fn shape_of(cx: &Ctx<'_, '_, '_>) -> Res<Const> {
 /// Elements of `c` under `dims`, where axis i steps by `strides[i]` elements from `start`. Every index must lie inside.
 fn strided(cx: &mut Ctx<'_, '_, '_>, c: &Const, dims: &[usize], start: i64, strides: &[i64]) -> Res<Const> {
     let n = room(cx, dims)?;
-    cx.b.spend((n as u64).saturating_mul(ELEMENT / 2))?;
-    pick(c, dims.to_vec(), walk(dims, n, start, strides))
+    let far = strides.last().is_some_and(|step| step.unsigned_abs() > 1);
+    cx.b.spend((n as u64).saturating_mul(if far { 2 * MOVED } else { MOVED }))?;
+    let data = match &c.data {
+        Data::Float(v) => Data::Float(Arc::new(elements::strided(v, dims, start, strides)?)),
+        Data::Double(v) => Data::Double(Arc::new(elements::strided(v, dims, start, strides)?)),
+        Data::Int(v) => Data::Int(Arc::new(elements::strided(v, dims, start, strides)?)),
+    };
+    Ok(Const { dims: dims.to_vec(), data, ty: c.ty })
 }
 
 /// The elements at some places.

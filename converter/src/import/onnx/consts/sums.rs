@@ -225,7 +225,7 @@ pub(super) fn einsum(cx: &mut Ctx<'_, '_, '_>, args: &Args) -> Res<Const> {
     let Some(all) = n.checked_mul(terms) else { return bad("there are too many sums") };
     let products = (all.max(n) as u64).saturating_mul(parts.len() as u64);
     // Each input is read in another order, which memory waits for.
-    cx.b.spend(products.saturating_mul(2 * ELEMENT))?;
+    cx.b.spend(products.saturating_mul(4 * ELEMENT))?;
     // What one step along a letter is in each input.
     let steps = |(own, part): (&Vec<char>, &&Const)| -> Vec<i64> {
         let s = strides(&part.dims);

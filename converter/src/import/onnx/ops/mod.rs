@@ -23,7 +23,7 @@ mod window;
 use super::fail::Res;
 use super::node::Ctx;
 use super::proto::Node;
-use super::{consts, sequence};
+use super::{consts, sequence, trivial};
 use crate::ir::ValueId;
 
 /// The results of an operator, as many as we have.
@@ -47,6 +47,7 @@ pub(super) fn is_known(n: &Node<'_>) -> bool {
         && (find(n.op_type).is_some()
             || consts::find(n.op_type).is_some()
             || sequence::find(n.op_type).is_some()
+            || trivial::find(n.op_type).is_some()
             || n.op_type == "If")
 }
 

@@ -84,7 +84,7 @@ fn unknown_extents_need_a_shape() {
 fn open_extents_hide_nothing() {
     let nodes = [
         node("Conv", &["x", "w"], &["a"], &[]),
-        node("ArgMax", &["a"], &["b"], &[]),
+        node("ArgMax", &["a"], &["b"], &[int("axis", 1)]),
         node("Cast", &["b"], &["c"], &[int("to", 1)]),
         node("MaxPool", &["a"], &["h", "indices"], &[ints("kernel_shape", &[1, 1])]),
         node("Cast", &["indices"], &["i"], &[int("to", 1)]),

@@ -270,7 +270,7 @@ fn turns_of_constants_are_paid_for() {
     };
     for kind in ["Einsum", "ReverseSequence"] {
         assert_eq!(turned(1, kind), "", "{kind}");
-        let refused = turned(50, kind);
+        let refused = turned(60, kind);
         assert!(refused.contains("too much work"), "{kind}: {refused}");
     }
 }

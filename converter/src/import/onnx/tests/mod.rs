@@ -7,6 +7,7 @@ mod hostile;
 mod models;
 mod npz;
 mod plans;
+mod trivial;
 mod write;
 
 use crate::error::{Error, Unsupported};

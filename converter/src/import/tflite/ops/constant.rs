@@ -3,9 +3,9 @@
 
 use super::fail::{Res, bad, unsupported};
 use super::schema::options as field;
-use super::shape::{around, strides, walk};
 use super::tensor::{BOOL, is_unsigned};
 use super::{Ctx, Import, Values, builtin, places, shape};
+use crate::import::elements::{around, runs, starts, strides, walk};
 use crate::interp::{self, ELEMENT};
 use crate::ir::{Act, ValueId};
 use std::sync::Arc;
@@ -24,7 +24,7 @@ pub(in super::super) fn find(code: i32, whole: bool) -> Option<Import> {
         "SPARSE_TO_DENSE" => places::sparse_to_dense,
         "UNIQUE" => places::unique,
         "FLOOR_MOD" => |cx| binary(cx, floor_mod),
-        "ATAN2" => |cx| binary(cx, f32::atan2),
+        "ATAN2" => atan2,
         "ARG_MAX" => |cx| arg(cx, |a, b| a > b),
         "ARG_MIN" => |cx| arg(cx, |a, b| a < b),
         "TOPK_V2" => top,
@@ -71,10 +71,14 @@ fn pick(cx: &mut Ctx<'_, '_>, x: ValueId, dims: &[usize], places: impl Iterator<
 /// The elements of a constant at indices along an axis, all of which it has.
 pub(super) fn take(cx: &mut Ctx<'_, '_>, x: ValueId, axis: usize, indices: &[i64]) -> Res<ValueId> {
     let mut dims = cx.shape(x);
-    let [outer, extent, inner] = around(&dims, axis);
+    let around = around(&dims, axis);
     dims[axis] = indices.len();
-    let at = |o: usize| indices.iter().flat_map(move |&i| (0..inner).map(move |k| (o * extent + i as usize) * inner + k));
-    pick(cx, x, &dims, (0..outer).flat_map(at))
+    let n = room(cx, &dims)?;
+    // Memory is waited for with each run of elements.
+    cx.b.spend((around[0] as u64).saturating_mul(indices.len() as u64).saturating_mul(ELEMENT))?;
+    let places: Vec<usize> = indices.iter().map(|&i| i as usize).collect();
+    let data = runs(&cx.data(x, 0)?, starts(around, &places), around[2], n);
+    made(cx, &dims, data)
 }
 
 /// The remainder that has the divisor's sign.
@@ -99,6 +103,15 @@ fn binary(cx: &mut Ctx<'_, '_>, f: fn(f32, f32) -> f32) -> Values {
     let places = walk(&to, n, 0, &steps[0]).zip(walk(&to, n, 0, &steps[1]));
     let data = places.map(|(i, j)| f(a[i], b[j])).collect();
     Ok(vec![made(cx, &to, data)?])
+}
+
+/// TFLite does not repeat what is smaller here, and reads beyond it.
+fn atan2(cx: &mut Ctx<'_, '_>) -> Values {
+    let (a, b) = (cx.value(0)?, cx.value(1)?);
+    if cx.shape(a) != cx.shape(b) {
+        return unsupported("operands of different shapes", "repeat the smaller one");
+    }
+    binary(cx, f32::atan2)
 }
 
 /// Integers without what lies behind the point, as C++ casts, and truth values of what is not 0.
@@ -266,6 +279,8 @@ fn diagonal(cx: &mut Ctx<'_, '_>) -> Values {
 fn scatter(cx: &mut Ctx<'_, '_>) -> Values {
     let (list, indices) = cx.ints(0)?;
     cx.b.budget.pay(indices.len())?;
+    // Divisions for each, and memory that is waited for.
+    cx.b.spend((indices.len() as u64).saturating_mul(2 * ELEMENT))?;
     let updates = cx.value(1)?;
     let dims = shape::from_i64(&cx.list(2)?)?;
     let named = list.last().copied().filter(|n| (1..=dims.len()).contains(n));
@@ -289,7 +304,9 @@ fn places_of_truth(cx: &mut Ctx<'_, '_>) -> Values {
     let data = cx.data(x, 0)?;
     let true_at: Vec<usize> = (0..data.len()).filter(|&i| data[i] != 0.0).collect();
     let rows = [true_at.len(), dims.len()];
-    room(cx, &rows)?;
+    let n = room(cx, &rows)?;
+    // Two divisions for each.
+    cx.b.spend((n as u64).saturating_mul(ELEMENT))?;
     let mut places = vec![];
     for i in true_at {
         places.extend((0..dims.len()).map(|axis| {

@@ -49,8 +49,8 @@ fn convolve(cx: &mut Ctx<'_, '_>, x: ValueId, weight: ValueId, window: Window, g
 pub(super) fn transposed(cx: &mut Ctx<'_, '_>) -> Values {
     let target = cx.list(0)?;
     let x = cx.value(2)?;
-    let [n, h, w, c] = cx.image(x)?;
-    let [o, kh, kw, cw] = weights(cx, 1)?;
+    let [n, _, _, c] = cx.image(x)?;
+    let [o, _, _, cw] = weights(cx, 1)?;
     let dims = super::shape::from_i64(&target)?;
     let &[tn, th, tw, to] = &dims[..] else { return bad(format!("an output of shape {dims:?}")) };
     if (tn, to, cw) != (n, o, c) || th == 0 || tw == 0 {
@@ -59,13 +59,64 @@ pub(super) fn transposed(cx: &mut Ctx<'_, '_>) -> Values {
     let stride = pair(cx, "stride", field::transpose_conv::STRIDE, 0)?;
     let padding = padding(cx, field::transpose_conv::PADDING)?;
     let act = cx.activation(field::transpose_conv::ACTIVATION)?;
-    let (top, bottom) = cut(padding, th, h, kh, stride[0])?;
-    let (left, right) = cut(padding, tw, w, kw, stride[1])?;
+    transpose(cx, x, &dims, stride, padding, act, 3)
+}
+
+/// The input, weights `[O, kh, kw, C]`, a bias. Its options are three numbers of 32 bits: the padding (1 is SAME, 2 VALID), the stride
+/// across and down. Source: `transpose_conv_bias.cc` of MediaPipe, whose SAME makes `stride * (n - 1) + k` less
+/// `max(0, k - (n - 1) % stride - 1)` pixels; others make `stride * n`, and where it is not the same they disagree.
+pub(super) fn transposed_with_bias(cx: &mut Ctx<'_, '_>) -> Values {
+    let x = cx.value(0)?;
+    let [n, h, w, c] = cx.image(x)?;
+    let [o, kh, kw, cw] = weights(cx, 1)?;
+    if cw != c {
+        return bad(format!("weights for {cw} channels of an image that has {c}"));
+    }
+    let number = |i: usize| cx.op.custom.get(4 * i..4 * i + 4).and_then(|b| b.try_into().ok()).map(i32::from_le_bytes);
+    let (padding, across, down) = match (number(0), number(1), number(2)) {
+        (Some(1), Some(across), Some(down)) => (Padding::Same, across, down),
+        (Some(2), Some(across), Some(down)) => (Padding::Valid, across, down),
+        _ => return bad("options that are no padding and two strides"),
+    };
+    let mut dims = [n, 0, 0, o];
+    let mut strides = [0; 2];
+    for (i, (stride, pixels, k)) in [(down, h, kh), (across, w, kw)].into_iter().enumerate() {
+        let stride = match usize::try_from(stride) {
+            Ok(s) if s > 0 && s <= super::shape::MAX_STEP as usize => s,
+            _ => return bad(format!("a stride of {stride}")),
+        };
+        let left = if padding == Padding::Same { k.saturating_sub((pixels - 1) % stride + 1) } else { 0 };
+        let made = stride * (pixels - 1) + k - left;
+        if padding == Padding::Same && made != stride * pixels {
+            return unsupported(
+                format!("SAME for {pixels} pixels, a stride of {stride} and a kernel of {k}"),
+                "make the input a multiple of the stride",
+            );
+        }
+        (dims[i + 1], strides[i]) = (made, stride);
+    }
+    transpose(cx, x, &dims, strides, padding, Act::None, 2)
+}
+
+/// A transposed convolution by weights `[O, kh, kw, C]`, input 1, to an output of these extents.
+fn transpose(
+    cx: &mut Ctx<'_, '_>,
+    x: ValueId,
+    dims: &[usize],
+    stride: [usize; 2],
+    padding: Padding,
+    act: Act,
+    bias_input: usize,
+) -> Values {
+    let [_, h, w, _] = cx.image(x)?;
+    let [o, kh, kw, c] = weights(cx, 1)?;
+    let (top, bottom) = cut(padding, dims[1], h, kh, stride[0])?;
+    let (left, right) = cut(padding, dims[2], w, kw, stride[1])?;
     let window = Window { kernel: [kh, kw], stride, dilation: [1, 1], pads: Pads { top, left, bottom, right } };
     let weight = cx.weight(1, "hwoi", &[kh, kw, o, c], |d| swapped(d, o, kh * kw, c))?;
-    let bias = bias(cx, 3, o)?;
+    let bias = bias(cx, bias_input, o)?;
     let inputs: Vec<ValueId> = [x, weight].into_iter().chain(bias).collect();
-    Ok(vec![cx.emit("", Op::ConvTranspose { window, groups: 1, bias: bias.is_some(), act }, &inputs, &dims)?])
+    Ok(vec![cx.emit("", Op::ConvTranspose { window, groups: 1, bias: bias.is_some(), act }, &inputs, dims)?])
 }
 
 /// What is cut off the full output before and after it: the padding of the convolution that goes the other way.

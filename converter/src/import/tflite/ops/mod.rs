@@ -42,6 +42,15 @@ pub(super) fn remedy(code: i32) -> &'static str {
     }
 }
 
+/// How a custom operator is read, by its name.
+pub(super) fn custom(name: &str) -> Option<Import> {
+    match name {
+        // Of MediaPipe, in its segmentation networks.
+        "Convolution2DTransposeBias" => Some(conv::transposed_with_bias),
+        _ => None,
+    }
+}
+
 /// How an operator is read, by the schema's `BuiltinOperator`.
 pub(super) fn find(code: i32) -> Option<Import> {
     Some(match builtin::name(code)? {

@@ -2,8 +2,8 @@
 
 use super::constant::{made, room};
 use super::fail::{Res, bad};
-use super::shape::{strides, walk};
 use super::{Ctx, Values, shape};
+use crate::import::elements::{strides, walk};
 use crate::interp::ELEMENT;
 use std::collections::HashMap;
 
@@ -71,6 +71,7 @@ pub(super) fn sparse_to_dense(cx: &mut Ctx<'_, '_>) -> Values {
         return bad(format!("{} values at indices of shape {list:?} for {dims:?}", values.len()));
     };
     cx.b.budget.pay(indices.len())?;
+    cx.b.spend((indices.len() as u64).saturating_mul(2 * ELEMENT))?;
     let mut all = vec![other; room(cx, &dims)?];
     for (place, &value) in indices.chunks_exact(named).zip(values.iter()) {
         all[flat(place, &dims)?] = value;
@@ -88,7 +89,7 @@ pub(super) fn unique(cx: &mut Ctx<'_, '_>) -> Values {
     // Finding one takes as long as some copies.
     let n = room(cx, &dims)?;
     cx.b.budget.pay(8 * n)?;
-    cx.b.spend(8 * ELEMENT * n as u64)?;
+    cx.b.spend(32 * ELEMENT * n as u64)?;
     let (mut known, mut all, mut which) = (HashMap::new(), vec![], vec![]);
     for (i, &v) in cx.data(x, 0)?.iter().enumerate() {
         // Zeros are equal, and what is not a number is equal to nothing.

@@ -85,6 +85,8 @@ fn what_was_found_stays_mended() {
         ("empty_dw", "an image of shape [1, 4, 4, 0]"),
         ("embedding_of_nothing", "a single number is no table"),
         ("ss_shrink_outside", "index 2 of 1"),
+        ("tcb_padding", "options that are no padding and two strides"),
+        ("tcb_stride", "a stride of 0"),
         // A large constant that is looked at, or sorted, again and again.
         ("many_arg_max", "multiply beyond all measure"),
         ("many_top", "multiply beyond all measure"),
@@ -100,11 +102,31 @@ fn what_was_found_stays_mended() {
         ("ss_ell0", "an ellipsis that stands for no axis"),
         ("ss_off_ell_last", "an ellipsis and ends that count from the beginnings"),
         ("ss_off_end_mask", "an end that counts from the beginning and end_mask for one axis"),
+        ("tcb_odd", "SAME for 3 pixels, a stride of 2 and a kernel of 3"),
         ("tc_odd", "7 pixels with a stride of 2 from 2 pixels"),
         ("tc_short", "4 pixels with a stride of 1 from 4 pixels"),
     ] {
         let e = refuse(name);
         assert!(matches!(&e, Error::Unsupported(all) if all[0].what.contains(word)), "{name}: {e}");
+    }
+}
+
+/// MediaPipe's transposed convolution, weights 1, 2, 3, ..., a bias of 10, against its definition.
+#[test]
+fn mediapipes_transposed_convolution_is_known() {
+    for (name, [h, w], k, [rows, columns]) in [("tcb_same", [2, 4], 2, [4, 8]), ("tcb_valid", [2, 2], 3, [5, 5])] {
+        let path = super::data().join("../tflite_found").join(name).with_extension("tflite");
+        let graph = tflite::import(&std::fs::read(&path).unwrap(), &Options::default()).unwrap();
+        assert_eq!(graph.shape(graph.outputs[0]), [1, rows, columns, 1], "{name}");
+        let x: Vec<f64> = (0..h * w * 2).map(|i| f64::from(i as u8) - 3.0).collect();
+        let mut want = vec![10.0; rows * columns];
+        for (i, &v) in x.iter().enumerate() {
+            let (y, x, c) = (i / 2 / w, i / 2 % w, i % 2);
+            for (ky, kx) in (0..k * k).map(|t| (t / k, t % k)) {
+                want[(2 * y + ky) * columns + 2 * x + kx] += v * ((ky * k + kx) * 2 + c + 1) as f64;
+            }
+        }
+        assert_eq!(crate::interp::interpret(&graph, &[x], &mut |_, _| {}).unwrap(), [want], "{name}");
     }
 }
 

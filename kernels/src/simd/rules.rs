@@ -1,0 +1,159 @@
+//! The rules by which the CPU computes with floats. A program may have set others than IEEE 754's own for its threads: those that are
+//! linked with `-ffast-math` often flush subnormal numbers to zero, and the same network would give other bits there.
+#![expect(unsafe_code, reason = "reads and writes the CPU's control word of floats, which no safe function does")]
+
+use core::marker::PhantomData;
+
+#[cfg(target_arch = "x86_64")]
+mod word {
+    use core::arch::asm;
+
+    pub type Word = u32;
+    /// MXCSR: no traps, to the nearest, subnormal numbers stay.
+    pub const STANDARD: Word = 0x1f80;
+    /// The bits that are rules; the others tell what has happened.
+    pub const RULES: Word = 0xffc0;
+
+    pub fn get() -> Word {
+        let mut word = 0;
+        // SAFETY: SSE is part of x86-64, and the instruction writes four bytes to a variable of as many.
+        unsafe { asm!("stmxcsr [{}]", in(reg) &raw mut word, options(nostack, preserves_flags)) };
+        word
+    }
+
+    pub fn set(word: Word) {
+        // SAFETY: `word` is one that was read, or STANDARD: no reserved bit is set. Rust's own rules hold while it is STANDARD; only
+        // what the caller had before is put back.
+        unsafe { asm!("ldmxcsr [{}]", in(reg) &raw const word, options(nostack, preserves_flags)) };
+    }
+}
+
+#[cfg(target_arch = "aarch64")]
+mod word {
+    use core::arch::asm;
+
+    pub type Word = u64;
+    /// FPCR: no traps, to the nearest, subnormal numbers and NaNs stay.
+    pub const STANDARD: Word = 0;
+    pub const RULES: Word = !0;
+
+    pub fn get() -> Word {
+        let word;
+        // SAFETY: every program may read FPCR.
+        unsafe { asm!("mrs {}, fpcr", out(reg) word, options(nomem, nostack, preserves_flags)) };
+        word
+    }
+
+    pub fn set(word: Word) {
+        // SAFETY: `word` is one that was read, or STANDARD. Rust's own rules hold while it is STANDARD; only what the caller had before
+        // is put back. Memory counts as written, so that nothing is computed on the other side.
+        unsafe { asm!("msr fpcr, {}", in(reg) word, options(nostack, preserves_flags)) };
+    }
+}
+
+#[cfg(all(target_arch = "arm", target_abi = "eabihf"))]
+mod word {
+    use core::arch::asm;
+
+    pub type Word = u32;
+    /// FPSCR: no traps, to the nearest, subnormal numbers and NaNs stay.
+    pub const STANDARD: Word = 0;
+    pub const RULES: Word = 0x07ff_ff00;
+
+    pub fn get() -> Word {
+        let word;
+        // SAFETY: a target of this ABI has the register.
+        unsafe { asm!("vmrs {}, fpscr", out(reg) word, options(nomem, nostack, preserves_flags)) };
+        word
+    }
+
+    pub fn set(word: Word) {
+        // SAFETY: as on aarch64; the flags in the word are those of comparisons that are over.
+        unsafe { asm!("vmsr fpscr, {}", in(reg) word, options(nostack, preserves_flags)) };
+    }
+}
+
+/// Where there are no other rules, or they cannot be asked for.
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64", all(target_arch = "arm", target_abi = "eabihf"))))]
+mod word {
+    pub type Word = u32;
+    pub const STANDARD: Word = 0;
+    pub const RULES: Word = 0;
+
+    pub fn get() -> Word {
+        0
+    }
+
+    pub fn set(_: Word) {}
+}
+
+/// While it lives, this thread computes with floats as IEEE 754 says by default: to the nearest, with subnormal numbers, without traps.
+/// Then what was before holds again.
+#[derive(Debug)]
+pub struct StandardFloats {
+    /// None where it was the standard.
+    before: Option<word::Word>,
+    /// It is about this thread.
+    _thread: PhantomData<*const ()>,
+}
+
+impl StandardFloats {
+    /// Takes some nanoseconds where the standard holds already.
+    pub fn new() -> StandardFloats {
+        let now = word::get();
+        let before = ((now ^ word::STANDARD) & word::RULES != 0).then_some(now);
+        if before.is_some() {
+            word::set(word::STANDARD);
+        }
+        StandardFloats { before, _thread: PhantomData }
+    }
+}
+
+impl Default for StandardFloats {
+    fn default() -> Self {
+        StandardFloats::new()
+    }
+}
+
+impl Drop for StandardFloats {
+    fn drop(&mut self) {
+        if let Some(before) = self.before {
+            word::set(before);
+        }
+    }
+}
+
+#[cfg(all(test, any(target_arch = "x86_64", target_arch = "aarch64")))]
+mod tests {
+    use super::*;
+    use std::hint::black_box;
+
+    /// Subnormal numbers become zero, sums are rounded towards it.
+    #[cfg(target_arch = "x86_64")]
+    const OTHERS: word::Word = word::STANDARD | 0xe040;
+    #[cfg(target_arch = "aarch64")]
+    const OTHERS: word::Word = 1 << 24 | 3 << 22;
+
+    fn computed() -> [f32; 2] {
+        [black_box(1e-38) * black_box(0.25), black_box(1.0) + black_box(f32::EPSILON * 0.75)]
+    }
+
+    #[test]
+    fn the_standard_holds_and_others_come_back() {
+        let standard = [1e-38 * 0.25, 1.0 + f32::EPSILON];
+        assert_eq!(computed(), standard);
+        word::set(OTHERS);
+        let others = computed();
+        let guard = StandardFloats::new();
+        let within = computed();
+        // Of one within another, nothing is seen.
+        drop(StandardFloats::new());
+        let still = computed();
+        drop(guard);
+        let after = (computed(), word::get() & word::RULES);
+        word::set(word::STANDARD);
+        assert_eq!(others, [0.0, 1.0]);
+        assert_eq!([within, still], [standard; 2]);
+        assert_eq!(after, (others, OTHERS & word::RULES));
+    }
+}
