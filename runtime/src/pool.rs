@@ -14,7 +14,7 @@
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering::SeqCst};
 use core::time::Duration;
 use sepal_kernels::par::{self, MAX_PARTS, Parallel, Part};
-use sepal_kernels::simd::StandardFloats;
+use sepal_kernels::simd::FloatRules;
 use std::any::Any;
 use std::boxed::Box;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -137,7 +137,7 @@ impl Shared {
     /// A worker's life.
     fn serve(&self) {
         // A thread has the rules of the one that starts it.
-        let _rules = StandardFloats::new();
+        let _rules = FloatRules::standard();
         self.started.fetch_add(1, SeqCst);
         while !self.stop.load(SeqCst) {
             // The caller panics in the payload's place; see there why it is not dropped.

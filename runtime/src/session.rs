@@ -13,7 +13,7 @@ use sepal_format::layout::ALIGN;
 use sepal_format::record::Io;
 use sepal_kernels::Isa;
 use sepal_kernels::par::{Parallel, Serial};
-use sepal_kernels::simd::StandardFloats;
+use sepal_kernels::simd::FloatRules;
 
 /// Most threads of a session.
 #[cfg(feature = "threads")]
@@ -209,7 +209,7 @@ impl<'m> Session<'m> {
         };
         #[cfg(not(feature = "threads"))]
         let par: &dyn Parallel = &Serial;
-        let _rules = StandardFloats::new();
+        let _rules = FloatRules::standard();
         let arena = self.arena.floats_mut();
         let steps = self.view.steps();
         let mut pipelines = self.view.pipelines().iter().peekable();

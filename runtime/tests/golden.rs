@@ -9,6 +9,7 @@ mod common;
 
 use common::Rng;
 use sepal::{AlignedBytes, Isa, Model, Options, Session};
+use sepal_kernels::simd::FloatRules;
 use std::path::PathBuf;
 
 fn folder() -> PathBuf {
@@ -19,28 +20,34 @@ fn folder() -> PathBuf {
 const STACK: usize = 128 << 10;
 
 /// FNV-1a over the bits of all outputs, plan by plan, of runs with little stack.
-fn run_all(model: &Model, threads: usize) -> String {
+fn run_all(model: &Model, threads: usize, rules: fn() -> FloatRules) -> String {
     std::thread::scope(|scope| {
         let little = std::thread::Builder::new().stack_size(STACK);
-        little.spawn_scoped(scope, || run_here(model, threads)).unwrap().join().unwrap()
+        little.spawn_scoped(scope, || run_here(model, threads, rules)).unwrap().join().unwrap()
     })
 }
 
-fn run_here(model: &Model, threads: usize) -> String {
-    let all: Vec<String> = model.plans().map(|plan| format!("{:016x}", run(&plan, threads))).collect();
+fn run_here(model: &Model, threads: usize, rules: fn() -> FloatRules) -> String {
+    let all: Vec<String> = model.plans().map(|plan| format!("{:016x}", run(&plan, threads, rules))).collect();
     all.join("-")
 }
 
-/// FNV-1a over the bits of all outputs.
-fn run(model: &Model, threads: usize) -> u64 {
-    let mut session = Session::new(model, Options { threads }).unwrap();
+/// FNV-1a over the bits of all outputs, by a session that is made and run where these rules for floats hold.
+fn run(model: &Model, threads: usize, rules: fn() -> FloatRules) -> u64 {
+    let mut session = {
+        let _rules = rules();
+        Session::new(model, Options { threads }).unwrap()
+    };
     let mut rng = Rng(1);
     for i in 0..model.inputs().len() {
         let input = session.input_mut(i).unwrap();
         let values = rng.values(input.len());
         input.copy_from_slice(&values);
     }
-    session.run();
+    {
+        let _rules = rules();
+        session.run();
+    }
     let outputs = (0..model.outputs().len()).flat_map(|i| session.output(i).unwrap());
     let bytes = outputs.flat_map(|v| v.to_bits().to_le_bytes());
     bytes.fold(0xcbf2_9ce4_8422_2325, |hash, b| (hash ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3))
@@ -59,8 +66,10 @@ fn files_of_version_1_load_and_give_the_same_bits() {
         for isa in Isa::available() {
             let model = model.clone().with_isa(isa);
             for threads in [1, 3] {
-                let got = run_all(&model, threads);
-                assert_eq!(got, outputs, "{name} on {} with {threads} threads gives other bits", isa.name());
+                for rules in [FloatRules::standard, FloatRules::others] {
+                    let got = run_all(&model, threads, rules);
+                    assert_eq!(got, outputs, "{name} on {} with {threads} threads gives other bits", isa.name());
+                }
             }
         }
         files += 1;
@@ -95,7 +104,7 @@ fn every_kind_of_record_has_a_file() {
             let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
             std::fs::write(&path, &bytes).unwrap();
             let model = Model::from_owned(AlignedBytes::copy(&bytes).unwrap()).unwrap();
-            let line = format!("{name} {:016x} {}", model.view().structure_hash(), run_all(&model, 1));
+            let line = format!("{name} {:016x} {}", model.view().structure_hash(), run_all(&model, 1, FloatRules::standard));
             panic!("there is no golden file {name}: copy {} and add to hashes.txt\n{line}", path.display());
         }
     }

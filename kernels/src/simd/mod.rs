@@ -19,7 +19,7 @@ use sepal_format::layout::BLOCK;
 #[cfg(target_arch = "x86_64")]
 pub mod cpuid;
 mod rules;
-pub use rules::StandardFloats;
+pub use rules::FloatRules;
 mod scalar;
 pub use scalar::Scalar;
 #[cfg(target_arch = "x86_64")]

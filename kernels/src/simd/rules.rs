@@ -11,6 +11,7 @@ mod word {
     pub type Word = u32;
     /// MXCSR: no traps, to the nearest, subnormal numbers stay.
     pub const STANDARD: Word = 0x1f80;
+    pub const OTHERS: Word = STANDARD | 0xe040;
     /// The bits that are rules; the others tell what has happened.
     pub const RULES: Word = 0xffc0;
 
@@ -22,7 +23,7 @@ mod word {
     }
 
     pub fn set(word: Word) {
-        // SAFETY: `word` is one that was read, or STANDARD: no reserved bit is set. Rust's own rules hold while it is STANDARD; only
+        // SAFETY: `word` is one that was read, or one of those above: no reserved bit is set. Rust's own rules hold while it is STANDARD; only
         // what the caller had before is put back.
         unsafe { asm!("ldmxcsr [{}]", in(reg) &raw const word, options(nostack, preserves_flags)) };
     }
@@ -35,6 +36,7 @@ mod word {
     pub type Word = u64;
     /// FPCR: no traps, to the nearest, subnormal numbers and NaNs stay.
     pub const STANDARD: Word = 0;
+    pub const OTHERS: Word = 1 << 24 | 3 << 22;
     pub const RULES: Word = !0;
 
     pub fn get() -> Word {
@@ -45,7 +47,7 @@ mod word {
     }
 
     pub fn set(word: Word) {
-        // SAFETY: `word` is one that was read, or STANDARD. Rust's own rules hold while it is STANDARD; only what the caller had before
+        // SAFETY: `word` is one that was read, or one of those above. Rust's own rules hold while it is STANDARD; only what the caller had before
         // is put back. Memory counts as written, so that nothing is computed on the other side.
         unsafe { asm!("msr fpcr, {}", in(reg) word, options(nostack, preserves_flags)) };
     }
@@ -58,6 +60,7 @@ mod word {
     pub type Word = u32;
     /// FPSCR: no traps, to the nearest, subnormal numbers and NaNs stay.
     pub const STANDARD: Word = 0;
+    pub const OTHERS: Word = 1 << 24 | 3 << 22;
     pub const RULES: Word = 0x07ff_ff00;
 
     pub fn get() -> Word {
@@ -78,6 +81,7 @@ mod word {
 mod word {
     pub type Word = u32;
     pub const STANDARD: Word = 0;
+    pub const OTHERS: Word = 0;
     pub const RULES: Word = 0;
 
     pub fn get() -> Word {
@@ -87,73 +91,41 @@ mod word {
     pub fn set(_: Word) {}
 }
 
-/// While it lives, this thread computes with floats as IEEE 754 says by default: to the nearest, with subnormal numbers, without traps.
-/// Then what was before holds again.
+/// The rules of this thread while it lives; then what was before holds again.
 #[derive(Debug)]
-pub struct StandardFloats {
-    /// None where it was the standard.
+pub struct FloatRules {
+    /// None where nothing was to be changed.
     before: Option<word::Word>,
     /// It is about this thread.
     _thread: PhantomData<*const ()>,
 }
 
-impl StandardFloats {
-    /// Takes some nanoseconds where the standard holds already.
-    pub fn new() -> StandardFloats {
+impl FloatRules {
+    /// IEEE 754's default: to the nearest, with subnormal numbers, without traps. Takes some nanoseconds where that holds already.
+    pub fn standard() -> FloatRules {
+        Self::of(word::STANDARD)
+    }
+
+    /// Those of a program that does not care: towards zero, which subnormal numbers become. For tests of [`standard`](Self::standard).
+    #[doc(hidden)]
+    pub fn others() -> FloatRules {
+        Self::of(word::OTHERS)
+    }
+
+    fn of(rules: word::Word) -> FloatRules {
         let now = word::get();
-        let before = ((now ^ word::STANDARD) & word::RULES != 0).then_some(now);
+        let before = ((now ^ rules) & word::RULES != 0).then_some(now);
         if before.is_some() {
-            word::set(word::STANDARD);
+            word::set(rules);
         }
-        StandardFloats { before, _thread: PhantomData }
+        FloatRules { before, _thread: PhantomData }
     }
 }
 
-impl Default for StandardFloats {
-    fn default() -> Self {
-        StandardFloats::new()
-    }
-}
-
-impl Drop for StandardFloats {
+impl Drop for FloatRules {
     fn drop(&mut self) {
         if let Some(before) = self.before {
             word::set(before);
         }
-    }
-}
-
-#[cfg(all(test, any(target_arch = "x86_64", target_arch = "aarch64")))]
-mod tests {
-    use super::*;
-    use std::hint::black_box;
-
-    /// Subnormal numbers become zero, sums are rounded towards it.
-    #[cfg(target_arch = "x86_64")]
-    const OTHERS: word::Word = word::STANDARD | 0xe040;
-    #[cfg(target_arch = "aarch64")]
-    const OTHERS: word::Word = 1 << 24 | 3 << 22;
-
-    fn computed() -> [f32; 2] {
-        [black_box(1e-38) * black_box(0.25), black_box(1.0) + black_box(f32::EPSILON * 0.75)]
-    }
-
-    #[test]
-    fn the_standard_holds_and_others_come_back() {
-        let standard = [1e-38 * 0.25, 1.0 + f32::EPSILON];
-        assert_eq!(computed(), standard);
-        word::set(OTHERS);
-        let others = computed();
-        let guard = StandardFloats::new();
-        let within = computed();
-        // Of one within another, nothing is seen.
-        drop(StandardFloats::new());
-        let still = computed();
-        drop(guard);
-        let after = (computed(), word::get() & word::RULES);
-        word::set(word::STANDARD);
-        assert_eq!(others, [0.0, 1.0]);
-        assert_eq!([within, still], [standard; 2]);
-        assert_eq!(after, (others, OTHERS & word::RULES));
     }
 }

@@ -2,7 +2,7 @@
 //! and on those at the seams.
 
 use sepal_format::layout::BLOCK;
-use sepal_kernels::simd::{Block, HalfBlock, Kernel, Scalar, Simd};
+use sepal_kernels::simd::{Block, FloatRules, HalfBlock, Kernel, Scalar, Simd};
 use sepal_testing::{Rng, each_isa};
 
 /// Zeros, infinities, NaN, denormals, the largest, ties, what has no neighbours, and random bits.
@@ -260,4 +260,31 @@ fn the_cpu_says_what_the_standard_library_says() {
     let avx2 = has!("avx2") && has!("fma") && has!("f16c");
     assert_eq!(cpuid::avx2(), avx2);
     assert_eq!(cpuid::avx512(), avx2 && has!("avx512f") && has!("avx512vl") && has!("avx512bw") && has!("avx512dq"));
+}
+
+/// A subnormal number, and a sum that lies between two floats.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+fn by_the_rules() -> [f32; 2] {
+    use std::hint::black_box;
+    // Now, and not when the results are looked at.
+    black_box([black_box(1e-38) * black_box(0.25), black_box(1.0) + black_box(f32::EPSILON * 0.75)])
+}
+
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+#[test]
+fn rules_hold_as_long_as_they_live() {
+    let standard = [1e-38 * 0.25, 1.0 + f32::EPSILON];
+    assert_eq!(by_the_rules(), standard);
+    let others = FloatRules::others();
+    let before = by_the_rules();
+    let guard = FloatRules::standard();
+    let within = by_the_rules();
+    // Of one within another, nothing is seen.
+    drop(FloatRules::standard());
+    let still = by_the_rules();
+    drop(guard);
+    let after = by_the_rules();
+    drop(others);
+    assert_eq!([before, after], [[0.0, 1.0]; 2]);
+    assert_eq!([within, still, by_the_rules()], [standard; 3]);
 }
