@@ -187,7 +187,8 @@ impl<'m> Session<'m> {
     }
 
     /// Runs the network on the inputs. It does not fail or allocate, and waits for nothing but its own threads. 128 KB of stack are
-    /// enough. Rules for floats that the caller has set, of rounding or for subnormal numbers, do not hold meanwhile.
+    /// enough. Rules for floats that the caller has set, of rounding or for subnormal numbers, do not hold meanwhile (on x86, AArch64
+    /// and ARM with the hard-float ABI; elsewhere nobody looks).
     pub fn run(&mut self) {
         self.run_profiled(&mut |_| ());
     }

@@ -49,40 +49,81 @@ pub(super) fn strided<T: Copy + Default>(from: &[T], dims: &[usize], start: i64,
     if least < 0 || most >= from.len() as i64 {
         return bad("an index lies outside a constant");
     }
-    let last = (0..dims.len()).rev().find(|&a| dims[a] > 1);
-    let near = (0..dims.len()).find(|&a| dims[a] > 1 && strides[a] == 1);
-    match (last, near) {
-        // What lies side by side there comes from far apart: by tiles, so that what is fetched at once is used at once.
-        (Some(last), Some(near)) if near != last && strides[last].unsigned_abs() > 1 => {
-            Ok(tiled(from, dims, n, start, strides, [near, last]))
-        }
-        _ => Ok(walk(dims, n, start, strides).map(|i| from[i]).collect()),
+    // Along axes of one element there is nowhere to go.
+    let axes: Vec<(usize, i64)> = dims.iter().zip(strides).filter(|(d, _)| **d > 1).map(|(&d, &step)| (d, step)).collect();
+    let last = axes.last().map_or(1, |axis| axis.1.unsigned_abs());
+    if axes.iter().any(|axis| (1..last).contains(&axis.1.unsigned_abs())) {
+        return Ok(tiled(from, &axes, n, start));
     }
+    Ok(walk(dims, n, start, strides).map(|i| from[i]).collect())
 }
 
-/// Rows and columns of a tile: as many places as there are ways in a set of the nearest cache, a line's worth of elements from each.
-const TILE: [usize; 2] = [16, 8];
+/// Elements side by side of a tile: in the result as many as there are ways in a set of the nearest cache, and a line's worth where they
+/// come from.
+const TILE: [usize; 2] = [8, 16];
 
-/// [`strided`], tile by tile of two axes: `near`, along which elements lie side by side in `from`, and `last`, along which they shall.
-fn tiled<T: Copy + Default>(from: &[T], dims: &[usize], n: usize, start: i64, strides: &[i64], [near, last]: [usize; 2]) -> Vec<T> {
-    let own = self::strides(dims);
-    let rest: Vec<usize> = (0..dims.len()).filter(|a| ![near, last].contains(a)).collect();
-    let of = |all: &[i64]| rest.iter().map(|&a| all[a]).collect::<Vec<i64>>();
-    let (extents, count): (Vec<usize>, usize) = (rest.iter().map(|&a| dims[a]).collect(), n / dims[near] / dims[last]);
-    let (rows, columns, far, row) = (dims[near], dims[last], strides[last], own[near] as usize);
-    let mut out = vec![T::default(); n];
-    for (to, at) in walk(&extents, count, 0, &of(&own)).zip(walk(&extents, count, start, &of(strides))) {
-        for top in (0..rows).step_by(TILE[0]) {
-            for left in (0..columns).step_by(TILE[1]) {
-                for i in top..rows.min(top + TILE[0]) {
-                    for j in left..columns.min(left + TILE[1]) {
-                        out[to + i * row + j] = from[(at as i64 + i as i64 + j as i64 * far) as usize];
-                    }
-                }
+/// [`strided`] by axes of more than one element, extent and step, where neighbours in the result come from far apart: tile by tile, so
+/// that what is fetched at once is used at once.
+fn tiled<T: Copy + Default>(from: &[T], axes: &[(usize, i64)], n: usize, start: i64) -> Vec<T> {
+    let extents: Vec<usize> = axes.iter().map(|axis| axis.0).collect();
+    let own = strides(&extents);
+    // Of the last axes, and of those that are the last ones there.
+    let mut there: Vec<usize> = (0..axes.len()).filter(|&a| axes[a].1 != 0).collect();
+    there.sort_by_key(|&a| axes[a].1.unsigned_abs());
+    let mut tile = vec![1; axes.len()];
+    for (order, wanted) in [((0..axes.len()).rev().collect(), TILE[0]), (there, TILE[1])] {
+        let mut side = 1;
+        for a in order {
+            if side >= wanted {
+                break;
             }
+            tile[a] = extents[a].min(tile[a].max(wanted.div_ceil(side)));
+            side *= tile[a];
+        }
+    }
+    let mut out = vec![T::default(); n];
+    let tiles: Vec<usize> = extents.iter().zip(&tile).map(|(d, t)| d.div_ceil(*t)).collect();
+    let mut number = vec![0; axes.len()];
+    for _ in 0..tiles.iter().product() {
+        let corner = |steps: &dyn Fn(usize) -> i64| (0..axes.len()).map(|a| (number[a] * tile[a]) as i64 * steps(a)).sum::<i64>();
+        copy_tile(
+            from,
+            &mut out,
+            // The last of an axis may be smaller.
+            (0..axes.len()).map(|a| (tile[a].min(extents[a] - number[a] * tile[a]), axes[a].1, own[a])),
+            [start + corner(&|a| axes[a].1), corner(&|a| own[a])],
+        );
+        for a in (0..axes.len()).rev() {
+            number[a] += 1;
+            if number[a] < tiles[a] {
+                break;
+            }
+            number[a] = 0;
         }
     }
     out
+}
+
+/// One tile by its axes, extent and steps in `from` and `out`, whose first elements are `at`.
+fn copy_tile<T: Copy>(from: &[T], out: &mut [T], axes: impl DoubleEndedIterator<Item = (usize, i64, i64)>, at: [i64; 2]) {
+    // The last one first, with an index; a tensor has few axes.
+    let mut axes: Vec<(usize, usize, i64, i64)> = axes.rev().filter(|axis| axis.0 > 1).map(|(d, a, b)| (d, 0, a, b)).collect();
+    let n: usize = axes.iter().map(|axis| axis.0).product();
+    let [mut source, mut target] = at;
+    for _ in 0..n {
+        out[target as usize] = from[source as usize];
+        for (extent, index, there, here) in &mut axes {
+            *index += 1;
+            source += *there;
+            target += *here;
+            if *index < *extent {
+                break;
+            }
+            source -= *there * *extent as i64;
+            target -= *here * *extent as i64;
+            *index = 0;
+        }
+    }
 }
 
 /// Runs of `len` elements, one behind the other, `n` elements altogether.

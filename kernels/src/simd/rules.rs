@@ -1,10 +1,18 @@
 //! The rules by which the CPU computes with floats. A program may have set others than IEEE 754's own for its threads: those that are
 //! linked with `-ffast-math` often flush subnormal numbers to zero, and the same network would give other bits there.
-#![expect(unsafe_code, reason = "reads and writes the CPU's control word of floats, which no safe function does")]
+#![cfg_attr(
+    any(
+        target_arch = "x86_64",
+        all(target_arch = "x86", target_feature = "sse"),
+        target_arch = "aarch64",
+        all(target_arch = "arm", target_abi = "eabihf")
+    ),
+    expect(unsafe_code, reason = "reads and writes the CPU's control word of floats, which no safe function does")
+)]
 
 use core::marker::PhantomData;
 
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", all(target_arch = "x86", target_feature = "sse")))]
 mod word {
     use core::arch::asm;
 
@@ -17,7 +25,7 @@ mod word {
 
     pub fn get() -> Word {
         let mut word = 0;
-        // SAFETY: SSE is part of x86-64, and the instruction writes four bytes to a variable of as many.
+        // SAFETY: the target has SSE, and the instruction writes four bytes to a variable of as many.
         unsafe { asm!("stmxcsr [{}]", in(reg) &raw mut word, options(nostack, preserves_flags)) };
         word
     }
@@ -77,7 +85,12 @@ mod word {
 }
 
 /// Where there are no other rules, or they cannot be asked for.
-#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64", all(target_arch = "arm", target_abi = "eabihf"))))]
+#[cfg(not(any(
+    target_arch = "x86_64",
+    all(target_arch = "x86", target_feature = "sse"),
+    target_arch = "aarch64",
+    all(target_arch = "arm", target_abi = "eabihf")
+)))]
 mod word {
     pub type Word = u32;
     pub const STANDARD: Word = 0;

@@ -35,7 +35,7 @@ fn program(source: &str, shared: bool) -> PathBuf {
     let mut command = tool(source.ends_with(".cpp"));
     command.arg("-D_POSIX_C_SOURCE=200809L").arg("-I").arg(root.join("include")).arg(root.join(source)).arg("-o").arg(&to);
     if shared {
-        command.arg("-L").arg(libraries()).args(["-lsepal_c", "-lpthread"]);
+        command.arg("-L").arg(libraries()).args(["-lsepal_c", "-lpthread", "-lm"]);
         command.arg(format!("-Wl,-rpath,{}", libraries().display()));
     } else {
         command.arg(libraries().join("libsepal_c.a")).args(["-lpthread", "-ldl", "-lm"]);

@@ -18,6 +18,9 @@ use std::sync::Arc;
 /// Most operands of a function that are constants of the configuration.
 const MAX_FIXED: usize = 16;
 
+/// Most results of a function, each of which is a node.
+const MAX_PARTS: usize = 1024;
+
 /// What a function computes.
 #[derive(Clone, Debug, PartialEq)]
 enum Function {
@@ -264,19 +267,13 @@ impl Bound<'_> {
         }
     }
 
-    /// The operands of a concatenation, and its axis: a number, which is no operand, may come last.
-    fn joined(&self, e: &Emit<'_>) -> Result<(i64, Operands)> {
+    /// The operands of what joins tensors, and its axis: a number, which is no operand, may come last.
+    fn joined(&self, e: &Emit<'_>, default: i64) -> Result<(i64, Operands)> {
         let number = |o: &Operand| matches!(o, Operand::Value(v) if values(v).is_some_and(|(shape, _)| shape.is_empty()));
         let last = self.operands.args.len().wrapping_sub(1);
         let at = if self.operands.args.last().is_some_and(number) { last } else { usize::MAX };
         let axis = match self.integers(e, &["axis"], at)?.as_deref() {
-            None => {
-                if e.kind == "TFOpLambda" {
-                    0
-                } else {
-                    -1
-                }
-            }
+            None => default,
             Some(&[axis]) => axis,
             Some(_) => return Err(e.invalid("`axis` is not a number")),
         };
@@ -365,11 +362,11 @@ impl Layer for Call {
 impl Call {
     fn compute(&self, e: &mut Emit<'_>, b: &Bound<'_>) -> Result<ValueId> {
         if let Function::Concat = self.function {
-            let (axis, all) = b.joined(e)?;
+            let (axis, all) = b.joined(e, if e.kind == "TFOpLambda" { 0 } else { -1 })?;
             return Concatenate(axis).emit(e, &all);
         }
         if let Function::Stack = self.function {
-            let (axis, all) = b.joined(e)?;
+            let (axis, all) = b.joined(e, 0)?;
             let mut turned = Vec::new();
             for (i, v) in e.tensors(&all)?.into_iter().enumerate() {
                 let mut out = e.shape(v);
@@ -535,12 +532,14 @@ impl Call {
             if given {
                 return Err(e.invalid(format!("`num` is not the extent {extent} of axis {axis}")));
             }
+            few(e, extent)?;
             return slicing::unstack(e, x, axis);
         }
         let names = &["num_or_size_splits", "indices_or_sections"];
         // One number says how many there are, a list where (Keras 3) or how long (TensorFlow) they are.
         let count = b.value(e, names, 1)?.and_then(Value::as_i64);
         let Some(list) = b.integers(e, names, 1)? else { return Err(e.invalid("is called without the parts")) };
+        few(e, count.map_or(list.len(), |n| usize::try_from(n).unwrap_or(0)))?;
         let lens = match count {
             Some(count) => slicing::equal(extent, count),
             None if self.floats[1] => slicing::between(extent, &list),
@@ -549,6 +548,11 @@ impl Call {
         let Some(lens) = lens else { return Err(e.invalid(format!("parts {list:?} of the {extent} of axis {axis}"))) };
         slicing::split(e, x, axis, &lens)
     }
+}
+
+/// Refuses more parts of a tensor than any network reads, before there is a list of them.
+fn few(e: &Emit<'_>, parts: usize) -> Result<()> {
+    if parts <= MAX_PARTS { Ok(()) } else { Err(e.unsupported(format!("{parts} parts of a tensor"), "use fewer, or Reshape")) }
 }
 
 fn pad(e: &mut Emit<'_>, b: &Bound<'_>, x: ValueId, shape: &[usize]) -> Result<ValueId> {

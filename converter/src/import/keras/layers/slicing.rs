@@ -129,6 +129,9 @@ pub(super) fn between(extent: usize, places: &[i64]) -> Option<Vec<usize>> {
 pub(super) fn split(e: &mut Emit<'_>, x: ValueId, axis: usize, lens: &[usize]) -> Result<Vec<ValueId>> {
     let (mut parts, mut all) = (whole(&e.shape(x)), Vec::new());
     let mut start = 0;
+    if lens.contains(&0) {
+        return Err(e.unsupported("a part without elements", "leave it out"));
+    }
     for (i, &len) in lens.iter().enumerate() {
         parts[axis] = (start, len, 1);
         start += len as i64;

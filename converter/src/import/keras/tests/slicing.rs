@@ -108,3 +108,30 @@ fn parts_that_do_not_fit_are_refused() {
         assert!(of(parts, part).is_err(), "{parts} {part}");
     }
 }
+
+/// A file of 837 bytes asked for 8 GB.
+#[test]
+fn many_parts_are_refused_before_they_are_listed() {
+    let of = |class: &str, config: &str| {
+        let json = network("float32", &[(&format!(r#""{class}", "module": "keras.src.ops.numpy""#), config, CALL)]);
+        let long = json.replace(r#""batch_shape": [1, 3, 4]"#, r#""batch_shape": [1, 4000000000]"#);
+        assert_ne!(json, long);
+        match built(&long, 3) {
+            Err(Error::Unsupported(all)) => all[0].what.clone(),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(of("Split", r#", "indices_or_sections": 4000000000, "axis": 1"#), "4000000000 parts of a tensor");
+    assert_eq!(of("Unstack", r#", "axis": 1"#), "4000000000 parts of a tensor");
+}
+
+/// Keras writes the axis of a stack; without one it is the first, where that of a concatenation is the last.
+#[test]
+fn tensors_are_stacked_along_the_first_axis() {
+    let twice = r#"{"args": [[$, $]], "kwargs": {}}"#;
+    for (class, shape) in [("Stack", vec![2, 1, 3, 4]), ("Concatenate", vec![1, 3, 8])] {
+        let graph =
+            built(&network("float32", &[(&format!(r#""{class}", "module": "keras.src.ops.numpy""#), "", twice)]), 3).unwrap();
+        assert_eq!(graph.shape(graph.outputs[0]), shape, "{class}");
+    }
+}

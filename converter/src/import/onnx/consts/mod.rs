@@ -241,7 +241,9 @@ fn work_of(op: &str, c: &Const) -> u64 {
         }
         // Three divisions.
         "ReverseSequence" => ELEMENT,
+        "CumSum" | "CumProd" if whole => 4 * ELEMENT,
         "GatherElements" | "Scatter" | "ScatterElements" | "ArgMax" | "ArgMin" | "Hardmax" | "CumSum" | "CumProd" => 2 * ELEMENT,
+        "DequantizeLinear" => 2 * MOVED,
         "QuantizeLinear" | "DynamicQuantizeLinear" => ELEMENT,
         // Divisions along each axis.
         "GatherND" | "ScatterND" | "NonZero" => (1 + c.dims.len() as u64) * ELEMENT,
@@ -310,7 +312,7 @@ fn shape_of(cx: &Ctx<'_, '_, '_>) -> Res<Const> {
 /// Elements of `c` under `dims`, where axis i steps by `strides[i]` elements from `start`. Every index must lie inside.
 fn strided(cx: &mut Ctx<'_, '_, '_>, c: &Const, dims: &[usize], start: i64, strides: &[i64]) -> Res<Const> {
     let n = room(cx, dims)?;
-    let far = strides.last().is_some_and(|step| step.unsigned_abs() > 1);
+    let far = dims.iter().zip(strides).rfind(|(d, _)| **d > 1).is_some_and(|(_, step)| step.unsigned_abs() > 1);
     cx.b.spend((n as u64).saturating_mul(if far { 2 * MOVED } else { MOVED }))?;
     let data = match &c.data {
         Data::Float(v) => Data::Float(Arc::new(elements::strided(v, dims, start, strides)?)),
