@@ -49,24 +49,53 @@ pub(super) fn strided<T: Copy + Default>(from: &[T], dims: &[usize], start: i64,
     if least < 0 || most >= from.len() as i64 {
         return bad("an index lies outside a constant");
     }
+    match order(dims, strides) {
+        Order::Apart { tile: true, axes } => Ok(tiled(from, &axes, n, start)),
+        _ => Ok(walk(dims, n, start, strides).map(|i| from[i]).collect()),
+    }
+}
+
+/// How far apart what is taken one by one lies.
+pub(super) enum Order {
+    /// Mostly side by side.
+    Near,
+    /// Each element, or each few of them, in a line of its own. The axes of more than one element, extent and step; taken tile by tile,
+    /// they share lines.
+    Apart { tile: bool, axes: Vec<(usize, i64)> },
+}
+
+/// What [`strided`] meets by these extents and steps.
+pub(super) fn order(dims: &[usize], strides: &[i64]) -> Order {
     // Along axes of one element there is nowhere to go.
     let axes: Vec<(usize, i64)> = dims.iter().zip(strides).filter(|(d, _)| **d > 1).map(|(&d, &step)| (d, step)).collect();
-    let last = axes.last().map_or(1, |axis| axis.1.unsigned_abs());
-    if axes.iter().any(|axis| (1..last).contains(&axis.1.unsigned_abs())) {
-        return Ok(tiled(from, &axes, n, start));
+    // The last axes are a run of elements side by side, in either direction.
+    let (mut run, mut outer) = (1, &axes[..]);
+    while let [before @ .., (extent, step)] = outer
+        && step.unsigned_abs() == run
+    {
+        (run, outer) = (run * *extent as u64, before);
     }
-    Ok(walk(dims, n, start, strides).map(|i| from[i]).collect())
+    let [before @ .., (_, next)] = outer else { return Order::Near };
+    if run >= LINE || *next == 0 {
+        return Order::Near;
+    }
+    // An axis before the next one has neighbours that are nearer.
+    let tile = before.iter().any(|axis| (1..next.unsigned_abs()).contains(&axis.1.unsigned_abs()));
+    Order::Apart { tile, axes }
 }
+
+/// Elements of a line of the cache: the smallest are of 4 bytes.
+const LINE: u64 = 16;
 
 /// Elements side by side of a tile: in the result as many as there are ways in a set of the nearest cache, and a line's worth where they
 /// come from.
-const TILE: [usize; 2] = [8, 16];
+const TILE: [usize; 2] = [8, LINE as usize];
 
 /// [`strided`] by axes of more than one element, extent and step, where neighbours in the result come from far apart: tile by tile, so
 /// that what is fetched at once is used at once.
 fn tiled<T: Copy + Default>(from: &[T], axes: &[(usize, i64)], n: usize, start: i64) -> Vec<T> {
     let extents: Vec<usize> = axes.iter().map(|axis| axis.0).collect();
-    let own = strides(&extents);
+    let steps: [Vec<i64>; 2] = [axes.iter().map(|axis| axis.1).collect(), strides(&extents)];
     // Of the last axes, and of those that are the last ones there.
     let mut there: Vec<usize> = (0..axes.len()).filter(|&a| axes[a].1 != 0).collect();
     there.sort_by_key(|&a| axes[a].1.unsigned_abs());
@@ -84,15 +113,16 @@ fn tiled<T: Copy + Default>(from: &[T], axes: &[(usize, i64)], n: usize, start: 
     let mut out = vec![T::default(); n];
     let tiles: Vec<usize> = extents.iter().zip(&tile).map(|(d, t)| d.div_ceil(*t)).collect();
     let mut number = vec![0; axes.len()];
+    let mut side = tile.clone();
     for _ in 0..tiles.iter().product() {
-        let corner = |steps: &dyn Fn(usize) -> i64| (0..axes.len()).map(|a| (number[a] * tile[a]) as i64 * steps(a)).sum::<i64>();
-        copy_tile(
-            from,
-            &mut out,
-            // The last of an axis may be smaller.
-            (0..axes.len()).map(|a| (tile[a].min(extents[a] - number[a] * tile[a]), axes[a].1, own[a])),
-            [start + corner(&|a| axes[a].1), corner(&|a| own[a])],
-        );
+        // The last of an axis may be smaller.
+        (0..axes.len()).for_each(|a| side[a] = tile[a].min(extents[a] - number[a] * tile[a]));
+        let within: usize = side.iter().product();
+        let [places, targets] = [(start, &steps[0]), (0, &steps[1])].map(|(first, steps)| {
+            let corner = (0..axes.len()).map(|a| (number[a] * tile[a]) as i64 * steps[a]).sum::<i64>();
+            walk(&side, within, first + corner, steps)
+        });
+        targets.zip(places).for_each(|(target, place)| out[target] = from[place]);
         for a in (0..axes.len()).rev() {
             number[a] += 1;
             if number[a] < tiles[a] {
@@ -102,28 +132,6 @@ fn tiled<T: Copy + Default>(from: &[T], axes: &[(usize, i64)], n: usize, start: 
         }
     }
     out
-}
-
-/// One tile by its axes, extent and steps in `from` and `out`, whose first elements are `at`.
-fn copy_tile<T: Copy>(from: &[T], out: &mut [T], axes: impl DoubleEndedIterator<Item = (usize, i64, i64)>, at: [i64; 2]) {
-    // The last one first, with an index; a tensor has few axes.
-    let mut axes: Vec<(usize, usize, i64, i64)> = axes.rev().filter(|axis| axis.0 > 1).map(|(d, a, b)| (d, 0, a, b)).collect();
-    let n: usize = axes.iter().map(|axis| axis.0).product();
-    let [mut source, mut target] = at;
-    for _ in 0..n {
-        out[target as usize] = from[source as usize];
-        for (extent, index, there, here) in &mut axes {
-            *index += 1;
-            source += *there;
-            target += *here;
-            if *index < *extent {
-                break;
-            }
-            source -= *there * *extent as i64;
-            target -= *here * *extent as i64;
-            *index = 0;
-        }
-    }
 }
 
 /// Runs of `len` elements, one behind the other, `n` elements altogether.
@@ -144,7 +152,17 @@ mod tests {
 
     #[test]
     fn tiles_are_what_a_walk_finds() {
-        let shapes = [vec![5, 1, 7], vec![33, 17], vec![2, 40, 3, 19], vec![16, 8], vec![3, 1, 1, 2], vec![1, 9], vec![2; 10]];
+        let shapes = [
+            vec![5, 1, 7],
+            vec![33, 17],
+            vec![2, 40, 3, 19],
+            vec![16, 8],
+            vec![3, 1, 1, 2],
+            vec![1, 9],
+            vec![2; 10],
+            vec![20, 30, 2],
+            vec![9, 4, 20, 3],
+        ];
         for dims in shapes {
             let n: usize = dims.iter().product();
             let from: Vec<i32> = (0..n as i32).collect();
@@ -181,5 +199,34 @@ mod tests {
         for (dims, start, step) in [([13], 0, 1), ([2], 11, 1), ([2], 0, -1), ([2], i64::MAX, 1)] {
             assert!(strided(&from, &dims, start, &[step]).is_err());
         }
+    }
+
+    #[test]
+    fn neighbours_that_lie_apart_are_tiled() {
+        let said = |dims: &[usize], perm: &[usize]| {
+            let own = strides(dims);
+            let pick = |of: &dyn Fn(usize) -> i64| perm.iter().map(|&a| of(a)).collect::<Vec<_>>();
+            let to: Vec<usize> = perm.iter().map(|&a| dims[a]).collect();
+            match order(&to, &pick(&|a| own[a])) {
+                Order::Near => "near",
+                Order::Apart { tile: false, .. } => "apart",
+                Order::Apart { tile: true, .. } => "tiles",
+            }
+        };
+        assert_eq!(said(&[64, 64], &[0, 1]), "near");
+        assert_eq!(said(&[64, 64], &[1, 0]), "tiles");
+        // The last axis stays, and is shorter or longer than a line; so do the last two.
+        assert_eq!(said(&[64, 64, 2], &[1, 0, 2]), "tiles");
+        assert_eq!(said(&[64, 64, 2, 1, 4], &[1, 0, 2, 3, 4]), "tiles");
+        assert_eq!(said(&[64, 64, 16], &[1, 0, 2]), "near");
+        assert_eq!(said(&[64, 64, 2, 8], &[1, 0, 2, 3]), "near");
+        let kind = |dims: &[usize], steps: &[i64]| match order(dims, steps) {
+            Order::Near => "near",
+            Order::Apart { tile, .. } => ["apart", "tiles"][usize::from(tile)],
+        };
+        // One of each line, backwards, and repeated.
+        assert_eq!(kind(&[64], &[1024]), "apart");
+        assert_eq!(kind(&[64, 64], &[-64, -1]), "near");
+        assert_eq!(kind(&[64, 64, 3], &[0, 0, 1]), "near");
     }
 }

@@ -29,7 +29,7 @@ use super::fail::{Res, bad, unsupported};
 use super::node::{Ctx, Operand};
 use super::shape;
 use super::tensor::{Const, Data};
-use crate::import::elements::{self, around, strides, walk};
+use crate::import::elements::{self, Order, around, strides, walk};
 use crate::interp::ELEMENT;
 use number::cast;
 use std::sync::Arc;
@@ -312,8 +312,11 @@ fn shape_of(cx: &Ctx<'_, '_, '_>) -> Res<Const> {
 /// Elements of `c` under `dims`, where axis i steps by `strides[i]` elements from `start`. Every index must lie inside.
 fn strided(cx: &mut Ctx<'_, '_, '_>, c: &Const, dims: &[usize], start: i64, strides: &[i64]) -> Res<Const> {
     let n = room(cx, dims)?;
-    let far = dims.iter().zip(strides).rfind(|(d, _)| **d > 1).is_some_and(|(_, step)| step.unsigned_abs() > 1);
-    cx.b.spend((n as u64).saturating_mul(if far { 2 * MOVED } else { MOVED }))?;
+    let each = match elements::order(dims, strides) {
+        Order::Near => MOVED,
+        Order::Apart { .. } => 2 * MOVED,
+    };
+    cx.b.spend((n as u64).saturating_mul(each))?;
     let data = match &c.data {
         Data::Float(v) => Data::Float(Arc::new(elements::strided(v, dims, start, strides)?)),
         Data::Double(v) => Data::Double(Arc::new(elements::strided(v, dims, start, strides)?)),

@@ -262,11 +262,17 @@ pub(super) fn det(cx: &mut Ctx<'_, '_, '_>, args: &Args) -> Res<Const> {
     if n != *columns {
         return bad(format!("a determinant of shape {:?}", x.dims));
     }
+    if n == 1 {
+        return Ok(Const { dims: lead.to_vec(), data: x.data.clone(), ty: x.ty });
+    }
     let count = room(cx, lead)?;
     cx.b.spend((x.len() as u64).saturating_mul(n as u64).saturating_mul(ELEMENT))?;
+    cx.b.spend((count as u64).saturating_mul(8 * ELEMENT))?;
     let mut dets = vec![];
+    let mut a: Vec<f64> = vec![];
     for m in 0..count {
-        let mut a: Vec<f64> = v[m * n * n..(m + 1) * n * n].iter().map(|&v| v.into()).collect();
+        a.clear();
+        a.extend(v[m * n * n..(m + 1) * n * n].iter().map(|&v| f64::from(v)));
         let mut det = 1.0;
         for k in 0..n {
             let pivot = (k..n).max_by(|&i, &j| a[i * n + k].abs().total_cmp(&a[j * n + k].abs())).unwrap_or(k);

@@ -82,6 +82,8 @@ fn operators_over_constants() {
     );
     assert_eq!((shape, hot), (vec![2, 3], vec![6.0, 5.0, 5.0, 5.0, 5.0, 6.0]));
     assert_eq!(constant(&[floats("m", &[2, 2], &[1.0, 2.0, 3.0, 4.0])], &[node("Det", &["m"], &["c"], &[])]).1, [-2.0]);
+    let singles = constant(&[floats("m", &[2, 1, 1], &[3.0, -4.0])], &[node("Det", &["m"], &["c"], &[])]);
+    assert_eq!(singles, (vec![2], vec![3.0, -4.0]));
 }
 
 #[test]
