@@ -67,6 +67,23 @@ pub(super) fn cut(cx: &mut impl Emit, suffix: &str, x: ValueId, parts: &[Part]) 
     if cx.shape(x) == dims { Ok(x) } else { cx.emit(suffix, op, &[x], &dims) }
 }
 
+/// Parts of some extents along an axis, one behind the other. In place of those that nobody reads, which may be empty, there is all of it.
+pub(super) fn split<E: Emit>(
+    cx: &mut E,
+    x: ValueId,
+    axis: usize,
+    lens: &[usize],
+    is_read: impl Fn(&E, usize) -> bool,
+) -> Res<Vec<ValueId>> {
+    let (mut parts, mut all, mut start) = (whole(&cx.shape(x)), vec![], 0);
+    for (i, &len) in lens.iter().enumerate() {
+        parts[axis] = (start, len, 1);
+        start += len as i64;
+        all.push(if is_read(cx, i) { cut(cx, &i.to_string(), x, &parts)? } else { x });
+    }
+    Ok(all)
+}
+
 /// [`cut`] by steps that may be negative: the same elements forwards, then turned round.
 pub(super) fn turned(cx: &mut impl Emit, suffix: &str, x: ValueId, mut parts: Vec<Part>) -> Res<ValueId> {
     let backwards: Vec<usize> = (0..parts.len()).filter(|&i| parts[i].2 < 0 && parts[i].1 > 1).collect();

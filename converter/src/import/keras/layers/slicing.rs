@@ -4,7 +4,7 @@ use super::Emit;
 use super::cfg::{short, values};
 use crate::error::{Error, Result};
 use crate::import::fail::{Fail, Res};
-use crate::import::parts::{self, cut, turned, whole};
+use crate::import::parts::{self, turned, whole};
 use crate::import::shape;
 use crate::ir::{Op, ValueId};
 use serde_json::Value;
@@ -127,17 +127,10 @@ pub(super) fn between(extent: usize, places: &[i64]) -> Option<Vec<usize>> {
 
 /// Appends what cuts a tensor into parts of these lengths along an axis, which add up to its extent.
 pub(super) fn split(e: &mut Emit<'_>, x: ValueId, axis: usize, lens: &[usize]) -> Result<Vec<ValueId>> {
-    let (mut parts, mut all) = (whole(&e.shape(x)), Vec::new());
-    let mut start = 0;
     if lens.contains(&0) {
         return Err(e.unsupported("a part without elements", "leave it out"));
     }
-    for (i, &len) in lens.iter().enumerate() {
-        parts[axis] = (start, len, 1);
-        start += len as i64;
-        all.push(cut(e, &i.to_string(), x, &parts).map_err(|fail| own(e, fail))?);
-    }
-    Ok(all)
+    parts::split(e, x, axis, lens, |_, _| true).map_err(|fail| own(e, fail))
 }
 
 /// Appends what gives each element of an axis, without it.

@@ -5,7 +5,7 @@ use super::super::node::{Ctx, Operand};
 use super::super::shape;
 use super::super::tensor::{Const, Data};
 use super::{Values, layout};
-use crate::import::parts::{MAX_PIECES, cut, take, turned, whole};
+use crate::import::parts::{self, MAX_PIECES, cut, take, turned, whole};
 use crate::ir::{Op, ValueId};
 
 pub(in super::super) fn concat(cx: &mut Ctx<'_, '_, '_>) -> Values {
@@ -62,18 +62,11 @@ pub(super) fn split(cx: &mut Ctx<'_, '_, '_>) -> Values {
     let x = cx.runtime(0)?;
     let xs = cx.shape(x);
     let (axis, lens) = layout::splits(cx, &xs)?;
-    let mut out = vec![];
-    let mut at = 0;
-    for (i, len) in lens.into_iter().enumerate() {
-        let mut parts = whole(&xs);
-        parts[axis] = (at, len, 1);
-        at += len as i64;
+    // What is empty becomes a constant.
+    parts::split(cx, x, axis, &lens, |cx, i| {
         let name = cx.node.outputs[i];
-        let read = !name.is_empty() && cx.b.used.contains(name);
-        // What nobody reads may be anything, and what is empty becomes a constant.
-        out.push(if read && len > 0 { cut(cx, &i.to_string(), x, &parts)? } else { x });
-    }
-    Ok(out)
+        lens[i] > 0 && !name.is_empty() && cx.b.used.contains(name)
+    })
 }
 
 /// Constant indices: a scalar takes one element and drops the axis, others are a join of slices.

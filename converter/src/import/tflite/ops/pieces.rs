@@ -3,7 +3,7 @@
 use super::fail::{Res, bad, unsupported};
 use super::schema::options as field;
 use super::{Ctx, Values, shape};
-use crate::import::parts::{Part, cut, turned, whole};
+use crate::import::parts::{self, Part, cut, turned, whole};
 use crate::ir::{Op, ValueId};
 
 /// Joins tensors of which only `axis` may differ.
@@ -44,21 +44,13 @@ pub(super) fn pack(cx: &mut Ctx<'_, '_>) -> Values {
 }
 
 /// One Slice per output that somebody reads.
-fn parts(cx: &mut Ctx<'_, '_>, x: ValueId, axis: usize, lens: &[usize]) -> Values {
+fn divided(cx: &mut Ctx<'_, '_>, x: ValueId, axis: usize, lens: &[usize]) -> Values {
     let dims = cx.shape(x);
     let total = lens.iter().try_fold(0usize, |n, &l| n.checked_add(l));
     if total != Some(dims[axis]) || lens.len() != cx.outputs.len() {
         return bad(format!("parts of {lens:?} of {dims:?} for {} outputs", cx.outputs.len()));
     }
-    let (mut all, mut at) = (vec![], 0);
-    for (i, &len) in lens.iter().enumerate() {
-        let mut part = whole(&dims);
-        part[axis] = (at, len, 1);
-        at += len as i64;
-        // What nobody reads may be anything, even empty.
-        all.push(if cx.is_used(i) { cut(cx, &i.to_string(), x, &part)? } else { x });
-    }
-    Ok(all)
+    parts::split(cx, x, axis, lens, |cx, i| cx.is_used(i))
 }
 
 pub(super) fn split(cx: &mut Ctx<'_, '_>) -> Values {
@@ -68,7 +60,7 @@ pub(super) fn split(cx: &mut Ctx<'_, '_>) -> Values {
     if !dims[axis].is_multiple_of(n.max(1)) {
         return bad(format!("{n} equal parts of axis {axis} of {dims:?}"));
     }
-    parts(cx, x, axis, &vec![dims[axis] / n.max(1); n])
+    divided(cx, x, axis, &vec![dims[axis] / n.max(1); n])
 }
 
 pub(super) fn split_v(cx: &mut Ctx<'_, '_>) -> Values {
@@ -81,7 +73,7 @@ pub(super) fn split_v(cx: &mut Ctx<'_, '_>) -> Values {
         *rest = dims[axis] as i64 - known;
     }
     let lens = shape::from_i64(&lens).or_else(|_| bad(format!("parts of {lens:?}")));
-    parts(cx, x, axis, &lens?)
+    divided(cx, x, axis, &lens?)
 }
 
 /// Pieces of 1 along an axis, without it.
@@ -89,7 +81,7 @@ pub(super) fn unpack(cx: &mut Ctx<'_, '_>) -> Values {
     let x = cx.value(0)?;
     let dims = cx.shape(x);
     let axis = shape::axis(cx.int(field::axis::PACK, 0)?, dims.len())?;
-    let pieces = parts(cx, x, axis, &vec![1; dims[axis].min(cx.outputs.len() + 1)])?;
+    let pieces = divided(cx, x, axis, &vec![1; dims[axis].min(cx.outputs.len() + 1)])?;
     let mut rest = dims;
     rest.remove(axis);
     let flat =
