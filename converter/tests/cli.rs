@@ -357,6 +357,14 @@ fn verify_tells_right_from_wrong() {
     let golden = fixture("golden/mini_xception.npz");
     ok(&["verify", &model, "--golden", &golden]);
     ok(&["verify", &model, "--index", &fixture("models.json"), "--name", "mini_xception.keras", "--threads", "2"]);
+    let mut arrays = read_npz(Path::new(&golden)).unwrap();
+    let said = ok(&["verify", &model, "--golden", &golden]);
+    assert!(!said.contains("Not compared"), "{said}");
+    arrays.insert("y0_1".into(), arrays["y0_0"].clone());
+    let more = folder.path("more.npz");
+    write_npz(Path::new(&more), &arrays.into_iter().collect::<Vec<_>>()).unwrap();
+    let said = ok(&["verify", &model, "--golden", &more]);
+    assert!(said.contains("Not compared, for no output has the name: y0_1\n"), "{said}");
     let wrong = sepal(&["verify", &model, "--golden", &golden, "--atol", "0", "--rtol", "0"]);
     assert_eq!(wrong.status.code(), Some(3), "{}", text(&wrong.stderr));
     fails(2, &["verify", &model, "--index", &fixture("models.json"), "--name", "nobody"]);

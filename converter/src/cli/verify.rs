@@ -9,6 +9,7 @@ use super::sign;
 use super::steps::has_halves;
 use super::tolerance::{Entry, Measured, check_flat};
 use sepal_converter::data::npz::{self, Array, Arrays};
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 const HELP: &str = "\
@@ -91,7 +92,9 @@ pub fn main(args: Args) -> Result<(), Failure> {
     let got = samples.iter().map(|s| runner.run(s)).collect::<Result<Vec<Vec<Array>>, _>>()?;
 
     let names = runner.output_names();
+    let mut unread = Vec::new();
     let (measured, allowed): (Vec<Measured>, Vec<String>) = match &entry {
+        // Which arrays count is the index's to say.
         Some(entry) => {
             let (measured, bounds) = entry.rules.check(&golden, &got);
             (measured, bounds.iter().map(|b| format!("{b:.2e}")).collect())
@@ -100,18 +103,31 @@ pub fn main(args: Args) -> Result<(), Failure> {
             let halves = model.view().steps().iter().filter_map(|s| s.op_ref()).any(|op| has_halves(&op));
             let rounded = halves && args.atol.is_none() && args.rtol.is_none();
             let (atol, rtol) = (args.atol.unwrap_or(TOLERANCE), args.rtol.unwrap_or(if rounded { 0.0 } else { TOLERANCE }));
+            let key = |i: usize, j: usize| match numbered {
+                true => format!("y{i}_{j}"),
+                false if golden.contains_key(&names[j]) => names[j].clone(),
+                false => "y".into(),
+            };
             let one = |j: usize| {
-                let single = if golden.contains_key(&names[j]) { names[j].clone() } else { "y".into() };
-                let key = |i: usize| if numbered { format!("y{i}_{j}") } else { single.clone() };
+                let key = |i: usize| key(i, j);
                 let atol = if rounded { OF_RANGE * range(&golden, (0..got.len()).map(key)) } else { atol };
                 check_flat(&golden, key, &got, j, atol, rtol)
             };
+            let mut read: HashSet<String> = (0..got.len()).flat_map(|i| (0..names.len()).map(move |j| key(i, j))).collect();
+            read.extend(engine::inputs(&model).into_iter().map(|port| port.name));
+            unread.extend(golden.keys().filter(|name| !read.contains(*name) && !name.starts_with('x')));
             let allowed =
                 if rounded { format!("{} of range", short(OF_RANGE)) } else { format!("{} + {}·|y|", short(atol), short(rtol)) };
             ((0..names.len()).map(one).collect(), vec![allowed; names.len()])
         }
     };
-    report(&args.model, &path, samples.len(), names, &measured, &allowed)
+    report(&args.model, &path, samples.len(), names, &measured, &allowed)?;
+    if unread.is_empty() {
+        return Ok(());
+    }
+    let some: Vec<String> = unread.iter().take(5).map(|name| out::plain(name).to_string()).collect();
+    let more = if unread.len() > some.len() { ", .." } else { "" };
+    out::print(&format!("Not compared, for no output has the name: {}{more}\n", some.join(", ")))
 }
 
 fn report(
