@@ -200,10 +200,18 @@ pub fn wanted_levels(graph: &Graph) -> Option<(f32, String)> {
     // The largest magnitude that full intensity, and none, become.
     let (mut scale, mut shift) = (vec![1.0f64], vec![0.0f64]);
     while let Some([i]) = consumers.get(&v).map(Vec::as_slice)
-        && let Some(Node { kind: word, op: Op::Binary { op, act: Act::None }, inputs, output, .. }) = graph.nodes.get(*i)
-        && matches!(word.as_str(), "Rescaling" | "Normalization")
-        && let Some(c) = inputs.get(1).and_then(|&c| graph.data(c)).filter(|c| c.len() <= 4)
+        && let Some(Node { kind: word, op, inputs, output, .. }) = graph.nodes.get(*i)
     {
+        let op = match op {
+            // Another size and another place are of the same levels.
+            Op::Resize { .. } | Op::Upsample { .. } | Op::Slice { .. } | Op::Transpose { .. } | Op::Pad { .. } => {
+                v = *output;
+                continue;
+            }
+            Op::Binary { op, act: Act::None } if matches!(word.as_str(), "Rescaling" | "Normalization") => op,
+            _ => break,
+        };
+        let Some(c) = inputs.get(1).and_then(|&c| graph.data(c)).filter(|c| c.len() <= 4) else { break };
         let n = c.len().max(scale.len());
         let at = |list: &[f64], i: usize| list[if list.len() == 1 { 0 } else { i.min(list.len() - 1) }];
         let c: Vec<f64> = c.iter().map(|&c| f64::from(c)).collect();
@@ -221,9 +229,10 @@ pub fn wanted_levels(graph: &Graph) -> Option<(f32, String)> {
         kind.get_or_insert_with(|| word.clone());
         v = *output;
     }
-    // Networks are trained on numbers of the order of one.
+    // Networks are trained on numbers of the order of one, and what becomes nothing is a level that there is.
     let most = scale.iter().zip(&shift).map(|(s, t)| (255.0 * s + t).abs().max(t.abs())).fold(0.0, f64::max);
-    kind.map(|kind| (if most <= 16.0 { 255.0 } else { 1.0 }, kind))
+    let beyond_one = scale.iter().zip(&shift).any(|(s, t)| -t / s > 1.0);
+    kind.map(|kind| (if most <= 16.0 || beyond_one { 255.0 } else { 1.0 }, kind))
 }
 
 /// That there are as many labels as one sample of an output has elements, or as it has along an axis.

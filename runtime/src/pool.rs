@@ -40,8 +40,8 @@ pub struct Pool {
     workers: Vec<JoinHandle<()>>,
     /// Set while a job is running.
     busy: AtomicBool,
-    /// The process that has the workers.
-    process: u32,
+    /// [`forks`] of the process that has the workers.
+    forks: usize,
 }
 
 /// Keeps what one thread writes off the cache lines that others read.
@@ -73,6 +73,33 @@ struct Shared {
 
 fn lock(m: &Mutex<()>) -> MutexGuard<'_, ()> {
     m.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// How many forks lie between this process and the first that asked. Its number would not tell it from that one: a child may get the
+/// number of a process that has ended.
+#[cfg(all(unix, not(target_os = "emscripten")))]
+fn forks() -> usize {
+    use core::ffi::c_int;
+    type Handler = Option<extern "C" fn()>;
+    // SAFETY: as POSIX declares it, in the C library that std is linked with.
+    unsafe extern "C" {
+        fn pthread_atfork(prepare: Handler, parent: Handler, child: Handler) -> c_int;
+    }
+    static FORKS: AtomicUsize = AtomicUsize::new(0);
+    static WATCH: std::sync::Once = std::sync::Once::new();
+    extern "C" fn child() {
+        FORKS.fetch_add(1, SeqCst);
+    }
+    // SAFETY: the handler lives as long as this code, does not unwind, and does no more than a signal's handler may: it counts. Where there
+    // is no memory to remember it, a child waits for threads that it does not have, as without this function.
+    WATCH.call_once(|| _ = unsafe { pthread_atfork(None, None, Some(child)) });
+    FORKS.load(SeqCst)
+}
+
+/// There are no forks here.
+#[cfg(not(all(unix, not(target_os = "emscripten"))))]
+fn forks() -> usize {
+    0
 }
 
 /// The next part of a ticket and the number of all.
@@ -173,7 +200,7 @@ impl Pool {
     pub fn new(threads: usize) -> std::io::Result<Pool> {
         let threads = threads.clamp(1, MAX_PARTS);
         let workers = Vec::with_capacity(threads - 1);
-        let mut pool = Pool { shared: Arc::default(), workers, busy: AtomicBool::new(false), process: std::process::id() };
+        let mut pool = Pool { shared: Arc::default(), workers, busy: AtomicBool::new(false), forks: forks() };
         for _ in 1..threads {
             let shared = Arc::clone(&pool.shared);
             pool.workers.push(Builder::new().name("sepal".into()).stack_size(STACK).spawn(move || shared.serve())?);
@@ -236,7 +263,7 @@ impl Parallel for Pool {
 
 impl Drop for Pool {
     fn drop(&mut self) {
-        if self.process != std::process::id() {
+        if self.forks != forks() {
             // A child of `fork` has none of the workers: nobody comes back to be joined.
             core::mem::forget(core::mem::take(&mut self.workers));
             return;

@@ -83,8 +83,28 @@ fn first_layers_tell_which_levels_they_want() {
     let both: [(&str, _, &[f32]); 3] =
         [("Rescaling", Mul, &[1.0 / 255.0]), ("Normalization", Sub, &[0.48, 0.45, 0.4]), ("Normalization", Div, &[0.2, 0.2, 0.2])];
     assert_eq!(levels(&both), Some(255.0));
+    // Of dark pictures.
+    assert_eq!(levels(&[("Normalization", Sub, &[8.0]), ("Normalization", Div, &[14.1])]), Some(255.0));
     assert_eq!(levels(&[("Mul", Mul, &[1.0 / 255.0])]), None);
     assert_eq!(levels(&[]), None);
+}
+
+/// As Keras' own examples begin: Resizing, CenterCrop, ZeroPadding2D, then Rescaling.
+#[test]
+fn other_sizes_are_of_the_same_levels() {
+    let mut g = Graph::default();
+    let x = g.input("image", &[1, 12, 12, 3]);
+    let part = Op::Slice { start: vec![0, 2, 2, 0], step: vec![1; 4] };
+    let x = g.node("crop", "CenterCrop", part, &[x], &[1, 8, 8, 3]);
+    let pads = vec![(0, 0), (1, 1), (1, 1), (0, 0)];
+    let x = g.node("pad", "ZeroPadding2D", Op::Pad { pads, value: 0.0 }, &[x], &[1, 10, 10, 3]);
+    let c = g.constant("c", &[1], Arc::new(vec![1.0 / 255.0]));
+    let y = g.node("levels", "Rescaling", Op::Binary { op: BinaryOp::Mul, act: Act::None }, &[x, c], &[1, 10, 10, 3]);
+    g.outputs.push(y);
+    assert_eq!(wanted_levels(&g), Some((255.0, "Rescaling".into())));
+    // Of which the network takes no part.
+    g.nodes.pop();
+    assert_eq!(wanted_levels(&g), None);
 }
 
 /// Labels, colours and sizes say nothing of levels.

@@ -7,6 +7,7 @@ use super::ops::pieces;
 use super::shape;
 use super::tensor::{Const, Data};
 use crate::import::parts::{cut, whole};
+use crate::interp;
 use crate::ir::Op;
 use std::sync::Arc;
 
@@ -54,7 +55,7 @@ fn at(cx: &mut Ctx<'_, '_, '_>) -> Res<Operand> {
 }
 
 fn insert(cx: &mut Ctx<'_, '_, '_>) -> Res<Operand> {
-    let mut all = elements(cx)?.to_vec();
+    let mut all = copied(cx)?;
     let at = if cx.is_present(2) { index(cx, 2, all.len())? } else { all.len() };
     if at > all.len() {
         return bad(format!("element {at} of {}", all.len()));
@@ -66,7 +67,7 @@ fn insert(cx: &mut Ctx<'_, '_, '_>) -> Res<Operand> {
 }
 
 fn erase(cx: &mut Ctx<'_, '_, '_>) -> Res<Operand> {
-    let mut all = elements(cx)?.to_vec();
+    let mut all = copied(cx)?;
     let at = if cx.is_present(1) { index(cx, 1, all.len())? } else { all.len().saturating_sub(1) };
     if at >= all.len() {
         return bad(format!("element {at} of {}", all.len()));
@@ -93,6 +94,13 @@ fn elements(cx: &Ctx<'_, '_, '_>) -> Res<Arc<Vec<Operand>>> {
         Operand::Sequence(all) => Ok(all.clone()),
         _ => bad("input 0 is no sequence"),
     }
+}
+
+/// A list of one's own.
+fn copied(cx: &mut Ctx<'_, '_, '_>) -> Res<Vec<Operand>> {
+    let all = elements(cx)?;
+    cx.b.spend((all.len() as u64).saturating_mul(8 * interp::ELEMENT))?;
+    Ok(all.to_vec())
 }
 
 /// A place that may count from the end.
@@ -138,7 +146,11 @@ fn split(cx: &mut Ctx<'_, '_, '_>) -> Res<Vec<Operand>> {
         }
         Some(_) => None,
     };
-    let pay = |cx: &mut Ctx<'_, '_, '_>, parts: usize| cx.b.charge(parts.saturating_mul(ELEMENT + name));
+    let pay = |cx: &mut Ctx<'_, '_, '_>, parts: usize| {
+        cx.b.charge(parts.saturating_mul(ELEMENT + name))?;
+        // A part is a handful of lists and a name.
+        cx.b.spend((parts as u64).saturating_mul(128 * interp::ELEMENT))
+    };
     let lens: Vec<usize> = match given {
         Some(each) => {
             // An extent costs a file nothing.
@@ -186,7 +198,7 @@ fn split(cx: &mut Ctx<'_, '_, '_>) -> Res<Vec<Operand>> {
 }
 
 fn concat(cx: &mut Ctx<'_, '_, '_>) -> Res<Operand> {
-    let mut all = elements(cx)?.to_vec();
+    let mut all = copied(cx)?;
     all.retain(|o| !matches!(o, Operand::None));
     let axis = cx.int("axis", 0)?;
     if cx.flag("new_axis", false)? {

@@ -6,6 +6,7 @@ use super::super::ops::layout;
 use super::super::shape;
 use super::super::tensor::{Const, Data, Type};
 use super::{Args, around, expand, pick, room, strided, strides};
+use crate::interp::ELEMENT;
 use std::sync::Arc;
 
 /// Reshape, Flatten, Squeeze and Unsqueeze share the data.
@@ -160,6 +161,7 @@ pub(super) fn tile(cx: &mut Ctx<'_, '_, '_>, x: &Const) -> Res<Const> {
 }
 
 pub(in super::super) fn concat(cx: &mut Ctx<'_, '_, '_>, parts: &[&Const]) -> Res<Const> {
+    cx.b.spend((parts.len() as u64).saturating_mul(4 * ELEMENT))?;
     let shapes: Vec<&[usize]> = parts.iter().map(|c| c.dims.as_slice()).collect();
     let (axis, dims) = layout::concat_shape(cx, &shapes)?;
     join(cx, parts, axis, dims)
@@ -170,11 +172,15 @@ fn join(cx: &mut Ctx<'_, '_, '_>, parts: &[&Const], axis: usize, dims: Vec<usize
     let n = room(cx, &dims)?;
     let ty = parts.first().map_or(Type::Float, |c| c.ty);
     let outer: usize = if n == 0 { 0 } else { dims[..axis].iter().product() };
-    fn joined<'t, T: Copy + 't>(outer: usize, n: usize, parts: impl Iterator<Item = &'t [T]> + Clone) -> Vec<T> {
+    // What is empty would be met as often as there is something else.
+    let filled = parts.iter().filter(|c| c.len() > 0).count();
+    cx.b.spend((outer as u64).saturating_mul(filled as u64).saturating_mul(ELEMENT / 2))?;
+    fn joined<'t, T: Copy + 't>(outer: usize, n: usize, parts: impl Iterator<Item = &'t [T]>) -> Vec<T> {
+        let parts: Vec<&[T]> = parts.filter(|p| !p.is_empty()).collect();
         let mut out = Vec::with_capacity(n);
         for o in 0..outer {
-            for p in parts.clone() {
-                let inner = p.len() / outer.max(1);
+            for p in &parts {
+                let inner = p.len() / outer;
                 out.extend_from_slice(&p[o * inner..(o + 1) * inner]);
             }
         }

@@ -4,8 +4,8 @@ use super::super::fail::{Res, bad};
 use super::super::node::Ctx;
 use super::super::shape;
 use super::super::tensor::{Const, Data, Type};
-use super::number::{cast, fit};
-use super::{Args, around, dims_of, pick, room};
+use super::number::fit;
+use super::{Args, around, casted, dims_of, pick, room};
 use crate::interp::ELEMENT;
 use std::f64::consts::TAU;
 
@@ -42,7 +42,7 @@ pub(super) fn eye(cx: &mut Ctx<'_, '_, '_>, args: &Args) -> Res<Const> {
     let ty = if cx.has("dtype") { Type::from_onnx(cx.int("dtype", 1)?)? } else { args.maybe(0).map_or(Type::Float, |c| c.ty) };
     room(cx, &dims)?;
     let on = (0..rows).flat_map(|r| (0..columns).map(move |c| c as i64 == k.saturating_add(r as i64)));
-    cast(&Const::truths(dims.clone(), on), ty)
+    casted(cx, &Const::truths(dims.clone(), on), ty)
 }
 
 pub(super) fn one_hot(cx: &mut Ctx<'_, '_, '_>, args: &Args) -> Res<Const> {
@@ -60,7 +60,7 @@ pub(super) fn one_hot(cx: &mut Ctx<'_, '_, '_>, args: &Args) -> Res<Const> {
     let n = room(cx, &dims)?;
     cx.b.spend((n as u64).saturating_mul(ELEMENT))?;
     let [_, _, inner] = around(&dims, axis);
-    let at = cast(indices, Type::Int64)?;
+    let at = casted(cx, indices, Type::Int64)?;
     let Data::Int(at) = &at.data else { return bad("the indices are not numbers") };
     // What lies outside is on nowhere.
     let wrapped = |i: i64| if i < 0 { i.saturating_add(depth) } else { i };
@@ -86,5 +86,5 @@ pub(super) fn window(cx: &mut Ctx<'_, '_, '_>, args: &Args) -> Res<Const> {
         let angle = TAU * i as f64 / turns.max(1) as f64;
         (weights[0] - weights[1] * angle.cos() + weights[2] * (2.0 * angle).cos()) as f32
     };
-    cast(&Const::floats(vec![n], (0..n).map(value).collect()), to)
+    casted(cx, &Const::floats(vec![n], (0..n).map(value).collect()), to)
 }

@@ -5,8 +5,8 @@ use super::super::node::Ctx;
 use super::super::shape;
 use super::super::tensor::{Const, Data};
 use super::number::single::{float, function};
-use super::number::{cast, compare, double, fit, integer};
-use super::{Args, expand};
+use super::number::{compare, double, fit, integer};
+use super::{Args, casted, expand};
 use crate::interp::ELEMENT;
 
 /// Work on each element, see [`crate::interp::work`].
@@ -88,7 +88,7 @@ fn apply(cx: &mut Ctx<'_, '_, '_>, op: &str, a: &Const, b: &Const) -> Res<Const>
     // Only Pow takes two types; the result has that of the base.
     if op == "Pow" && b.ty != ty {
         b = match (&a.data, &b.data) {
-            (Data::Float(_) | Data::Double(_), _) => cast(&b, ty)?,
+            (Data::Float(_) | Data::Double(_), _) => casted(cx, &b, ty)?,
             (Data::Int(_), Data::Int(_)) => Const { ty, ..b },
             (Data::Int(x), _) => {
                 let Data::Double(y) = b.double().data else { return bad("the exponent is no number") };

@@ -28,7 +28,7 @@ pub(super) mod sums;
 use super::fail::{Res, bad, unsupported};
 use super::node::{Ctx, Operand};
 use super::shape;
-use super::tensor::{Const, Data};
+use super::tensor::{Const, Data, Type};
 use crate::import::elements::{self, Order, around, strides, walk};
 use crate::interp::ELEMENT;
 use number::cast;
@@ -112,7 +112,7 @@ pub(super) fn find(op: &str) -> Option<Eval> {
         "HannWindow" | "HammingWindow" | "BlackmanWindow" => |cx, a| make::window(cx, a).map(one),
         "Cast" => |cx, a| {
             cx.ignore(&["saturate", "round_mode"]);
-            let to = super::tensor::Type::from_onnx(cx.int("to", 0)?)?;
+            let to = Type::from_onnx(cx.int("to", 0)?)?;
             casted(cx, a.get(0)?, to).map(one)
         },
         "CastLike" => |cx, a| {
@@ -199,7 +199,8 @@ pub(super) fn evaluate(cx: &mut Ctx<'_, '_, '_>) -> Res<Option<Vec<Const>>> {
     // Only the type of the second counts, and what is computed are floats.
     if let ("CastLike", [Operand::Const { value, .. }, Operand::Runtime(_)]) = (op, &cx.inputs[..]) {
         cx.ignore(&["saturate", "round_mode"]);
-        return Ok(Some(vec![cast(value, super::tensor::Type::Float)?]));
+        let value = value.clone();
+        return casted(cx, &value, Type::Float).map(|c| Some(vec![c]));
     }
     // Only the shape counts.
     let of_shape = matches!(op, "Shape" | "Size" | "EyeLike");
@@ -252,11 +253,14 @@ fn work_of(op: &str, c: &Const) -> u64 {
 }
 
 /// Elements of another type.
-fn casted(cx: &mut Ctx<'_, '_, '_>, c: &Const, to: super::tensor::Type) -> Res<Const> {
-    // Floats that stay what they are share their data.
-    if !(matches!(c.data, Data::Float(_)) && to == super::tensor::Type::Float) {
-        cx.b.spend(MOVED * c.len() as u64)?;
-    }
+fn casted(cx: &mut Ctx<'_, '_, '_>, c: &Const, to: Type) -> Res<Const> {
+    // Floats that stay what they are share their data; other numbers become f32 on their way to halves.
+    let each = match (&c.data, to) {
+        (Data::Float(_), Type::Float) => 0,
+        (Data::Int(_), Type::Float16 | Type::Bfloat16) => 3 * MOVED,
+        _ => MOVED,
+    };
+    cx.b.spend(each * c.len() as u64)?;
     cast(c, to)
 }
 

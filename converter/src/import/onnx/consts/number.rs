@@ -70,7 +70,9 @@ pub(super) fn integer(op: &str, ty: Type, a: i64, b: i64) -> Res<i64> {
             0 => None,
             _ => Some(0),
         },
-        "Pow" => u32::try_from(y).ok().and_then(|y| x.checked_pow(y)),
+        // Of any other base, 128 factors are beyond what fits.
+        "Pow" if matches!(x, -1..=1) => Some(if y == 0 || x == -1 && y % 2 == 0 { 1 } else { x }),
+        "Pow" => u32::try_from(y).ok().filter(|&y| y < 128).and_then(|y| x.checked_pow(y)),
         "Min" => Some(x.min(y)),
         "Max" => Some(x.max(y)),
         "And" => Some(i128::from(a != 0 && b != 0)),

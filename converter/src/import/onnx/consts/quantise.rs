@@ -23,6 +23,11 @@ fn run(cx: &Ctx<'_, '_, '_>, dims: &[usize], scales: usize) -> Res<usize> {
     Ok(inner.max(1))
 }
 
+/// Which scale each element has, where `inner` elements follow each other with one.
+fn places(scales: usize, inner: usize) -> impl Iterator<Item = usize> {
+    (0..scales).cycle().flat_map(move |c| std::iter::repeat_n(c, inner))
+}
+
 /// The zero points, if they are there.
 fn zeros(args: &Args, i: usize, scales: usize) -> Res<Option<&[i64]>> {
     match args.maybe(i) {
@@ -40,11 +45,8 @@ pub(super) fn dequantize(cx: &mut Ctx<'_, '_, '_>, args: &Args) -> Res<Const> {
     let inner = run(cx, &x.dims, scale.len())?;
     let to = Type::from_onnx(cx.int("output_dtype", 1)?.max(1))?;
     room(cx, &x.dims)?;
-    let value = |(i, &q): (usize, &i64)| {
-        let c = i / inner % scale.len();
-        (q.wrapping_sub(zero.map_or(0, |z| z[c]))) as f32 * scale[c]
-    };
-    super::cast(&Const::floats(x.dims.clone(), v.iter().enumerate().map(value).collect()), to)
+    let value = |(&q, c): (&i64, usize)| (q.wrapping_sub(zero.map_or(0, |z| z[c]))) as f32 * scale[c];
+    super::casted(cx, &Const::floats(x.dims.clone(), v.iter().zip(places(scale.len(), inner)).map(value).collect()), to)
 }
 
 fn quantized(x: f32, scale: f32, zero: i64, ty: Type) -> i64 {
@@ -66,11 +68,8 @@ pub(super) fn quantize(cx: &mut Ctx<'_, '_, '_>, args: &Args) -> Res<Const> {
         None => Type::from_onnx(if declared == 0 { 2 } else { declared })?,
     };
     room(cx, &x.dims)?;
-    let value = |(i, &x): (usize, &f32)| {
-        let c = i / inner % scale.len();
-        quantized(x, scale[c], zero.map_or(0, |z| z[c]), ty)
-    };
-    Ok(Const::of_type(ty, x.dims.clone(), v.iter().enumerate().map(value).collect()))
+    let value = |(&x, c): (&f32, usize)| quantized(x, scale[c], zero.map_or(0, |z| z[c]), ty);
+    Ok(Const::of_type(ty, x.dims.clone(), v.iter().zip(places(scale.len(), inner)).map(value).collect()))
 }
 
 /// To 8 bits, with the scale that takes the range and zero.
@@ -109,11 +108,13 @@ pub(super) fn matmul(cx: &mut Ctx<'_, '_, '_>, args: &Args) -> Res<Const> {
     };
     let (za, zb) = (zero(2, m)?, zero(3, n)?);
     let (x, y) = (args.ints(0)?, args.ints(1)?);
-    let value = |i: usize| {
-        let (r, c) = (i / n, i % n);
-        let sum: i128 =
-            (0..k).map(|j| (i128::from(x[r * k + j]) - i128::from(za[r])) * (i128::from(y[j * n + c]) - i128::from(zb[c]))).sum();
-        Type::Int32.wrap(sum)
-    };
-    Ok(Const::of_type(Type::Int32, vec![m, n], (0..m * n).map(value).collect()))
+    // Products have 18 bits, and less than 2^45 of them fit in memory. Row by row, as they lie.
+    let mut sums = vec![0i64; m * n];
+    for (r, sums) in sums.chunks_exact_mut(n.max(1)).enumerate() {
+        for (j, row) in y.chunks_exact(n.max(1)).enumerate() {
+            let by = x[r * k + j] - za[r];
+            sums.iter_mut().zip(row.iter().zip(&zb)).for_each(|(sum, (y, z))| *sum += by * (y - z));
+        }
+    }
+    Ok(Const::of_type(Type::Int32, vec![m, n], sums.into_iter().map(|sum| Type::Int32.wrap(sum.into())).collect()))
 }

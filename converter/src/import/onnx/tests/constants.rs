@@ -61,6 +61,12 @@ fn operators_over_constants() {
     assert_eq!(one("Einsum", &[], &[text("equation", "ij->ji")], &[]).1, [1.0, 0.5, -2.0, 3.0, 0.0, 3.0]);
     assert_eq!(one("Einsum", &["k"], &[text("equation", "ij,kj->ik")], &[]).1, [5.0, -5.5, -5.5, 18.25]);
     assert_eq!(one("Einsum", &["k"], &[text("equation", "ij,ik->")], &[]), (vec![], vec![43.25]));
+    for (base, exponent, want) in
+        [(-1, 4294967295, -1.0), (-1, 4294967294, 1.0), (0, 0, 1.0), (0, 5, 0.0), (1, 1 << 40, 1.0), (-3, 3, -27.0)]
+    {
+        let power = node("Pow", &["n", "e"], &["c"], &[]);
+        assert_eq!(constant(&[i("n", &[1], &[base]), i("e", &[1], &[exponent])], &[power]).1, [want], "{base} {exponent}");
+    }
     let squared = node("Einsum", &["n", "n"], &["c"], &[text("equation", "ij,jk->ki")]);
     assert_eq!(constant(&[i("n", &[2, 2], &[1, 2, 3, 4])], &[squared]).1, [7.0, 15.0, 10.0, 22.0]);
     assert_eq!(one("GatherND", &["g"], &[], &[i("g", &[2, 2], &[0, 1, -1, 0])]).1, [-2.0, 0.5]);

@@ -275,6 +275,45 @@ fn turns_of_constants_are_paid_for() {
     }
 }
 
+/// Parts of one element are lists of their own: 50 MB took 24 s.
+#[test]
+fn parts_are_paid_for() {
+    let parted = |times: usize| {
+        let mut nodes = vec![node("ConstantOfShape", &["dims"], &["t"], &[])];
+        let mut sum = "x".to_string();
+        for i in 0..times {
+            let [parts, one, next] = ["parts", "one", "sum"].map(|word| format!("{word}{i}"));
+            nodes.push(node("SplitToSequence", &["t"], &[&parts], &[int("keepdims", 0)]));
+            nodes.push(node("SequenceAt", &[&parts, "zero"], &[&one], &[]));
+            nodes.push(node("Add", &[&sum, &one], &[&next], &[]));
+            sum = next;
+        }
+        nodes.push(node("Relu", &[&sum], &["y"], &[]));
+        let much = floats("v", &[1 << 22], &vec![0.0; 1 << 22]);
+        said(&nodes, &[int64s("dims", &[1], &[1 << 14]), int64s("zero", &[], &[0]), much], &["y"])
+    };
+    assert_eq!(parted(1), "");
+    let refused = parted(150);
+    assert!(refused.contains("too much work"), "{refused}");
+}
+
+/// Each row once for each part, of which all but one are empty: 900 KB took half an hour.
+#[test]
+fn empty_parts_are_not_joined() {
+    let parts: Vec<&str> = std::iter::repeat_n("none", 1 << 14).chain(["column"]).collect();
+    let nodes = [
+        node("ConstantOfShape", &["dims"], &["column"], &[]),
+        node("ConstantOfShape", &["empty"], &["none"], &[]),
+        node("SequenceConstruct", &parts, &["list"], &[]),
+        node("ConcatFromSequence", &["list"], &["all"], &[int("axis", 1)]),
+        node("ReduceMax", &["all"], &["m"], &[int("keepdims", 0)]),
+        node("Add", &["x", "m"], &["y"], &[]),
+    ];
+    let rows = 1 << 17;
+    let inits = [int64s("dims", &[2], &[rows, 1]), int64s("empty", &[2], &[rows, 0]), floats("v", &[1 << 20], &[0.0; 1 << 20])];
+    assert_eq!(said(&nodes, &inits, &["y"]), "");
+}
+
 /// Nothing is read, but cosines are many.
 #[test]
 fn windows_are_paid_for() {
