@@ -11,6 +11,7 @@ use crate::passes::InputRange;
 use sepal_format::preprocessing::{LABELS, Preprocessing as Record};
 use sepal_format::record::section;
 use sepal_format::{FormatError, ModelView};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// What the nodes that [`with_input`] adds are called, in place of a word of the source.
@@ -191,47 +192,59 @@ impl Preprocessing {
 }
 
 /// Which levels the first layers of a Keras network want: what a `Rescaling` or `Normalization` of pictures takes and makes small. With
-/// the kind of the layer that says so.
+/// the kind of the layer that says so. Where several layers take the input, all have to say the same.
 pub fn wanted_levels(graph: &Graph) -> Option<(f32, String)> {
     let consumers = graph.consumers();
-    let mut v = *graph.inputs.first().filter(|_| graph.inputs.len() == 1)?;
+    let v = *graph.inputs.first().filter(|_| graph.inputs.len() == 1)?;
     channel_axis(graph, v)?;
+    let mut all = consumers.get(&v)?.iter().map(|&first| levels_of(graph, &consumers, first));
+    let wanted = all.next()??;
+    all.all(|other| other.is_some_and(|(level, _)| level == wanted.0)).then_some(wanted)
+}
+
+/// [`wanted_levels`] of what a node and those behind it do to the input.
+fn levels_of(graph: &Graph, consumers: &HashMap<ValueId, Vec<usize>>, first: usize) -> Option<(f32, String)> {
     let mut kind = None;
-    // The largest magnitude that full intensity, and none, become.
+    // What a level becomes, by channels: times, plus.
     let (mut scale, mut shift) = (vec![1.0f64], vec![0.0f64]);
-    while let Some([i]) = consumers.get(&v).map(Vec::as_slice)
-        && let Some(Node { kind: word, op, inputs, output, .. }) = graph.nodes.get(*i)
-    {
-        let op = match op {
+    let mut next = Some(first);
+    while let Some(Node { kind: word, op, inputs, output, .. }) = next.and_then(|i| graph.nodes.get(i)) {
+        match op {
             // Another size and another place are of the same levels.
-            Op::Resize { .. } | Op::Upsample { .. } | Op::Slice { .. } | Op::Transpose { .. } | Op::Pad { .. } => {
-                v = *output;
-                continue;
+            Op::Resize { .. } | Op::Upsample { .. } | Op::Slice { .. } | Op::Transpose { .. } | Op::Pad { .. } => {}
+            Op::Binary { op, act: Act::None } if matches!(word.as_str(), "Rescaling" | "Normalization") => {
+                let Some(c) = inputs.get(1).and_then(|&c| graph.data(c)).filter(|c| c.len() <= 4) else { break };
+                let n = c.len().max(scale.len());
+                let at = |list: &[f64], i: usize| list[if list.len() == 1 { 0 } else { i.min(list.len() - 1) }];
+                let c: Vec<f64> = c.iter().map(|&c| f64::from(c)).collect();
+                let f = |i: usize| {
+                    let (s, t, c) = (at(&scale, i), at(&shift, i), at(&c, i));
+                    Some(match op {
+                        BinaryOp::Mul => (s * c, t * c),
+                        BinaryOp::Div => (s / c, t / c),
+                        BinaryOp::Add => (s, t + c),
+                        BinaryOp::Sub => (s, t - c),
+                        _ => return None,
+                    })
+                };
+                (scale, shift) = (0..n).map(f).collect::<Option<Vec<_>>>()?.into_iter().unzip();
+                kind.get_or_insert_with(|| word.clone());
             }
-            Op::Binary { op, act: Act::None } if matches!(word.as_str(), "Rescaling" | "Normalization") => op,
             _ => break,
+        }
+        next = match consumers.get(output).map(Vec::as_slice) {
+            Some(&[only]) => Some(only),
+            _ => None,
         };
-        let Some(c) = inputs.get(1).and_then(|&c| graph.data(c)).filter(|c| c.len() <= 4) else { break };
-        let n = c.len().max(scale.len());
-        let at = |list: &[f64], i: usize| list[if list.len() == 1 { 0 } else { i.min(list.len() - 1) }];
-        let c: Vec<f64> = c.iter().map(|&c| f64::from(c)).collect();
-        let f = |i: usize| {
-            let (s, t, c) = (at(&scale, i), at(&shift, i), at(&c, i));
-            Some(match op {
-                BinaryOp::Mul => (s * c, t * c),
-                BinaryOp::Div => (s / c, t / c),
-                BinaryOp::Add => (s, t + c),
-                BinaryOp::Sub => (s, t - c),
-                _ => return None,
-            })
-        };
-        (scale, shift) = (0..n).map(f).collect::<Option<Vec<_>>>()?.into_iter().unzip();
-        kind.get_or_insert_with(|| word.clone());
-        v = *output;
+    }
+    let all = || scale.iter().zip(&shift);
+    // What leaves levels as they are says nothing of them.
+    if all().all(|(&s, &t)| s == 1.0 && t == 0.0) {
+        return None;
     }
     // Networks are trained on numbers of the order of one, and what becomes nothing is a level that there is.
-    let most = scale.iter().zip(&shift).map(|(s, t)| (255.0 * s + t).abs().max(t.abs())).fold(0.0, f64::max);
-    let beyond_one = scale.iter().zip(&shift).any(|(s, t)| -t / s > 1.0);
+    let most = all().map(|(s, t)| (255.0 * s + t).abs().max(t.abs())).fold(0.0, f64::max);
+    let beyond_one = all().any(|(s, t)| -t / s > 1.0);
     kind.map(|kind| (if most <= 16.0 || beyond_one { 255.0 } else { 1.0 }, kind))
 }
 

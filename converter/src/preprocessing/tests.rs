@@ -83,6 +83,9 @@ fn first_layers_tell_which_levels_they_want() {
     let both: [(&str, _, &[f32]); 3] =
         [("Rescaling", Mul, &[1.0 / 255.0]), ("Normalization", Sub, &[0.48, 0.45, 0.4]), ("Normalization", Div, &[0.2, 0.2, 0.2])];
     assert_eq!(levels(&both), Some(255.0));
+    // Less a mean, and no more; and what leaves everything as it is.
+    assert_eq!(levels(&[("Rescaling", Mul, &[1.0]), ("Rescaling", Add, &[-103.9, -116.8, -123.7])]), Some(255.0));
+    assert_eq!(levels(&[("Rescaling", Mul, &[1.0]), ("Rescaling", Add, &[0.0])]), None);
     // Of dark pictures.
     assert_eq!(levels(&[("Normalization", Sub, &[8.0]), ("Normalization", Div, &[14.1])]), Some(255.0));
     assert_eq!(levels(&[("Mul", Mul, &[1.0 / 255.0])]), None);
@@ -95,16 +98,23 @@ fn other_sizes_are_of_the_same_levels() {
     let mut g = Graph::default();
     let x = g.input("image", &[1, 12, 12, 3]);
     let part = Op::Slice { start: vec![0, 2, 2, 0], step: vec![1; 4] };
-    let x = g.node("crop", "CenterCrop", part, &[x], &[1, 8, 8, 3]);
+    let middle = g.node("crop", "CenterCrop", part, &[x], &[1, 8, 8, 3]);
     let pads = vec![(0, 0), (1, 1), (1, 1), (0, 0)];
-    let x = g.node("pad", "ZeroPadding2D", Op::Pad { pads, value: 0.0 }, &[x], &[1, 10, 10, 3]);
+    let padded = g.node("pad", "ZeroPadding2D", Op::Pad { pads, value: 0.0 }, &[middle], &[1, 10, 10, 3]);
     let c = g.constant("c", &[1], Arc::new(vec![1.0 / 255.0]));
-    let y = g.node("levels", "Rescaling", Op::Binary { op: BinaryOp::Mul, act: Act::None }, &[x, c], &[1, 10, 10, 3]);
+    let y = g.node("levels", "Rescaling", Op::Binary { op: BinaryOp::Mul, act: Act::None }, &[padded, c], &[1, 10, 10, 3]);
     g.outputs.push(y);
     assert_eq!(wanted_levels(&g), Some((255.0, "Rescaling".into())));
-    // Of which the network takes no part.
-    g.nodes.pop();
-    assert_eq!(wanted_levels(&g), None);
+    // Two that begin alike, and one that takes the input as it is.
+    let both = |by: f32| {
+        let mut g = g.clone();
+        let c = g.constant("other", &[1], Arc::new(vec![by]));
+        let y = g.node("other", "Rescaling", Op::Binary { op: BinaryOp::Mul, act: Act::None }, &[x, c], &[1, 12, 12, 3]);
+        g.outputs.push(y);
+        wanted_levels(&g).map(|w| w.0)
+    };
+    assert_eq!(both(1.0 / 127.5), Some(255.0));
+    assert_eq!(both(1.0), None);
 }
 
 /// Labels, colours and sizes say nothing of levels.

@@ -700,7 +700,9 @@ fn names_of_other_versions_are_programs_own() {
         ("GlobalAvgPool2D", "", [true, true, false]),
         ("RandomErasing", "", [false, false, true]),
         ("RandomFlip", "", [false, true, true]),
-        ("RandomCrop", "", [false, false, false]),
+        ("RandomCrop", r#", "height": 4, "width": 4"#, [false, true, true]),
+        ("RandAugment", "", [false, false, true]),
+        ("Pipeline", r#", "layers": [{"class_name": "RandomFlip"}, {"class_name": "MixUp"}]"#, [false, false, true]),
         ("RandomOther", "", [false, false, false]),
     ] {
         for (keras, known) in [1, 2, 3].into_iter().zip(known) {

@@ -4,6 +4,7 @@
 use super::activation::{Step, Steps, apply, axis_of, gelu, named};
 use super::cfg::{flag, short, values};
 use super::merge::{Concatenate, pair};
+use super::moving::{self, Move};
 use super::shape::{reshape_to, transpose};
 use super::{Cfg, Emit, Integers, Layer, Made, Operand, Operands, builtin, slicing};
 use crate::error::Result;
@@ -49,12 +50,14 @@ enum Function {
     Pad,
     GetItem,
     Take,
+    Move(Move),
 }
 
 /// The function of a name in snake case, without its module.
 fn function(name: &str, keras: u32) -> Option<Function> {
     Some(match name {
         "identity" | "stop_gradient" | "ensure_shape" => Function::Nothing,
+        "copy" if keras >= 3 => Function::Nothing,
         "cast" => Function::Cast,
         "add" | "add_v2" => Function::Binary(BinaryOp::Add),
         "subtract" | "sub" => Function::Binary(BinaryOp::Sub),
@@ -99,7 +102,10 @@ fn function(name: &str, keras: u32) -> Option<Function> {
         // Of Keras 3, and of TensorFlow.
         "get_item" | "getitem" => Function::GetItem,
         "take" if keras >= 3 => Function::Take,
-        other => Function::Activation(named(other, keras)?),
+        other => match moving::named(other) {
+            Some(way) => Function::Move(way),
+            None => Function::Activation(named(other, keras)?),
+        },
     })
 }
 
@@ -202,7 +208,7 @@ pub(super) fn graph_op(cfg: &Cfg<'_>) -> Result<Box<dyn Layer>> {
 }
 
 /// One call's operands together with what the configuration fixes, and what of both has been read.
-struct Bound<'a> {
+pub(super) struct Bound<'a> {
     operands: Operands,
     config: &'a Map<String, Value>,
     names: RefCell<HashSet<String>>,
@@ -234,7 +240,7 @@ impl Bound<'_> {
         Ok(found.filter(|v| !v.is_null()))
     }
 
-    fn integers(&self, e: &Emit<'_>, names: &[&str], position: usize) -> Result<Option<Vec<i64>>> {
+    pub(super) fn integers(&self, e: &Emit<'_>, names: &[&str], position: usize) -> Result<Option<Vec<i64>>> {
         let Some(v) = self.value(e, names, position)? else { return Ok(None) };
         let whole = |n: f64| (n.fract() == 0.0 && n.abs() < 9e15).then_some(n as i64);
         let list = match v.as_i64() {
@@ -329,6 +335,7 @@ impl Layer for Call {
             | Function::Squeeze
             | Function::GetItem
             | Function::Take
+            | Function::Move(_)
             | Function::ExpandDims => Integers::Kept,
             _ => Integers::Computed,
         }
@@ -491,6 +498,7 @@ impl Call {
                 e.node("", Op::Reshape, &[x], &out)
             }
             Function::Pad => pad(e, b, x, &shape),
+            Function::Move(way) => way.emit(e, b, x),
             Function::GetItem => match b.value(e, &["key", "slice_spec"], 1)? {
                 Some(index) => slicing::slice(e, x, index),
                 // `x[None]`, and what has no index.

@@ -5,6 +5,7 @@
 
 use crate::error::Result;
 use crate::ir::ValueId;
+use serde_json::Value;
 
 pub(super) mod activation;
 mod cfg;
@@ -13,6 +14,7 @@ mod dense;
 mod emit;
 mod function;
 mod merge;
+mod moving;
 mod norm;
 mod pool;
 mod resizing;
@@ -97,7 +99,7 @@ pub(super) fn nothing() -> Box<dyn Layer> {
 }
 
 /// What changes pictures in training only, with the first number of the oldest Keras that has it.
-const RANDOM: [(&str, u32); 10] = [
+const RANDOM: [(&str, u32); 23] = [
     ("RandomFlip", 2),
     ("RandomRotation", 2),
     ("RandomZoom", 2),
@@ -108,11 +110,30 @@ const RANDOM: [(&str, u32); 10] = [
     ("RandomSaturation", 3),
     ("RandomShear", 3),
     ("RandomErasing", 3),
+    ("RandomGrayscale", 3),
+    ("RandomInvert", 3),
+    ("RandomGaussianBlur", 3),
+    ("RandomSharpness", 3),
+    ("RandomPerspective", 3),
+    ("RandomColorJitter", 3),
+    ("RandomPosterization", 3),
+    ("RandomColorDegeneration", 3),
+    ("RandomElasticTransform", 3),
+    ("AugMix", 3),
+    ("RandAugment", 3),
+    ("MixUp", 3),
+    ("CutMix", 3),
 ];
 
 /// The first number of the oldest Keras that has such a layer; nothing for other layers.
 fn random(class: &str) -> Option<u32> {
     RANDOM.iter().find(|(name, _)| *name == class).map(|&(_, first)| first)
+}
+
+/// Whether layers, as they are in a list, are all among [`RANDOM`].
+fn is_random(layers: Option<&Value>) -> bool {
+    let class = |layer: &Value| layer.get("class_name").and_then(Value::as_str).is_some_and(|class| random(class).is_some());
+    layers.and_then(Value::as_array).is_some_and(|all| all.iter().all(class))
 }
 
 /// Whether any Keras of the same first number as that which wrote a file has a layer class of its own of that name. In HDF5 files
@@ -129,7 +150,9 @@ fn has(class: &str, cfg: &Cfg<'_>) -> bool {
         "BatchNormalizationV1" | "BatchNormalizationV2" | "SyncBatchNormalization" => cfg.keras < 3,
         "MaxPool1D" | "AvgPool1D" | "GlobalMaxPool1D" | "GlobalAvgPool1D" => cfg.keras < 3,
         "MaxPool2D" | "AvgPool2D" | "GlobalMaxPool2D" | "GlobalAvgPool2D" => cfg.keras < 3,
-        "Resizing" | "CenterCrop" | "Rescaling" | "Normalization" | "LayerNormalization" | "GroupNormalization" => cfg.keras >= 2,
+        "Resizing" | "CenterCrop" | "RandomCrop" | "Rescaling" | "Normalization" | "LayerNormalization" | "GroupNormalization" => {
+            cfg.keras >= 2
+        }
         "RMSNormalization" => cfg.keras >= 3,
         // ConvNeXt's.
         "LayerScale" => cfg.map.contains_key("projection_dim"),
@@ -199,6 +222,8 @@ pub(super) fn parse(cfg: &Cfg<'_>) -> Result<Box<dyn Layer>> {
         | "GaussianNoise"
         | "ActivityRegularization"
         | "Identity" => Ok(nothing()),
+        "RandomCrop" => resizing::random_crop(cfg),
+        "Pipeline" if cfg.keras >= 3 && is_random(cfg.get("layers")) => Ok(Box::new(shape::Nothing(Integers::Floats))),
         class if random(class).is_some() => Ok(Box::new(shape::Nothing(Integers::Floats))),
         // It has an attribute that otherwise only layers have.
         "Cast" if cfg.keras >= 3 => function::operation(cfg),

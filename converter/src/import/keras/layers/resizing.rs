@@ -50,6 +50,34 @@ impl Layer for Resizing {
     }
 }
 
+/// A part that is chosen in training; otherwise an image is resized to be just large enough, and its middle is taken.
+struct RandomCrop {
+    size: [usize; 2],
+}
+
+pub(super) fn random_crop(cfg: &Cfg<'_>) -> Result<Box<dyn Layer>> {
+    cfg.channels_last()?;
+    Ok(Box::new(RandomCrop { size: [cfg.count("height")?, cfg.count("width")?] }))
+}
+
+impl Layer for RandomCrop {
+    fn integers(&self, _: &Operands) -> Integers {
+        Integers::Floats
+    }
+
+    fn emit(&self, e: &mut Emit<'_>, inputs: &Operands) -> Result<ValueId> {
+        let x = e.ranked(inputs, 4)?;
+        let shape = e.shape(x);
+        if shape[1..3] == self.size {
+            return Ok(x);
+        }
+        Err(e.unsupported(
+            format!("a random crop of {}x{} from {}x{}", self.size[0], self.size[1], shape[1], shape[2]),
+            "use Resizing or CenterCrop",
+        ))
+    }
+}
+
 struct CenterCrop {
     size: [usize; 2],
 }

@@ -103,6 +103,28 @@ pub(super) fn take(e: &mut Emit<'_>, x: ValueId, axis: usize, indices: &Value) -
     if same { Ok(y) } else { e.node("", Op::Reshape, &[y], &[&from[..axis], &shape, &from[axis + 1..]].concat()) }
 }
 
+/// Appends what takes a part of a tensor.
+pub(super) fn part(e: &mut Emit<'_>, x: ValueId, parts: Vec<parts::Part>) -> Result<ValueId> {
+    turned(e, "", x, parts).map_err(|fail| own(e, fail))
+}
+
+/// Appends what moves the elements of an axis by some places, those at its end to the start.
+pub(super) fn roll(e: &mut Emit<'_>, suffix: &str, x: ValueId, axis: usize, by: i64) -> Result<ValueId> {
+    let shape = e.shape(x);
+    let by = by.rem_euclid(shape[axis].max(1) as i64) as usize;
+    if by == 0 {
+        return Ok(x);
+    }
+    let kept = shape[axis] - by;
+    let mut cut = |name: &str, start: usize, len: usize| {
+        let mut parts = whole(&shape);
+        parts[axis] = (start as i64, len, 1);
+        parts::cut(e, &format!("{suffix}/{name}"), x, &parts).map_err(|fail| own(e, fail))
+    };
+    let both = [cut("end", kept, by)?, cut("start", 0, kept)?];
+    e.node(suffix, Op::Concat { axis }, &both, &shape)
+}
+
 /// So many parts of one length.
 pub(super) fn equal(extent: usize, count: i64) -> Option<Vec<usize>> {
     let count = usize::try_from(count).ok().filter(|&n| n > 0 && n <= extent && extent.is_multiple_of(n))?;

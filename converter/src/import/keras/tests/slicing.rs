@@ -78,6 +78,46 @@ fn pieces_are_keras_own() {
     }
 }
 
+#[test]
+fn moves_are_keras_own() {
+    for file in ["moves.k2.keras", "moves.k2.h5", "moves.k3.keras"] {
+        golden(file, &[]);
+    }
+}
+
+#[test]
+fn moves_that_do_not_fit_are_refused() {
+    // Of a tensor of the shape [1, 3, 4].
+    let of = |class: &str, config: &str| {
+        let layer = format!(r#""{class}", "module": "keras.src.ops.numpy""#);
+        let graph = built(&network("float32", &[(&layer, config, CALL)]), 3)?;
+        Ok::<_, Error>(graph.shape(graph.outputs[0]).to_vec())
+    };
+    assert_eq!(of("Roll", r#", "shift": -5, "axis": 1"#).unwrap(), [1, 3, 4]);
+    assert_eq!(of("Tile", r#", "repeats": [2]"#).unwrap(), [1, 3, 8]);
+    assert_eq!(of("Swapaxes", r#", "axis1": 1, "axis2": -1"#).unwrap(), [1, 4, 3]);
+    assert_eq!(of("Moveaxis", r#", "source": [1, 2], "destination": [2, 0]"#).unwrap(), [4, 1, 3]);
+    assert_eq!(of("BroadcastTo", r#", "shape": [5, 3, 4]"#).unwrap(), [5, 3, 4]);
+    for (class, config) in [
+        ("Roll", r#", "shift": 1, "axis": 3"#),
+        ("Roll", r#", "shift": [1, 2], "axis": 1"#),
+        ("Roll", r#", "shift": 1"#),
+        ("Flip", r#", "axis": -4"#),
+        ("Tile", r#", "repeats": [1, 1, 1, 1]"#),
+        ("Tile", r#", "repeats": [0]"#),
+        ("Tile", r#", "repeats": [1000000000000]"#),
+        ("Swapaxes", r#", "axis1": 1"#),
+        ("Moveaxis", r#", "source": [1, 1], "destination": [0, 2]"#),
+        ("Moveaxis", r#", "source": 1, "destination": [0, 2]"#),
+        ("BroadcastTo", r#", "shape": [1, 3, 8]"#),
+        ("BroadcastTo", r#", "shape": [3, 4]"#),
+        ("BroadcastTo", r#", "shape": [-1, 3, 4]"#),
+        ("RandomCrop", r#", "height": 3, "width": 4"#),
+    ] {
+        assert!(matches!(of(class, config), Err(Error::Unsupported(_) | Error::Invalid(_))), "{class} {config}");
+    }
+}
+
 /// `keras.ops.split` of a tensor of the shape `[1, 3, 4]`, of which the last part is given out.
 fn last_part(config: &str, part: usize) -> Result<Vec<usize>, Error> {
     let json = network("float32", &[(r#""Split", "module": "keras.src.ops.numpy""#, config, CALL)]);
