@@ -99,7 +99,7 @@ fn elements(cx: &Ctx<'_, '_, '_>) -> Res<Arc<Vec<Operand>>> {
 /// A list of one's own.
 fn copied(cx: &mut Ctx<'_, '_, '_>) -> Res<Vec<Operand>> {
     let all = elements(cx)?;
-    cx.b.spend((all.len() as u64).saturating_mul(8 * interp::ELEMENT))?;
+    cx.b.spend((all.len() as u64).saturating_mul(16 * interp::ELEMENT))?;
     Ok(all.to_vec())
 }
 

@@ -161,7 +161,7 @@ pub(super) fn tile(cx: &mut Ctx<'_, '_, '_>, x: &Const) -> Res<Const> {
 }
 
 pub(in super::super) fn concat(cx: &mut Ctx<'_, '_, '_>, parts: &[&Const]) -> Res<Const> {
-    cx.b.spend((parts.len() as u64).saturating_mul(4 * ELEMENT))?;
+    cx.b.spend((parts.len() as u64).saturating_mul(16 * ELEMENT))?;
     let shapes: Vec<&[usize]> = parts.iter().map(|c| c.dims.as_slice()).collect();
     let (axis, dims) = layout::concat_shape(cx, &shapes)?;
     join(cx, parts, axis, dims)

@@ -245,7 +245,7 @@ fn work_of(op: &str, c: &Const) -> u64 {
         "CumSum" | "CumProd" if whole => 4 * ELEMENT,
         "GatherElements" | "Scatter" | "ScatterElements" | "ArgMax" | "ArgMin" | "Hardmax" | "CumSum" | "CumProd" => 2 * ELEMENT,
         "DequantizeLinear" => 2 * MOVED,
-        "QuantizeLinear" | "DynamicQuantizeLinear" => ELEMENT,
+        "QuantizeLinear" | "DynamicQuantizeLinear" => 2 * ELEMENT,
         // Divisions along each axis.
         "GatherND" | "ScatterND" | "NonZero" => (1 + c.dims.len() as u64) * ELEMENT,
         _ => MOVED,
