@@ -468,22 +468,24 @@ struct Prepared {
 
 /// Runs the passes, with the preprocessing inside of the network if that is wanted and exact.
 fn prepare(graph: Graph, options: &ConvertOptions) -> Result<Prepared> {
+    let mut given = options.preprocessing.clone();
+    let mut note = None;
+    if (given.is_none() || options.levels_from_network)
+        && let Some(preprocessing::Wanted { input, level, kind }) = preprocessing::wanted_levels(&graph)
+    {
+        note = Some(format!("levels from 0 to {level}: what the network begins with, {kind}, takes those"));
+        given = Some(Preprocessing { level, ..given.unwrap_or_else(|| Preprocessing { input, ..Preprocessing::default() }) });
+    }
+    // What a layer suggests of pictures is no word on all inputs.
+    let declared = note.is_none();
     let run = |source: Graph, preprocessing: Option<Preprocessing>, folded_input, note| -> Result<Prepared> {
         // Weights are shared, so this copy costs the folded ones only.
         let copy = (!options.no_verify).then(|| source.clone());
         let mut wanted = options.passes.clone();
-        wanted.inputs.extend(preprocessing.as_ref().map(Preprocessing::range));
+        wanted.inputs.extend(preprocessing.as_ref().filter(|_| declared).map(Preprocessing::range));
         let (graph, report) = passes::run_with(source, &wanted)?;
         Ok(Prepared { source: copy, graph, report, preprocessing, folded_input, note })
     };
-    let mut given = options.preprocessing.clone();
-    let mut note = None;
-    if (given.is_none() || options.levels_from_network)
-        && let Some((level, kind)) = preprocessing::wanted_levels(&graph)
-    {
-        note = Some(format!("levels from 0 to {level}: what the network begins with, {kind}, takes those"));
-        given = Some(Preprocessing { level, ..given.unwrap_or_default() });
-    }
     let Some(given) = given else { return run(graph, None, None, None) };
     given.fits(&graph)?;
     if !options.fold_input {

@@ -191,61 +191,104 @@ impl Preprocessing {
     }
 }
 
-/// Which levels the first layers of a Keras network want: what a `Rescaling` or `Normalization` of pictures takes and makes small. With
-/// the kind of the layer that says so. Where several layers take the input, all have to say the same.
-pub fn wanted_levels(graph: &Graph) -> Option<(f32, String)> {
-    let consumers = graph.consumers();
-    let v = *graph.inputs.first().filter(|_| graph.inputs.len() == 1)?;
-    channel_axis(graph, v)?;
-    let mut all = consumers.get(&v)?.iter().map(|&first| levels_of(graph, &consumers, first));
-    let wanted = all.next()??;
-    all.all(|other| other.is_some_and(|(level, _)| level == wanted.0)).then_some(wanted)
-}
-
-/// [`wanted_levels`] of what a node and those behind it do to the input.
-fn levels_of(graph: &Graph, consumers: &HashMap<ValueId, Vec<usize>>, first: usize) -> Option<(f32, String)> {
-    let mut kind = None;
-    // What a level becomes, by channels: times, plus.
-    let (mut scale, mut shift) = (vec![1.0f64], vec![0.0f64]);
-    let mut next = Some(first);
-    while let Some(Node { kind: word, op, inputs, output, .. }) = next.and_then(|i| graph.nodes.get(i)) {
-        match op {
-            // Another size and another place are of the same levels.
-            Op::Resize { .. } | Op::Upsample { .. } | Op::Slice { .. } | Op::Transpose { .. } | Op::Pad { .. } => {}
-            Op::Binary { op, act: Act::None } if matches!(word.as_str(), "Rescaling" | "Normalization") => {
-                let Some(c) = inputs.get(1).and_then(|&c| graph.data(c)).filter(|c| c.len() <= 4) else { break };
-                let n = c.len().max(scale.len());
-                let at = |list: &[f64], i: usize| list[if list.len() == 1 { 0 } else { i.min(list.len() - 1) }];
-                let c: Vec<f64> = c.iter().map(|&c| f64::from(c)).collect();
-                let f = |i: usize| {
-                    let (s, t, c) = (at(&scale, i), at(&shift, i), at(&c, i));
-                    Some(match op {
-                        BinaryOp::Mul => (s * c, t * c),
-                        BinaryOp::Div => (s / c, t / c),
-                        BinaryOp::Add => (s, t + c),
-                        BinaryOp::Sub => (s, t - c),
-                        _ => return None,
-                    })
-                };
-                (scale, shift) = (0..n).map(f).collect::<Option<Vec<_>>>()?.into_iter().unzip();
-                kind.get_or_insert_with(|| word.clone());
+/// Which levels the first layers of a Keras network want: what a `Rescaling` or `Normalization` of pictures takes and makes small, be they
+/// resized, cut or joined before. Where several say something, it has to be the same: all pictures are read alike.
+pub fn wanted_levels(graph: &Graph) -> Option<Wanted> {
+    let pictures = graph.inputs.iter().enumerate().filter(|&(_, &v)| channel_axis(graph, v).is_some());
+    let whole = |(input, &v)| (v, Levels { input, scale: vec![1.0], shift: vec![0.0], kind: None });
+    let mut levels: HashMap<ValueId, Levels> = pictures.map(whole).collect();
+    let mut said = Vec::new();
+    for Node { kind, op, inputs, output, .. } in &graph.nodes {
+        let known: Vec<&Levels> = inputs.iter().filter_map(|v| levels.get(v)).collect();
+        let Some(&first) = known.first() else { continue };
+        let next = match op {
+            // The same levels in another place, or a mixture of them.
+            Op::Resize { .. }
+            | Op::Upsample { .. }
+            | Op::Slice { .. }
+            | Op::Pad { .. }
+            | Op::Transpose { .. }
+            | Op::Reshape
+            | Op::Concat { .. }
+            | Op::Pool { .. }
+            | Op::Act(Act::Clamp { .. })
+                if known.len() == inputs.len() =>
+            {
+                Some(first.clone())
             }
-            _ => break,
-        }
-        next = match consumers.get(output).map(Vec::as_slice) {
-            Some(&[only]) => Some(only),
+            Op::Binary { op, act: Act::None }
+                if matches!(kind.as_str(), "Rescaling" | "Normalization") && said.len() < MOST_SAID =>
+            {
+                inputs.get(1).and_then(|&c| graph.data(c)).and_then(|c| first.after(*op, c, kind))
+            }
             _ => None,
         };
+        match next {
+            Some(next) => _ = levels.insert(*output, next),
+            None => said.extend(known.into_iter().filter_map(Levels::wanted)),
+        }
     }
-    let all = || scale.iter().zip(&shift);
-    // What leaves levels as they are says nothing of them.
-    if all().all(|(&s, &t)| s == 1.0 && t == 0.0) {
-        return None;
+    said.extend(graph.outputs.iter().filter_map(|v| levels.get(v)).filter_map(Levels::wanted));
+    let first = said.first()?.clone();
+    said.iter().all(|other| other.level == first.level).then_some(first)
+}
+
+/// What a network wants to be given.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Wanted {
+    /// Index of the input.
+    pub input: usize,
+    /// Of full intensity: 1 or 255.
+    pub level: f32,
+    /// The kind of a layer that says so.
+    pub kind: String,
+}
+
+/// Words on levels that are listened to.
+const MOST_SAID: usize = 64;
+
+/// What a level has become, by channels or for all of them: times, plus; and by which kind of layer first.
+#[derive(Clone)]
+struct Levels {
+    input: usize,
+    scale: Vec<f64>,
+    shift: Vec<f64>,
+    kind: Option<String>,
+}
+
+impl Levels {
+    /// After one more step by a constant.
+    fn after(&self, op: BinaryOp, c: &[f32], kind: &str) -> Option<Levels> {
+        let mean = |c: &[f32]| vec![c.iter().map(|&c| f64::from(c)).sum::<f64>() / c.len().max(1) as f64];
+        // One number for each pixel is about the same number for all.
+        let c = if c.len() > 4 { mean(c) } else { c.iter().map(|&c| c.into()).collect() };
+        let n = c.len().max(self.scale.len());
+        let step = |i: usize| {
+            let at = |list: &[f64]| list[i % list.len().max(1)];
+            let (s, t, c) = (at(&self.scale), at(&self.shift), at(&c));
+            Some(match op {
+                BinaryOp::Mul => (s * c, t * c),
+                BinaryOp::Div => (s / c, t / c),
+                BinaryOp::Add => (s, t + c),
+                BinaryOp::Sub => (s, t - c),
+                _ => return None,
+            })
+        };
+        let (scale, shift) = (0..n).map(step).collect::<Option<Vec<_>>>()?.into_iter().unzip();
+        Some(Levels { input: self.input, scale, shift, kind: Some(self.kind.clone().unwrap_or_else(|| kind.to_owned())) })
     }
-    // Networks are trained on numbers of the order of one, and what becomes nothing is a level that there is.
-    let most = all().map(|(s, t)| (255.0 * s + t).abs().max(t.abs())).fold(0.0, f64::max);
-    let beyond_one = all().any(|(s, t)| -t / s > 1.0);
-    kind.map(|kind| (if most <= 16.0 || beyond_one { 255.0 } else { 1.0 }, kind))
+
+    /// The levels that this is done to. Those from 0 to 1 are made larger or stay, about a level that there is; what leaves everything as it
+    /// is says nothing, and what has its middle outside of all levels takes no picture.
+    fn wanted(&self) -> Option<Wanted> {
+        let all = || self.scale.iter().zip(&self.shift);
+        let middle = |(s, t): (&f64, &f64)| (0.0..=255.0).contains(&(-t / s));
+        if all().all(|(&s, &t)| s == 1.0 && t == 0.0) || !all().all(middle) {
+            return None;
+        }
+        let large = all().any(|(s, t)| s.abs() < 1.0 || -t / s > 1.0);
+        Some(Wanted { input: self.input, level: if large { 255.0 } else { 1.0 }, kind: self.kind.clone()? })
+    }
 }
 
 /// That there are as many labels as one sample of an output has elements, or as it has along an axis.

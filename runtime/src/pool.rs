@@ -40,8 +40,8 @@ pub struct Pool {
     workers: Vec<JoinHandle<()>>,
     /// Set while a job is running.
     busy: AtomicBool,
-    /// [`forks`] of the process that has the workers.
-    forks: usize,
+    /// The process that has the workers, by its number and its [`forks`].
+    process: (u32, usize),
 }
 
 /// Keeps what one thread writes off the cache lines that others read.
@@ -75,9 +75,9 @@ fn lock(m: &Mutex<()>) -> MutexGuard<'_, ()> {
     m.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// How many forks lie between this process and the first that asked. Its number would not tell it from that one: a child may get the
-/// number of a process that has ended.
-#[cfg(all(unix, not(target_os = "emscripten")))]
+/// How many forks lie between this process and the first that asked, as far as the C library counts them: not those under way at that time, or
+/// by a system call of one's own. Those the process's number tells, which a child may have from a process that has ended.
+#[cfg(any(target_os = "linux", target_os = "android", target_os = "macos", target_os = "freebsd"))]
 fn forks() -> usize {
     use core::ffi::c_int;
     type Handler = Option<extern "C" fn()>;
@@ -96,8 +96,8 @@ fn forks() -> usize {
     FORKS.load(SeqCst)
 }
 
-/// There are no forks here.
-#[cfg(not(all(unix, not(target_os = "emscripten"))))]
+/// There are no forks here, or nobody counts them.
+#[cfg(not(any(target_os = "linux", target_os = "android", target_os = "macos", target_os = "freebsd")))]
 fn forks() -> usize {
     0
 }
@@ -200,7 +200,8 @@ impl Pool {
     pub fn new(threads: usize) -> std::io::Result<Pool> {
         let threads = threads.clamp(1, MAX_PARTS);
         let workers = Vec::with_capacity(threads - 1);
-        let mut pool = Pool { shared: Arc::default(), workers, busy: AtomicBool::new(false), forks: forks() };
+        let mut pool =
+            Pool { shared: Arc::default(), workers, busy: AtomicBool::new(false), process: (std::process::id(), forks()) };
         for _ in 1..threads {
             let shared = Arc::clone(&pool.shared);
             pool.workers.push(Builder::new().name("sepal".into()).stack_size(STACK).spawn(move || shared.serve())?);
@@ -263,7 +264,7 @@ impl Parallel for Pool {
 
 impl Drop for Pool {
     fn drop(&mut self) {
-        if self.forks != forks() {
+        if self.process != (std::process::id(), forks()) {
             // A child of `fork` has none of the workers: nobody comes back to be joined.
             core::mem::forget(core::mem::take(&mut self.workers));
             return;

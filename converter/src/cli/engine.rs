@@ -172,7 +172,8 @@ impl<'m> Runner<'m> {
 
     /// An error if the outputs of so many samples are not to be held at once.
     pub fn affords(&self, samples: usize) -> Result<(), Failure> {
-        let each: usize = self.outputs.iter().map(|port| port.dims.iter().product::<usize>()).sum();
+        // An array takes more than its elements: a name, a shape, a place in an archive.
+        let each: usize = self.outputs.iter().map(|port| port.dims.iter().product::<usize>().saturating_add(192)).sum();
         match each.saturating_mul(samples) {
             n if samples > 1 && n > MOST_OUTPUTS => {
                 Err(Failure::invalid(format!("the outputs of {samples} samples have {n} elements; give fewer samples at a time")))

@@ -115,7 +115,7 @@ pub fn main(args: Args) -> Result<(), Failure> {
             };
             let mut read: HashSet<String> = (0..got.len()).flat_map(|i| (0..names.len()).map(move |j| key(i, j))).collect();
             read.extend(engine::inputs(&model).into_iter().map(|port| port.name));
-            unread.extend(golden.keys().filter(|name| !read.contains(*name) && !name.starts_with('x')));
+            unread.extend(golden.keys().filter(|name| !read.contains(*name) && !is_input(name)));
             let allowed =
                 if rounded { format!("{} of range", short(OF_RANGE)) } else { format!("{} + {}·|y|", short(atol), short(rtol)) };
             ((0..names.len()).map(one).collect(), vec![allowed; names.len()])
@@ -161,6 +161,11 @@ fn report(
         return out::print("\nEvery output is within its tolerance.\n");
     }
     Err(Failure::new(VERIFICATION, format!("{}: outputs differ\n  {}", model.display(), complaints.join("\n  "))))
+}
+
+/// `x`, `x3`, `x3_0`.
+fn is_input(name: &str) -> bool {
+    name.strip_prefix('x').is_some_and(|rest| rest.bytes().all(|b| b.is_ascii_digit() || b == b'_'))
 }
 
 /// The largest finite magnitude in some arrays.

@@ -71,7 +71,7 @@ fn rescaling(steps: &[(&str, BinaryOp, &[f32])]) -> Graph {
 #[test]
 fn first_layers_tell_which_levels_they_want() {
     use BinaryOp::{Add, Div, Mul, Sub};
-    let levels = |steps: &[_]| wanted_levels(&rescaling(steps)).map(|w| w.0);
+    let levels = |steps: &[_]| wanted_levels(&rescaling(steps)).map(|w| w.level);
     assert_eq!(levels(&[("Rescaling", Mul, &[1.0 / 127.5]), ("Rescaling", Add, &[-1.0])]), Some(255.0));
     assert_eq!(levels(&[("Rescaling", Mul, &[1.0 / 255.0])]), Some(255.0));
     assert_eq!(levels(&[("Rescaling", Mul, &[2.0]), ("Rescaling", Add, &[-1.0])]), Some(1.0));
@@ -86,6 +86,12 @@ fn first_layers_tell_which_levels_they_want() {
     // Less a mean, and no more; and what leaves everything as it is.
     assert_eq!(levels(&[("Rescaling", Mul, &[1.0]), ("Rescaling", Add, &[-103.9, -116.8, -123.7])]), Some(255.0));
     assert_eq!(levels(&[("Rescaling", Mul, &[1.0]), ("Rescaling", Add, &[0.0])]), None);
+    assert_eq!(levels(&[("Rescaling", Mul, &[0.1])]), Some(255.0));
+    let each: Vec<f32> = (0..192).map(|i| 100.0 + (i % 7) as f32).collect();
+    assert_eq!(levels(&[("Normalization", Sub, &each)]), Some(255.0));
+    // Of decibels, and of temperatures.
+    assert_eq!(levels(&[("Normalization", Sub, &[-40.0]), ("Normalization", Div, &[12.0])]), None);
+    assert_eq!(levels(&[("Normalization", Sub, &[500.0]), ("Normalization", Div, &[30.0])]), None);
     // Of dark pictures.
     assert_eq!(levels(&[("Normalization", Sub, &[8.0]), ("Normalization", Div, &[14.1])]), Some(255.0));
     assert_eq!(levels(&[("Mul", Mul, &[1.0 / 255.0])]), None);
@@ -104,17 +110,36 @@ fn other_sizes_are_of_the_same_levels() {
     let c = g.constant("c", &[1], Arc::new(vec![1.0 / 255.0]));
     let y = g.node("levels", "Rescaling", Op::Binary { op: BinaryOp::Mul, act: Act::None }, &[padded, c], &[1, 10, 10, 3]);
     g.outputs.push(y);
-    assert_eq!(wanted_levels(&g), Some((255.0, "Rescaling".into())));
+    assert_eq!(wanted_levels(&g), Some(Wanted { input: 0, level: 255.0, kind: "Rescaling".into() }));
+    // Beside a list of numbers, and another picture that is taken as it is.
+    let mut more = Graph::default();
+    more.input("numbers", &[1, 7]);
+    more.input("raw", &[1, 12, 12, 3]);
+    let second = more.input("image", &[1, 12, 12, 3]);
+    let c = more.constant("c", &[1], Arc::new(vec![1.0 / 255.0]));
+    let y = more.node("levels", "Rescaling", Op::Binary { op: BinaryOp::Mul, act: Act::None }, &[second, c], &[1, 12, 12, 3]);
+    more.outputs.push(y);
+    assert_eq!(wanted_levels(&more).map(|w| (w.input, w.level)), Some((2, 255.0)));
     // Two that begin alike, and one that takes the input as it is.
     let both = |by: f32| {
         let mut g = g.clone();
         let c = g.constant("other", &[1], Arc::new(vec![by]));
         let y = g.node("other", "Rescaling", Op::Binary { op: BinaryOp::Mul, act: Act::None }, &[x, c], &[1, 12, 12, 3]);
         g.outputs.push(y);
-        wanted_levels(&g).map(|w| w.0)
+        wanted_levels(&g).map(|w| w.level)
     };
     assert_eq!(both(1.0 / 127.5), Some(255.0));
-    assert_eq!(both(1.0), None);
+    // What leaves levels as they are says nothing, and what says another thing makes it unknown.
+    assert_eq!(both(1.0), Some(255.0));
+    assert_eq!(both(2.0), None);
+    // A branch behind what is common, and channels the other way round.
+    let c = g.constant("sixth", &[1], Arc::new(vec![1.0 / 255.0]));
+    let scaled = Op::Binary { op: BinaryOp::Mul, act: Act::None };
+    let joined = g.node("join", "Concatenate", Op::Concat { axis: 3 }, &[padded, padded], &[1, 10, 10, 6]);
+    let flat = g.node("flat", "Flatten", Op::Reshape, &[joined], &[1, 600]);
+    let z = g.node("again", "Rescaling", scaled, &[flat, c], &[1, 600]);
+    g.outputs.push(z);
+    assert_eq!(wanted_levels(&g), Some(Wanted { input: 0, level: 255.0, kind: "Rescaling".into() }));
 }
 
 /// Labels, colours and sizes say nothing of levels.

@@ -702,7 +702,11 @@ fn names_of_other_versions_are_programs_own() {
         ("RandomFlip", "", [false, true, true]),
         ("RandomCrop", r#", "height": 4, "width": 4"#, [false, true, true]),
         ("RandAugment", "", [false, false, true]),
-        ("Pipeline", r#", "layers": [{"class_name": "RandomFlip"}, {"class_name": "MixUp"}]"#, [false, false, true]),
+        (
+            "Pipeline",
+            r#", "layers": [{"class_name": "RandomFlip", "config": {}}, {"class_name": "MixUp", "config": {}}]"#,
+            [false, false, true],
+        ),
         ("RandomOther", "", [false, false, false]),
     ] {
         for (keras, known) in [1, 2, 3].into_iter().zip(known) {

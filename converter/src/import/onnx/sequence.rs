@@ -202,6 +202,7 @@ fn concat(cx: &mut Ctx<'_, '_, '_>) -> Res<Operand> {
     all.retain(|o| !matches!(o, Operand::None));
     let axis = cx.int("axis", 0)?;
     if cx.flag("new_axis", false)? {
+        cx.b.spend((all.len() as u64).saturating_mul(64 * interp::ELEMENT))?;
         for (i, o) in all.iter_mut().enumerate() {
             let mut dims = dims_of(cx, o)?;
             dims.insert(shape::axis(axis, dims.len() + 1)?, 1);

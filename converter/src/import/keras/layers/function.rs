@@ -4,7 +4,7 @@
 use super::activation::{Step, Steps, apply, axis_of, gelu, named};
 use super::cfg::{flag, short, values};
 use super::merge::{Concatenate, pair};
-use super::moving::{self, Move};
+use super::moving::{self, Way};
 use super::shape::{reshape_to, transpose};
 use super::{Cfg, Emit, Integers, Layer, Made, Operand, Operands, builtin, slicing};
 use crate::error::Result;
@@ -50,14 +50,14 @@ enum Function {
     Pad,
     GetItem,
     Take,
-    Move(Move),
+    Move(Way),
 }
 
 /// The function of a name in snake case, without its module.
 fn function(name: &str, keras: u32) -> Option<Function> {
     Some(match name {
         "identity" | "stop_gradient" | "ensure_shape" => Function::Nothing,
-        "copy" if keras >= 3 => Function::Nothing,
+        "copy" | "convert_to_tensor" | "real" | "conj" | "conjugate" if keras >= 3 => Function::Nothing,
         "cast" => Function::Cast,
         "add" | "add_v2" => Function::Binary(BinaryOp::Add),
         "subtract" | "sub" => Function::Binary(BinaryOp::Sub),

@@ -4,6 +4,7 @@
 //! go; see [`Cfg::refuse`].
 
 use crate::error::Result;
+use crate::import::keras::config::{full_class, refuse_dtype};
 use crate::ir::ValueId;
 use serde_json::Value;
 
@@ -99,12 +100,14 @@ pub(super) fn nothing() -> Box<dyn Layer> {
 }
 
 /// What changes pictures in training only, with the first number of the oldest Keras that has it.
-const RANDOM: [(&str, u32); 23] = [
+const RANDOM: [(&str, u32); 25] = [
     ("RandomFlip", 2),
     ("RandomRotation", 2),
     ("RandomZoom", 2),
     ("RandomTranslation", 2),
     ("RandomContrast", 2),
+    ("RandomHeight", 2),
+    ("RandomWidth", 2),
     ("RandomBrightness", 2),
     ("RandomHue", 3),
     ("RandomSaturation", 3),
@@ -130,10 +133,25 @@ fn random(class: &str) -> Option<u32> {
     RANDOM.iter().find(|(name, _)| *name == class).map(|&(_, first)| first)
 }
 
-/// Whether layers, as they are in a list, are all among [`RANDOM`].
-fn is_random(layers: Option<&Value>) -> bool {
-    let class = |layer: &Value| layer.get("class_name").and_then(Value::as_str).is_some_and(|class| random(class).is_some());
-    layers.and_then(Value::as_array).is_some_and(|all| all.iter().all(class))
+/// `Pipeline`: layers, one behind the other, that change pictures in training only.
+fn pipeline(cfg: &Cfg<'_>) -> Result<Box<dyn Layer>> {
+    let all = cfg.get("layers").and_then(Value::as_array).ok_or_else(|| cfg.bad("layers"))?;
+    for layer in all {
+        let class = layer.get("class_name").and_then(Value::as_str).ok_or_else(|| cfg.bad("layers"))?;
+        let map = layer.get("config").and_then(Value::as_object).ok_or_else(|| cfg.bad("layers"))?;
+        let class = full_class(layer, class);
+        let inner = Cfg::new(cfg.path, &class, "", cfg.keras, map);
+        refuse_dtype(&inner);
+        if class == "Pipeline" {
+            pipeline(&inner)?;
+        } else if random(&class).is_none() && !matches!(class.as_str(), "Dropout" | "Identity") {
+            inner.refuse("a layer of a Pipeline that computes", "put its layers into the network, one by one");
+        }
+        for fault in inner.into_faults() {
+            cfg.refuse(format!("{}: {}", short(&class), fault.what), fault.remedy);
+        }
+    }
+    Ok(Box::new(shape::Nothing(Integers::Floats)))
 }
 
 /// Whether any Keras of the same first number as that which wrote a file has a layer class of its own of that name. In HDF5 files
@@ -169,7 +187,7 @@ fn has(class: &str, cfg: &Cfg<'_>) -> bool {
 pub(super) fn parse(cfg: &Cfg<'_>) -> Result<Box<dyn Layer>> {
     // Keras 3 leaves out the module in HDF5 files; but only layers have these attributes. One without them may be a program's own, or an
     // operation with a layer's name that is not known.
-    let operation = cfg.keras >= 3 && cfg.module.is_empty() && !cfg.map.contains_key("trainable") && !cfg.map.contains_key("dtype");
+    let operation = cfg.keras >= 3 && cfg.module.is_empty() && !cfg.map.contains_key("trainable") && cfg.get("dtype").is_none();
     if operation || cfg.module.contains(".ops.") {
         return function::operation(cfg);
     }
@@ -223,7 +241,7 @@ pub(super) fn parse(cfg: &Cfg<'_>) -> Result<Box<dyn Layer>> {
         | "ActivityRegularization"
         | "Identity" => Ok(nothing()),
         "RandomCrop" => resizing::random_crop(cfg),
-        "Pipeline" if cfg.keras >= 3 && is_random(cfg.get("layers")) => Ok(Box::new(shape::Nothing(Integers::Floats))),
+        "Pipeline" if cfg.keras >= 3 => pipeline(cfg),
         class if random(class).is_some() => Ok(Box::new(shape::Nothing(Integers::Floats))),
         // It has an attribute that otherwise only layers have.
         "Cast" if cfg.keras >= 3 => function::operation(cfg),

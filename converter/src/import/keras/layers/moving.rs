@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 /// What a function does.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Move {
+pub(super) enum Way {
     /// What leaves an axis at one end comes in at the other.
     Roll,
     /// The last element first.
@@ -26,36 +26,39 @@ pub(super) enum Move {
 }
 
 /// The function of a name in snake case, without its module.
-pub(super) fn named(name: &str) -> Option<Move> {
+pub(super) fn named(name: &str) -> Option<Way> {
     Some(match name {
-        "roll" => Move::Roll,
-        "flip" | "reverse" | "reverse_v2" => Move::Flip,
-        "tile" => Move::Tile,
-        "swapaxes" => Move::SwapAxes,
-        "moveaxis" => Move::MoveAxis,
-        "broadcast_to" => Move::BroadcastTo,
-        "zeros_like" => Move::Fill(0.0),
-        "ones_like" => Move::Fill(1.0),
+        "roll" => Way::Roll,
+        "flip" | "reverse" | "reverse_v2" => Way::Flip,
+        "tile" => Way::Tile,
+        "swapaxes" => Way::SwapAxes,
+        "moveaxis" => Way::MoveAxis,
+        "broadcast_to" => Way::BroadcastTo,
+        "zeros_like" => Way::Fill(0.0),
+        "ones_like" => Way::Fill(1.0),
         _ => return None,
     })
 }
 
-impl Move {
+impl Way {
     pub(super) fn emit(self, e: &mut Emit<'_>, b: &Bound<'_>, x: ValueId) -> Result<ValueId> {
         let shape = e.shape(x);
         let axes = |e: &Emit<'_>, list: Vec<i64>| list.into_iter().map(|a| axis_of(e, a, shape.len())).collect::<Result<Vec<_>>>();
         let missing = |e: &Emit<'_>, what: &str| e.unsupported(format!("no `{what}`"), "give it as numbers");
         match self {
-            Move::Roll => {
-                let by = b.integers(e, &["shift"], 1)?.ok_or_else(|| missing(e, "shift"))?;
+            Way::Roll => {
+                let mut by = b.integers(e, &["shift"], 1)?.ok_or_else(|| missing(e, "shift"))?;
                 let axes = match b.integers(e, &["axis"], 2)? {
                     Some(list) => axes(e, list)?,
                     // Through all of the elements, as if there were one axis.
                     None if by.iter().all(|&n| n == 0) => return Ok(x),
                     None => return Err(missing(e, "axis")),
                 };
-                if axes.len() != by.len() {
-                    return Err(e.invalid(format!("shifts {by:?} along the axes {axes:?}")));
+                if by.len() == 1 && axes.len() <= MAX_PIECES {
+                    by = vec![by[0]; axes.len()];
+                }
+                if axes.len() != by.len() || by.len() > MAX_PIECES {
+                    return Err(e.invalid(format!("{} shifts along {} axes", by.len(), axes.len())));
                 }
                 let mut y = x;
                 for (i, (axis, by)) in axes.into_iter().zip(by).enumerate() {
@@ -63,7 +66,7 @@ impl Move {
                 }
                 Ok(y)
             }
-            Move::Flip => {
+            Way::Flip => {
                 let list = b.integers(e, &["axis"], 1)?.unwrap_or_else(|| (0..shape.len() as i64).collect());
                 let mut parts = whole(&shape);
                 for axis in axes(e, list)? {
@@ -71,7 +74,7 @@ impl Move {
                 }
                 slicing::part(e, x, parts)
             }
-            Move::Tile => {
+            Way::Tile => {
                 let repeats = b.integers(e, &["repeats", "multiples"], 1)?.ok_or_else(|| missing(e, "repeats"))?;
                 let Some(ahead) = shape.len().checked_sub(repeats.len()) else {
                     return Err(e.unsupported(format!("repeats {repeats:?} of {shape:?}"), "use Reshape before"));
@@ -86,7 +89,7 @@ impl Move {
                 }
                 Ok(y)
             }
-            Move::SwapAxes => {
+            Way::SwapAxes => {
                 let one = |e: &Emit<'_>, what, i| match b.integers(e, &[what], i)?.as_deref() {
                     Some(&[axis]) => axis_of(e, axis, shape.len()),
                     _ => Err(missing(e, what)),
@@ -96,21 +99,24 @@ impl Move {
                 perm.swap(first, second);
                 transpose(e, x, perm)
             }
-            Move::MoveAxis => {
+            Way::MoveAxis => {
                 let from = b.integers(e, &["source"], 1)?.ok_or_else(|| missing(e, "source"))?;
                 let to = b.integers(e, &["destination"], 2)?.ok_or_else(|| missing(e, "destination"))?;
-                if from.len() != to.len() {
-                    return Err(e.invalid(format!("axes {from:?} to the places {to:?}")));
+                if from.len() != to.len() || from.len() > shape.len() {
+                    return Err(e.invalid(format!("{} axes to {} places", from.len(), to.len())));
                 }
                 let mut places: Vec<(usize, usize)> = axes(e, to)?.into_iter().zip(axes(e, from)?).collect();
                 places.sort_unstable();
+                if places.windows(2).any(|pair| pair[0].0 == pair[1].0) {
+                    return Err(e.invalid("several axes are moved to one place"));
+                }
                 let mut perm: Vec<usize> = (0..shape.len()).filter(|a| places.iter().all(|(_, from)| from != a)).collect();
                 for (to, from) in places {
                     perm.insert(to.min(perm.len()), from);
                 }
                 transpose(e, x, perm)
             }
-            Move::BroadcastTo => {
+            Way::BroadcastTo => {
                 let to = b.integers(e, &["shape"], 1)?.ok_or_else(|| missing(e, "shape"))?;
                 let dims: Option<Vec<usize>> = to.iter().map(|&d| usize::try_from(d).ok().filter(|&d| d > 0)).collect();
                 let fits = |dims: &Vec<usize>| {
@@ -123,7 +129,7 @@ impl Move {
                     None => Err(e.invalid(format!("{shape:?} cannot become {to:?}"))),
                 }
             }
-            Move::Fill(number) => {
+            Way::Fill(number) => {
                 let one = e.graph.constant(format!("{}/{number}", e.path), &[1], Arc::new(vec![number]));
                 e.node("", Op::Broadcast, &[one], &shape)
             }

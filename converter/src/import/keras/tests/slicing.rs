@@ -175,3 +175,21 @@ fn tensors_are_stacked_along_the_first_axis() {
         assert_eq!(graph.shape(graph.outputs[0]), shape, "{class}");
     }
 }
+
+/// A program's own class of a name that Keras has, and whole numbers, which cut off what is behind the point.
+#[test]
+fn layers_of_a_pipeline_are_looked_at() {
+    let of = |layer: &str| {
+        let config = format!(r#", "trainable": true, "layers": [{{"class_name": "RandomFlip", "config": {{}}}}, {layer}]"#);
+        built(&network("float32", &[(r#""Pipeline""#, &config, CALL)]), 3)
+    };
+    assert!(of(r#"{"class_name": "Pipeline", "config": {"layers": [{"class_name": "Dropout", "config": {}}]}}"#).is_ok());
+    for layer in [
+        r#"{"class_name": "RandomFlip", "module": "mine", "registered_name": "my>RandomFlip", "config": {}}"#,
+        r#"{"class_name": "RandomFlip", "config": {"dtype": "uint8"}}"#,
+        r#"{"class_name": "Pipeline", "config": {"layers": [{"class_name": "Rescaling", "config": {}}]}}"#,
+        r#"{"class_name": "Rescaling", "config": {"scale": 2.0}}"#,
+    ] {
+        assert!(matches!(of(layer), Err(Error::Unsupported(_))), "{layer}");
+    }
+}
