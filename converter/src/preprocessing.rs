@@ -6,7 +6,7 @@
 
 use crate::data::image::{Normalize, Recipe, Resize};
 use crate::error::{Result, invalid, request};
-use crate::ir::{Act, BinaryOp, Graph, Node, Op, ValueId};
+use crate::ir::{Act, BinaryOp, Graph, Node, Op, ReduceKind, ValueId};
 use crate::passes::InputRange;
 use sepal_format::preprocessing::{LABELS, Preprocessing as Record};
 use sepal_format::record::section;
@@ -201,6 +201,7 @@ pub fn wanted_levels(graph: &Graph) -> Option<Wanted> {
     for Node { kind, op, inputs, output, .. } in &graph.nodes {
         let known: Vec<&Levels> = inputs.iter().filter_map(|v| levels.get(v)).collect();
         let Some(&first) = known.first() else { continue };
+        let constant = |i: usize| inputs.get(i).and_then(|&c| graph.data(c)).map(|c| &c[..]);
         let next = match op {
             // The same levels in another place, or a mixture of them.
             Op::Resize { .. }
@@ -209,17 +210,36 @@ pub fn wanted_levels(graph: &Graph) -> Option<Wanted> {
             | Op::Pad { .. }
             | Op::Transpose { .. }
             | Op::Reshape
-            | Op::Concat { .. }
+            | Op::Broadcast
             | Op::Pool { .. }
+            | Op::Reduce { kind: ReduceKind::Mean | ReduceKind::Max | ReduceKind::Min, .. }
             | Op::Act(Act::Clamp { .. })
                 if known.len() == inputs.len() =>
             {
                 Some(first.clone())
             }
+            // Those of which something has been said; what is said of others is heard now.
+            Op::Concat { .. } if known.len() == inputs.len() => {
+                let next = known.iter().find(|one| one.kind.is_some()).copied().unwrap_or(first);
+                let others = known.iter().filter(|one| !one.alike(next)).filter_map(|one| one.wanted());
+                said.extend(others.take(MOST_SAID));
+                Some(next.clone())
+            }
             Op::Binary { op, act: Act::None }
                 if matches!(kind.as_str(), "Rescaling" | "Normalization") && said.len() < MOST_SAID =>
             {
-                inputs.get(1).and_then(|&c| graph.data(c)).and_then(|c| first.after(*op, c, kind))
+                constant(1).and_then(|c| first.after(*op, c, Some(kind)))
+            }
+            Op::BatchNorm { epsilon, .. } => {
+                // Of colours.
+                let few = |i: usize| constant(i).filter(|c| c.len() <= 4);
+                if let [Some(gamma), Some(beta), Some(mean), Some(variance)] = [1, 2, 3, 4].map(few) {
+                    let deviation: Vec<f32> = variance.iter().map(|v| (v + epsilon).sqrt()).collect();
+                    let steps = [(BinaryOp::Sub, mean), (BinaryOp::Div, &deviation), (BinaryOp::Mul, gamma), (BinaryOp::Add, beta)];
+                    steps.into_iter().try_fold(first.clone(), |levels, (op, c)| levels.after(op, c, None))
+                } else {
+                    None
+                }
             }
             _ => None,
         };
@@ -257,8 +277,13 @@ struct Levels {
 }
 
 impl Levels {
-    /// After one more step by a constant.
-    fn after(&self, op: BinaryOp, c: &[f32], kind: &str) -> Option<Levels> {
+    /// Whether nothing has been done to these that was not done to others.
+    fn alike(&self, other: &Levels) -> bool {
+        self.input == other.input && self.scale == other.scale && self.shift == other.shift
+    }
+
+    /// After one more step by a constant, of a layer that says something of levels, or of another.
+    fn after(&self, op: BinaryOp, c: &[f32], kind: Option<&str>) -> Option<Levels> {
         let mean = |c: &[f32]| vec![c.iter().map(|&c| f64::from(c)).sum::<f64>() / c.len().max(1) as f64];
         // One number for each pixel is about the same number for all.
         let c = if c.len() > 4 { mean(c) } else { c.iter().map(|&c| c.into()).collect() };
@@ -275,21 +300,31 @@ impl Levels {
             })
         };
         let (scale, shift) = (0..n).map(step).collect::<Option<Vec<_>>>()?.into_iter().unzip();
-        Some(Levels { input: self.input, scale, shift, kind: Some(self.kind.clone().unwrap_or_else(|| kind.to_owned())) })
+        Some(Levels { input: self.input, scale, shift, kind: self.kind.clone().or_else(|| kind.map(str::to_owned)) })
     }
 
-    /// The levels that this is done to. Those from 0 to 1 are made larger or stay, about a level that there is; what leaves everything as it
-    /// is says nothing, and what has its middle outside of all levels takes no picture.
+    /// The levels that this is done to. Those from 0 to 1 are made larger or stay about as they are, and become 0 at a level that there is
+    /// or near it. What leaves everything as it is says nothing; neither does what has its middle elsewhere, which takes no picture,
+    /// unless it makes all levels as small as only those of pictures are made.
     fn wanted(&self) -> Option<Wanted> {
-        let all = || self.scale.iter().zip(&self.shift);
-        let middle = |(s, t): (&f64, &f64)| (0.0..=255.0).contains(&(-t / s));
-        if all().all(|(&s, &t)| s == 1.0 && t == 0.0) || !all().all(middle) {
+        let all = || self.scale.iter().zip(&self.shift).map(|(&s, &t)| (s, -t / s));
+        let same = |(s, middle): (f64, f64)| (s - 1.0).abs() < NEAR && (s * middle).abs() < NEAR;
+        let picture = |(s, middle): (f64, f64)| {
+            (-NEAR..=255.0 + NEAR).contains(&middle) || (s.abs() <= SMALL && (-255.0..=510.0).contains(&middle))
+        };
+        if all().all(same) || !all().all(picture) {
             return None;
         }
-        let large = all().any(|(s, t)| s.abs() < 1.0 || -t / s > 1.0);
+        let large = all().any(|(s, middle)| s.abs() < 0.5 || middle > 1.0 + NEAR);
         Some(Wanted { input: self.input, level: if large { 255.0 } else { 1.0 }, kind: self.kind.clone()? })
     }
 }
+
+/// What makes no difference between levels from 0 to 1.
+const NEAR: f64 = 1.0 / 64.0;
+
+/// What 255 levels are multiplied by to lie between about -1 and 1; decibels and the like are made less small.
+const SMALL: f64 = 0.01;
 
 /// That there are as many labels as one sample of an output has elements, or as it has along an axis.
 ///

@@ -92,6 +92,22 @@ fn first_layers_tell_which_levels_they_want() {
     // Of decibels, and of temperatures.
     assert_eq!(levels(&[("Normalization", Sub, &[-40.0]), ("Normalization", Div, &[12.0])]), None);
     assert_eq!(levels(&[("Normalization", Sub, &[500.0]), ("Normalization", Div, &[30.0])]), None);
+    assert_eq!(levels(&[("Rescaling", Mul, &[1.0 / 80.0]), ("Rescaling", Add, &[1.0])]), None);
+    assert_eq!(levels(&[("Normalization", Sub, &[-0.2]), ("Normalization", Div, &[0.5])]), None);
+    // A little beside what there is, and beyond it.
+    assert_eq!(levels(&[("Rescaling", Mul, &[1.0 / 255.0]), ("Rescaling", Add, &[0.1])]), Some(255.0));
+    assert_eq!(levels(&[("Rescaling", Mul, &[1.0 / 255.0]), ("Rescaling", Add, &[-1.0 - 1e-6])]), Some(255.0));
+    assert_eq!(levels(&[("Rescaling", Mul, &[1.0 / 127.5]), ("Rescaling", Add, &[1.0])]), Some(255.0));
+    assert_eq!(levels(&[("Normalization", Sub, &[-1e-3]), ("Normalization", Div, &[77.5])]), Some(255.0));
+    assert_eq!(levels(&[("Normalization", Sub, &[0.5]), ("Normalization", Div, &[1.2])]), Some(1.0));
+    // Undone again.
+    let undone: [(&str, _, &[f32]); 4] = [
+        ("Rescaling", Mul, &[127.5]),
+        ("Rescaling", Add, &[127.5]),
+        ("Rescaling", Mul, &[1.0 / 128.0]),
+        ("Rescaling", Add, &[-1.0]),
+    ];
+    assert_eq!(levels(&undone), None);
     // Of dark pictures.
     assert_eq!(levels(&[("Normalization", Sub, &[8.0]), ("Normalization", Div, &[14.1])]), Some(255.0));
     assert_eq!(levels(&[("Mul", Mul, &[1.0 / 255.0])]), None);
@@ -140,6 +156,56 @@ fn other_sizes_are_of_the_same_levels() {
     let z = g.node("again", "Rescaling", scaled, &[flat, c], &[1, 600]);
     g.outputs.push(z);
     assert_eq!(wanted_levels(&g), Some(Wanted { input: 0, level: 255.0, kind: "Rescaling".into() }));
+}
+
+/// What is joined, what is made one number, and what a batch norm does first.
+#[test]
+fn levels_are_followed_through_joins_means_and_norms() {
+    let picture = || {
+        let mut g = Graph::default();
+        let x = g.input("image", &[1, 8, 8, 3]);
+        (g, x)
+    };
+    let rescaled = |g: &mut Graph, x: ValueId, by: f32| {
+        let c = g.constant("c", &[1], Arc::new(vec![by]));
+        let shape = g.shape(x).to_vec();
+        g.node("levels", "Rescaling", Op::Binary { op: BinaryOp::Mul, act: Act::None }, &[x, c], &shape)
+    };
+    let told = |mut g: Graph, y: ValueId| {
+        g.outputs.push(y);
+        wanted_levels(&g).map(|w| w.level)
+    };
+    let joined = |factors: &[Option<f32>]| {
+        let (mut g, x) = picture();
+        let parts: Vec<_> = factors.iter().map(|by| by.map_or(x, |by| rescaled(&mut g, x, by))).collect();
+        let y = g.node("join", "Concatenate", Op::Concat { axis: 3 }, &parts, &[1, 8, 8, 3 * parts.len()]);
+        told(g, y)
+    };
+    let small = Some(1.0 / 255.0);
+    assert_eq!(joined(&[None, small]), Some(255.0));
+    assert_eq!(joined(&[small, None]), Some(255.0));
+    assert_eq!(joined(&[None, Some(2.0)]), Some(1.0));
+    assert_eq!(joined(&[small, Some(2.0)]), None);
+    assert_eq!(joined(&[Some(2.0), small]), None);
+    assert_eq!(joined(&[None, None]), None);
+    for kind in [ReduceKind::Mean, ReduceKind::Sum] {
+        let (mut g, x) = picture();
+        let op = Op::Reduce { kind, axes: vec![3], keep_dims: true };
+        let grey = g.node("grey", "Mean", op, &[x], &[1, 8, 8, 1]);
+        let y = rescaled(&mut g, grey, 1.0 / 255.0);
+        assert_eq!(told(g, y), (kind == ReduceKind::Mean).then_some(255.0));
+    }
+    let normed = |mean: f32, variance: f32, by: f32| {
+        let (mut g, x) = picture();
+        let lists = [1.0, 0.0, mean, variance].map(|v| g.constant("bn", &[3], Arc::new(vec![v; 3])));
+        let inputs = [&[x], &lists[..]].concat();
+        let y = g.node("bn", "BatchNormalization", Op::BatchNorm { axis: 3, epsilon: 1e-3 }, &inputs, &[1, 8, 8, 3]);
+        let y = rescaled(&mut g, y, by);
+        told(g, y)
+    };
+    assert_eq!(normed(0.0, 1.0, 1.0 / 255.0), Some(255.0));
+    assert_eq!(normed(120.0, 3600.0, 2.0), Some(255.0));
+    assert_eq!(normed(0.5, 0.04, 2.0), Some(1.0));
 }
 
 /// Labels, colours and sizes say nothing of levels.

@@ -704,7 +704,8 @@ fn names_of_other_versions_are_programs_own() {
         ("RandAugment", "", [false, false, true]),
         (
             "Pipeline",
-            r#", "layers": [{"class_name": "RandomFlip", "config": {}}, {"class_name": "MixUp", "config": {}}]"#,
+            r#", "layers": [{"class_name": "RandomFlip", "module": "keras.layers", "config": {}},
+                {"class_name": "MixUp", "module": "keras.layers", "config": {}}]"#,
             [false, false, true],
         ),
         ("RandomOther", "", [false, false, false]),

@@ -304,7 +304,11 @@ fn evaluate<'a>(
     let whole = !outputs.is_empty() && outputs.iter().all(|&t| !is_float(model.tensors[t].element));
     let of_constants = ops::constant::find(code, whole).filter(|_| constant());
     let of_all = || if code == builtin::CUSTOM { ops::custom(kind) } else { ops::find(code) };
-    let Some(import) = of_constants.or_else(of_all) else {
+    let mut found = of_constants.or_else(of_all);
+    if found.is_none() && op.inputs.iter().all(|&t| index(model, t).is_some()) {
+        found = ops::constant::of_one(&mut Ctx::new(b, op, name, kind, outputs), code);
+    }
+    let Some(import) = found else {
         return unsupported("the operator is not supported", ops::remedy(code));
     };
     for &t in op.inputs.iter().filter(|&&t| t != -1) {

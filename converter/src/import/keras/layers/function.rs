@@ -6,7 +6,7 @@ use super::cfg::{flag, short, values};
 use super::merge::{Concatenate, pair};
 use super::moving::{self, Way};
 use super::shape::{reshape_to, transpose};
-use super::{Cfg, Emit, Integers, Layer, Made, Operand, Operands, builtin, slicing};
+use super::{Cfg, Emit, Integers, Layer, Made, Operand, Operands, builtin, resizing, slicing};
 use crate::error::Result;
 use crate::import::keras::config::MAX_CLASS;
 use crate::import::keras::parse_json;
@@ -26,6 +26,8 @@ const MAX_PARTS: usize = 1024;
 #[derive(Clone, Debug, PartialEq)]
 enum Function {
     Nothing,
+    /// In training and otherwise, so that only a rate of 0 does nothing.
+    Dropout,
     Cast,
     Binary(BinaryOp),
     Activation(Steps),
@@ -33,8 +35,12 @@ enum Function {
     Elu,
     Gelu,
     Celu,
-    Shrink { soft: bool },
-    Softmax { log: bool },
+    Shrink {
+        soft: bool,
+    },
+    Softmax {
+        log: bool,
+    },
     Negative,
     Square,
     Clip,
@@ -43,14 +49,22 @@ enum Function {
     Transpose,
     Concat,
     Stack,
-    Split,
+    Split {
+        /// Of an extent that is no multiple of them the first parts are longer by one.
+        uneven: bool,
+    },
     Unstack,
+    TopK,
     Squeeze,
     ExpandDims,
     Pad,
     GetItem,
     Take,
     Move(Way),
+    Resize,
+    Border {
+        larger: bool,
+    },
 }
 
 /// The function of a name in snake case, without its module.
@@ -58,6 +72,8 @@ fn function(name: &str, keras: u32) -> Option<Function> {
     Some(match name {
         "identity" | "stop_gradient" | "ensure_shape" => Function::Nothing,
         "copy" | "convert_to_tensor" | "real" | "conj" | "conjugate" if keras >= 3 => Function::Nothing,
+        "check_numerics" if keras < 3 => Function::Nothing,
+        "dropout" if keras < 3 => Function::Dropout,
         "cast" => Function::Cast,
         "add" | "add_v2" => Function::Binary(BinaryOp::Add),
         "subtract" | "sub" => Function::Binary(BinaryOp::Sub),
@@ -94,15 +110,21 @@ fn function(name: &str, keras: u32) -> Option<Function> {
         "transpose" => Function::Transpose,
         "concat" | "concatenate" => Function::Concat,
         "stack" => Function::Stack,
-        "split" => Function::Split,
+        "split" => Function::Split { uneven: false },
+        "array_split" if keras >= 3 => Function::Split { uneven: true },
         "unstack" => Function::Unstack,
+        "top_k" => Function::TopK,
         "squeeze" => Function::Squeeze,
         "expand_dims" => Function::ExpandDims,
         "pad" => Function::Pad,
         // Of Keras 3, and of TensorFlow.
         "get_item" | "getitem" => Function::GetItem,
         "take" if keras >= 3 => Function::Take,
-        other => match moving::named(other) {
+        "resize" if keras >= 3 => Function::Resize,
+        IMAGE_RESIZE => Function::Resize,
+        "crop_images" if keras >= 3 => Function::Border { larger: false },
+        "pad_images" if keras >= 3 => Function::Border { larger: true },
+        other => match moving::named(other, keras) {
             Some(way) => Function::Move(way),
             None => Function::Activation(named(other, keras)?),
         },
@@ -142,14 +164,17 @@ pub(super) fn operation(cfg: &Cfg<'_>) -> Result<Box<dyn Layer>> {
 }
 
 /// The modules of TensorFlow whose functions are known by their names.
-const MODULES: [&str; 9] = ["tf", "math", "nn", "linalg", "__operators__", "v1", "v2", "backend", "activations"];
+const MODULES: [&str; 10] = ["tf", "math", "nn", "linalg", "debugging", "__operators__", "v1", "v2", "backend", "activations"];
+
+/// TensorFlow's second way to resize; the first one's pixels lie elsewhere.
+const IMAGE_RESIZE: &str = "image.resize";
 
 /// `TFOpLambda`.
 pub(super) fn lambda(cfg: &Cfg<'_>) -> Result<Box<dyn Layer>> {
     let shown = cfg.text("function")?.filter(|name| name.len() <= MAX_CLASS).ok_or_else(|| cfg.bad("function"))?;
     // Functions of one name are others in other modules: `image.transpose` leaves the channels where they are.
     let known = |(module, name): (&'_ str, _)| MODULES.contains(&module.rsplit('.').next().unwrap_or(module)).then_some(name);
-    let name = shown.rsplit_once('.').map_or(Some(shown), known).unwrap_or(shown);
+    let name = shown.rsplit_once('.').filter(|_| shown != IMAGE_RESIZE).map_or(Some(shown), known).unwrap_or(shown);
     // The configuration is the layer's; the arguments of the function are with the call.
     Ok(call(cfg, name, shown, Map::new(), Vec::new()))
 }
@@ -251,7 +276,7 @@ impl Bound<'_> {
         list.map(Some).ok_or_else(|| e.invalid(format!("`{}` is {}", names[0], short(v))))
     }
 
-    fn number(&self, e: &Emit<'_>, names: &[&str], position: usize) -> Result<Option<f32>> {
+    pub(super) fn number(&self, e: &Emit<'_>, names: &[&str], position: usize) -> Result<Option<f32>> {
         let Some(v) = self.value(e, names, position)? else { return Ok(None) };
         match values(v) {
             Some((_, data)) if data.len() == 1 => Ok(Some(data[0] as f32)),
@@ -259,7 +284,17 @@ impl Bound<'_> {
         }
     }
 
-    fn flag(&self, e: &Emit<'_>, names: &[&str], position: usize) -> Result<bool> {
+    pub(super) fn text(&self, e: &Emit<'_>, names: &[&str], position: usize) -> Result<Option<&str>> {
+        let Some(v) = self.value(e, names, position)? else { return Ok(None) };
+        v.as_str().map(Some).ok_or_else(|| e.invalid(format!("`{}` is {}", names[0], short(v))))
+    }
+
+    /// What makes no difference.
+    pub(super) fn ignore(&self, names: &[&str]) {
+        self.names.borrow_mut().extend(names.iter().map(|n| (*n).to_owned()));
+    }
+
+    pub(super) fn flag(&self, e: &Emit<'_>, names: &[&str], position: usize) -> Result<bool> {
         let Some(v) = self.value(e, names, position)? else { return Ok(false) };
         flag(v).ok_or_else(|| e.invalid(format!("`{}` is {}", names[0], short(v))))
     }
@@ -330,13 +365,14 @@ impl Layer for Call {
             | Function::Reshape
             | Function::Transpose
             | Function::Concat
-            | Function::Split
+            | Function::Split { .. }
             | Function::Unstack
             | Function::Squeeze
             | Function::GetItem
             | Function::Take
-            | Function::Move(_)
+            | Function::Border { .. }
             | Function::ExpandDims => Integers::Kept,
+            Function::Move(way) if way.keeps() => Integers::Kept,
             _ => Integers::Computed,
         }
     }
@@ -358,7 +394,7 @@ impl Layer for Call {
         }
         let b = Bound { operands, config: &self.config, names: RefCell::default(), positions: RefCell::default() };
         let all = match self.function {
-            Function::Split | Function::Unstack => self.pieces(e, &b)?,
+            Function::Split { .. } | Function::Unstack | Function::TopK => self.pieces(e, &b)?,
             _ => vec![self.compute(e, &b)?],
         };
         b.all_read(e)?;
@@ -395,10 +431,14 @@ impl Call {
         let one = |act| [Step::Act(act)];
         match &self.function {
             Function::Nothing => {
-                // What `ensure_shape` would complain about.
-                b.value(e, &["shape"], 1)?;
+                // What `ensure_shape` and `check_numerics` would complain about.
+                b.value(e, &["shape", "message"], 1)?;
                 Ok(x)
             }
+            Function::Dropout => match b.number(e, &["rate", "level"], 1)? {
+                Some(0.0) => Ok(x),
+                _ => Err(e.unsupported("dropout outside of training, which is random", "use the layer Dropout")),
+            },
             Function::Cast => match b.value(e, &["dtype"], 1)?.and_then(Value::as_str) {
                 Some("float32" | "float64") => Ok(x),
                 Some("float16" | "bfloat16") => {
@@ -499,6 +539,8 @@ impl Call {
             }
             Function::Pad => pad(e, b, x, &shape),
             Function::Move(way) => way.emit(e, b, x),
+            Function::Resize => resizing::function(e, b, x),
+            Function::Border { larger } => resizing::border(e, b, x, *larger),
             Function::GetItem => match b.value(e, &["key", "slice_spec"], 1)? {
                 Some(index) => slicing::slice(e, x, index),
                 // `x[None]`, and what has no index.
@@ -511,9 +553,12 @@ impl Call {
                     _ => Err(e.unsupported("elements without an axis or without indices", "name both, or use Reshape before")),
                 }
             }
-            Function::Binary(_) | Function::Concat | Function::Stack | Function::Split | Function::Unstack => {
-                Err(e.invalid("is called without operands"))
-            }
+            Function::Binary(_)
+            | Function::Concat
+            | Function::Stack
+            | Function::Split { .. }
+            | Function::Unstack
+            | Function::TopK => Err(e.invalid("is called without operands")),
         }
     }
 
@@ -528,6 +573,14 @@ impl Call {
             return Err(e.unsupported("a function of a constant", "compute it before the network"));
         }
         let shape = e.shape(x);
+        if let Function::TopK = self.function {
+            let k = b.integers(e, &["k"], 1)?.unwrap_or_else(|| vec![1]);
+            b.flag(e, &["sorted"], 2)?;
+            return match shape.last() {
+                Some(1) if k == [1] => Ok(vec![x, moving::filled(e, 0.0, &shape)?]),
+                _ => Err(e.unsupported("which elements are the largest", "cut the graph before it with `--outputs`")),
+            };
+        }
         let axis = match b.integers(e, &["axis"], 2)?.as_deref() {
             None => 0,
             Some(&[axis]) => axis,
@@ -549,6 +602,7 @@ impl Call {
         let Some(list) = b.integers(e, names, 1)? else { return Err(e.invalid("is called without the parts")) };
         few(e, count.map_or(list.len(), |n| usize::try_from(n).unwrap_or(0)))?;
         let lens = match count {
+            Some(count) if self.function == (Function::Split { uneven: true }) => slicing::nearly_equal(extent, count),
             Some(count) => slicing::equal(extent, count),
             None if self.floats[1] => slicing::between(extent, &list),
             None => slicing::sizes(extent, &list),

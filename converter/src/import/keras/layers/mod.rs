@@ -4,9 +4,7 @@
 //! go; see [`Cfg::refuse`].
 
 use crate::error::Result;
-use crate::import::keras::config::{full_class, refuse_dtype};
 use crate::ir::ValueId;
-use serde_json::Value;
 
 pub(super) mod activation;
 mod cfg;
@@ -16,6 +14,7 @@ mod emit;
 mod function;
 mod merge;
 mod moving;
+mod nested;
 mod norm;
 mod pool;
 mod resizing;
@@ -133,27 +132,6 @@ fn random(class: &str) -> Option<u32> {
     RANDOM.iter().find(|(name, _)| *name == class).map(|&(_, first)| first)
 }
 
-/// `Pipeline`: layers, one behind the other, that change pictures in training only.
-fn pipeline(cfg: &Cfg<'_>) -> Result<Box<dyn Layer>> {
-    let all = cfg.get("layers").and_then(Value::as_array).ok_or_else(|| cfg.bad("layers"))?;
-    for layer in all {
-        let class = layer.get("class_name").and_then(Value::as_str).ok_or_else(|| cfg.bad("layers"))?;
-        let map = layer.get("config").and_then(Value::as_object).ok_or_else(|| cfg.bad("layers"))?;
-        let class = full_class(layer, class);
-        let inner = Cfg::new(cfg.path, &class, "", cfg.keras, map);
-        refuse_dtype(&inner);
-        if class == "Pipeline" {
-            pipeline(&inner)?;
-        } else if random(&class).is_none() && !matches!(class.as_str(), "Dropout" | "Identity") {
-            inner.refuse("a layer of a Pipeline that computes", "put its layers into the network, one by one");
-        }
-        for fault in inner.into_faults() {
-            cfg.refuse(format!("{}: {}", short(&class), fault.what), fault.remedy);
-        }
-    }
-    Ok(Box::new(shape::Nothing(Integers::Floats)))
-}
-
 /// Whether any Keras of the same first number as that which wrote a file has a layer class of its own of that name. In HDF5 files
 /// classes of programs have their bare names: what Keras does not have is one of these, and may do anything.
 fn has(class: &str, cfg: &Cfg<'_>) -> bool {
@@ -185,9 +163,10 @@ fn has(class: &str, cfg: &Cfg<'_>) -> bool {
 /// # Errors
 /// [`crate::Error::Invalid`] if an attribute is missing or of the wrong type.
 pub(super) fn parse(cfg: &Cfg<'_>) -> Result<Box<dyn Layer>> {
-    // Keras 3 leaves out the module in HDF5 files; but only layers have these attributes. One without them may be a program's own, or an
+    // Keras 3 leaves out the module in HDF5 files; but only layers have these attributes, all but Pipeline. One without them may be a program's own, or an
     // operation with a layer's name that is not known.
-    let operation = cfg.keras >= 3 && cfg.module.is_empty() && !cfg.map.contains_key("trainable") && cfg.get("dtype").is_none();
+    let layer = cfg.map.contains_key("trainable") || cfg.get("dtype").is_some() || cfg.class == "Pipeline";
+    let operation = cfg.keras >= 3 && cfg.module.is_empty() && !layer;
     if operation || cfg.module.contains(".ops.") {
         return function::operation(cfg);
     }
@@ -241,7 +220,8 @@ pub(super) fn parse(cfg: &Cfg<'_>) -> Result<Box<dyn Layer>> {
         | "ActivityRegularization"
         | "Identity" => Ok(nothing()),
         "RandomCrop" => resizing::random_crop(cfg),
-        "Pipeline" if cfg.keras >= 3 => pipeline(cfg),
+        "Pipeline" if cfg.keras >= 3 => nested::pipeline(cfg),
+        "TimeDistributed" => nested::distributed(cfg),
         class if random(class).is_some() => Ok(Box::new(shape::Nothing(Integers::Floats))),
         // It has an attribute that otherwise only layers have.
         "Cast" if cfg.keras >= 3 => function::operation(cfg),
@@ -251,7 +231,7 @@ pub(super) fn parse(cfg: &Cfg<'_>) -> Result<Box<dyn Layer>> {
             cfg.refuse("Python code", "replace the Lambda by built-in layers (Rescaling, Activation, Reshape, ...)");
             Ok(nothing())
         }
-        "TimeDistributed" | "Bidirectional" | "LSTM" | "GRU" | "SimpleRNN" | "ConvLSTM2D" => {
+        "Bidirectional" | "LSTM" | "GRU" | "SimpleRNN" | "ConvLSTM2D" => {
             cfg.refuse("sequences", "cut the graph before it with `--outputs`");
             Ok(nothing())
         }

@@ -1,4 +1,4 @@
-//! Functions that move elements, repeat them, or take nothing but a tensor's shape.
+//! Functions that move elements, repeat them or sum them up along an axis, or take nothing but a tensor's shape.
 
 use super::Emit;
 use super::activation::axis_of;
@@ -6,9 +6,9 @@ use super::function::Bound;
 use super::shape::transpose;
 use super::slicing;
 use crate::error::Result;
-use crate::import::parts::{MAX_PIECES, whole};
+use crate::import::parts::{MAX_PIECES, Part, whole};
+use crate::import::shape::broadcast;
 use crate::ir::{Op, ValueId};
-use std::sync::Arc;
 
 /// What a function does.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -18,29 +18,71 @@ pub(super) enum Way {
     /// The last element first.
     Flip,
     Tile,
+    /// Each element, one behind the other.
+    Repeat,
+    /// A quarter of a turn, several times.
+    Rot90,
+    /// A part of this size.
+    Cut,
     SwapAxes,
     MoveAxis,
     BroadcastTo,
-    /// As many of a number.
-    Fill(f32),
+    /// As many of a number, or of one that is given.
+    Fill(Option<f32>),
+    CumSum,
+    /// Nothing but along an axis of one element, of which it gives the element, or its place.
+    OfOne(Gives),
+}
+
+/// What is made of an axis of one element.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Gives {
+    Element,
+    /// The same, of what goes through all axes where none is named.
+    Product,
+    /// The place of each, which is 0.
+    Places,
+    /// The place of the one that is looked for, without the axis.
+    Place,
 }
 
 /// The function of a name in snake case, without its module.
-pub(super) fn named(name: &str) -> Option<Way> {
+pub(super) fn named(name: &str, keras: u32) -> Option<Way> {
     Some(match name {
         "roll" => Way::Roll,
         "flip" | "reverse" | "reverse_v2" => Way::Flip,
         "tile" => Way::Tile,
+        // TensorFlow has others of the names, of pictures and of rows.
+        "repeat" if keras >= 3 => Way::Repeat,
+        "rot90" if keras >= 3 => Way::Rot90,
+        "slice" => Way::Cut,
         "swapaxes" => Way::SwapAxes,
         "moveaxis" => Way::MoveAxis,
         "broadcast_to" => Way::BroadcastTo,
-        "zeros_like" => Way::Fill(0.0),
-        "ones_like" => Way::Fill(1.0),
+        "zeros_like" => Way::Fill(Some(0.0)),
+        "ones_like" => Way::Fill(Some(1.0)),
+        "full_like" if keras >= 3 => Way::Fill(None),
+        "cumsum" => Way::CumSum,
+        "cumprod" => Way::OfOne(Gives::Product),
+        "sort" => Way::OfOne(Gives::Element),
+        "argsort" => Way::OfOne(Gives::Places),
+        "argmax" | "argmin" | "arg_max" | "arg_min" => Way::OfOne(Gives::Place),
         _ => return None,
     })
 }
 
+/// Appends as many of a number as a shape has elements.
+pub(super) fn filled(e: &mut Emit<'_>, number: f32, shape: &[usize]) -> Result<ValueId> {
+    let one = e.constant(&number.to_string(), &[1], vec![number])?;
+    e.node("", Op::Broadcast, &[one], shape)
+}
+
 impl Way {
+    /// Whether integers stay as they are.
+    pub(super) fn keeps(self) -> bool {
+        !matches!(self, Way::Fill(None) | Way::CumSum | Way::OfOne(_))
+    }
+
     pub(super) fn emit(self, e: &mut Emit<'_>, b: &Bound<'_>, x: ValueId) -> Result<ValueId> {
         let shape = e.shape(x);
         let axes = |e: &Emit<'_>, list: Vec<i64>| list.into_iter().map(|a| axis_of(e, a, shape.len())).collect::<Result<Vec<_>>>();
@@ -72,7 +114,7 @@ impl Way {
                 for axis in axes(e, list)? {
                     parts[axis] = (shape[axis] as i64 - 1, shape[axis], -1);
                 }
-                slicing::part(e, x, parts)
+                slicing::part(e, "", x, parts)
             }
             Way::Tile => {
                 let repeats = b.integers(e, &["repeats", "multiples"], 1)?.ok_or_else(|| missing(e, "repeats"))?;
@@ -119,20 +161,134 @@ impl Way {
             Way::BroadcastTo => {
                 let to = b.integers(e, &["shape"], 1)?.ok_or_else(|| missing(e, "shape"))?;
                 let dims: Option<Vec<usize>> = to.iter().map(|&d| usize::try_from(d).ok().filter(|&d| d > 0)).collect();
-                let fits = |dims: &Vec<usize>| {
-                    let ahead = dims.len().checked_sub(shape.len());
-                    ahead.is_some_and(|ahead| shape.iter().zip(&dims[ahead..]).all(|(&from, &to)| from == to || from == 1))
-                };
+                let fits = |dims: &Vec<usize>| broadcast(&shape, dims).is_ok_and(|both| both == *dims);
                 match dims.filter(fits) {
                     Some(dims) if dims == shape => Ok(x),
                     Some(dims) => e.node("", Op::Broadcast, &[x], &dims),
                     None => Err(e.invalid(format!("{shape:?} cannot become {to:?}"))),
                 }
             }
-            Way::Fill(number) => {
-                let one = e.graph.constant(format!("{}/{number}", e.path), &[1], Arc::new(vec![number]));
-                e.node("", Op::Broadcast, &[one], &shape)
+            Way::Repeat => {
+                let counts = b.integers(e, &["repeats"], 1)?.ok_or_else(|| missing(e, "repeats"))?;
+                let (x, shape, axis) = flat(e, x, b.integers(e, &["axis"], 2)?, None)?;
+                match counts[..] {
+                    [1] => Ok(x),
+                    [count] if count > 1 => {
+                        let (before, rest) = (&shape[..=axis], &shape[axis + 1..]);
+                        let y = e.node("apart", Op::Reshape, &[x], &[before, &[1], rest].concat())?;
+                        let y = e.node("repeated", Op::Broadcast, &[y], &[before, &[count as usize], rest].concat())?;
+                        let mut to = shape.clone();
+                        to[axis] = to[axis].saturating_mul(count as usize);
+                        e.node("", Op::Reshape, &[y], &to)
+                    }
+                    _ if counts.len() == shape[axis] && counts.iter().all(|n| (0..=1 << 16).contains(n)) => {
+                        if counts.iter().sum::<i64>() > 1 << 16 {
+                            return Err(e.unsupported("so many repetitions", "repeat each element as often"));
+                        }
+                        let each = counts.iter().enumerate().flat_map(|(i, &n)| std::iter::repeat_n(i as i64, n as usize));
+                        slicing::listed(e, x, axis, &each.collect::<Vec<_>>())
+                    }
+                    _ => Err(e.invalid(format!("{} repetitions of {shape:?} along axis {axis}", counts.len()))),
+                }
             }
+            Way::Rot90 => {
+                let times = b.integers(e, &["k"], 1)?.map_or(1, |k| k.first().map_or(1, |k| k.rem_euclid(4)));
+                let plane = axes(e, b.integers(e, &["axes"], 2)?.unwrap_or_else(|| vec![0, 1]))?;
+                let [first, second] = plane[..] else { return Err(e.invalid("a turn takes two axes")) };
+                if first == second {
+                    return Err(e.invalid("a turn takes two axes"));
+                }
+                let backwards = |dims: &[usize], turned: &[usize]| -> Vec<Part> {
+                    let mut parts = whole(dims);
+                    turned.iter().for_each(|&axis| parts[axis] = (dims[axis] as i64 - 1, dims[axis], -1));
+                    parts
+                };
+                let mut perm: Vec<usize> = (0..shape.len()).collect();
+                perm.swap(first, second);
+                match times {
+                    1 => {
+                        let y = slicing::part(e, "flipped", x, backwards(&shape, &[second]))?;
+                        transpose(e, y, perm)
+                    }
+                    2 => slicing::part(e, "", x, backwards(&shape, &[first, second])),
+                    3 => {
+                        let y = slicing::part(e, "flipped", x, backwards(&shape, &[first]))?;
+                        transpose(e, y, perm)
+                    }
+                    _ => Ok(x),
+                }
+            }
+            Way::Cut => {
+                let starts = b.integers(e, &["start_indices", "begin", "start"], 1)?.ok_or_else(|| missing(e, "start_indices"))?;
+                let sizes = b.integers(e, &["shape", "size"], 2)?.ok_or_else(|| missing(e, "shape"))?;
+                let wrong = || e.invalid(format!("{sizes:?} elements from {starts:?} on, of {shape:?}"));
+                if starts.len() != shape.len() || sizes.len() != shape.len() {
+                    return Err(wrong());
+                }
+                let part = |((&start, &size), &extent): ((&i64, &i64), &usize)| {
+                    let rest = extent.checked_sub(usize::try_from(start).ok()?)?;
+                    // TensorFlow's word for all that is left.
+                    let size = if size == -1 && old(e) { rest } else { usize::try_from(size).ok()? };
+                    (size > 0 && size <= rest).then_some((start, size, 1))
+                };
+                let parts: Option<Vec<Part>> = starts.iter().zip(&sizes).zip(&shape).map(part).collect();
+                let parts = parts.ok_or_else(wrong)?;
+                slicing::part(e, "", x, parts)
+            }
+            Way::Fill(number) => {
+                let given = if number.is_none() { b.number(e, &["fill_value"], 1)? } else { number };
+                let number = given.ok_or_else(|| missing(e, "fill_value"))?;
+                filled(e, number, &shape)
+            }
+            Way::CumSum => {
+                let (x, _, axis) = flat(e, x, b.integers(e, &["axis"], 1)?, old(e).then_some(0))?;
+                let (exclusive, reverse) = (b.flag(e, &["exclusive"], 2)?, b.flag(e, &["reverse"], 3)?);
+                slicing::running_sum(e, x, axis, exclusive, reverse)
+            }
+            Way::OfOne(gives) => {
+                // Of all elements, along the first axis, or along the last.
+                let default = match gives {
+                    Gives::Place | Gives::Product => old(e).then_some(0),
+                    Gives::Element | Gives::Places => Some(-1),
+                };
+                let list = b.integers(e, &["axis", "dimension"], 1)?;
+                let (x, shape, axis) = flat(e, x, list, default)?;
+                b.ignore(&["direction", "stable", "output_type"]);
+                if b.flag(e, &["exclusive"], usize::MAX)? || shape[axis] != 1 {
+                    let what = format!("its {} elements along axis {axis}, which it would compare or multiply", shape[axis]);
+                    return Err(e.unsupported(what, "cut the graph before it with `--outputs`"));
+                }
+                match gives {
+                    Gives::Element | Gives::Product => Ok(x),
+                    Gives::Places => filled(e, 0.0, &shape),
+                    Gives::Place => {
+                        let mut to = shape;
+                        if !b.flag(e, &["keepdims"], 2)? {
+                            to.remove(axis);
+                        }
+                        filled(e, 0.0, &to)
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Whether a function is one of TensorFlow, called in Keras 2.
+fn old(e: &Emit<'_>) -> bool {
+    matches!(e.kind, "TFOpLambda" | "TensorFlowOpLayer")
+}
+
+/// A tensor with its shape and an axis of it; where there is none, of all its elements in one row.
+fn flat(e: &mut Emit<'_>, x: ValueId, axis: Option<Vec<i64>>, default: Option<i64>) -> Result<(ValueId, Vec<usize>, usize)> {
+    let shape = e.shape(x);
+    match axis.or_else(|| default.map(|axis| vec![axis])).as_deref() {
+        Some(&[axis]) => Ok((x, shape.clone(), axis_of(e, axis, shape.len())?)),
+        Some(other) => Err(e.invalid(format!("`axis` is {other:?}"))),
+        None => {
+            let all = e.check(&shape)?;
+            let row = if shape.len() == 1 { x } else { e.node("row", Op::Reshape, &[x], &[all])? };
+            Ok((row, vec![all], 0))
         }
     }
 }

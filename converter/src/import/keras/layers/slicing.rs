@@ -104,8 +104,18 @@ pub(super) fn take(e: &mut Emit<'_>, x: ValueId, axis: usize, indices: &Value) -
 }
 
 /// Appends what takes a part of a tensor.
-pub(super) fn part(e: &mut Emit<'_>, x: ValueId, parts: Vec<parts::Part>) -> Result<ValueId> {
-    turned(e, "", x, parts).map_err(|fail| own(e, fail))
+pub(super) fn part(e: &mut Emit<'_>, suffix: &str, x: ValueId, parts: Vec<parts::Part>) -> Result<ValueId> {
+    turned(e, suffix, x, parts).map_err(|fail| own(e, fail))
+}
+
+/// Appends what takes the elements at indices along an axis, all of which it has.
+pub(super) fn listed(e: &mut Emit<'_>, x: ValueId, axis: usize, indices: &[i64]) -> Result<ValueId> {
+    parts::take(e, "", x, axis, indices).map_err(|fail| own(e, fail))
+}
+
+/// Appends a running sum.
+pub(super) fn running_sum(e: &mut Emit<'_>, x: ValueId, axis: usize, exclusive: bool, reverse: bool) -> Result<ValueId> {
+    parts::running_sum(e, x, axis, exclusive, reverse).map_err(|fail| own(e, fail))
 }
 
 /// Appends what moves the elements of an axis by some places, those at its end to the start.
@@ -119,7 +129,7 @@ pub(super) fn roll(e: &mut Emit<'_>, suffix: &str, x: ValueId, axis: usize, by: 
     let mut cut = |name: &str, start: usize, len: usize| {
         let mut parts = whole(&shape);
         parts[axis] = (start as i64, len, 1);
-        parts::cut(e, &format!("{suffix}/{name}"), x, &parts).map_err(|fail| own(e, fail))
+        part(e, &format!("{suffix}/{name}"), x, parts)
     };
     let both = [cut("end", kept, by)?, cut("start", 0, kept)?];
     e.node(suffix, Op::Concat { axis }, &both, &shape)
@@ -129,6 +139,12 @@ pub(super) fn roll(e: &mut Emit<'_>, suffix: &str, x: ValueId, axis: usize, by: 
 pub(super) fn equal(extent: usize, count: i64) -> Option<Vec<usize>> {
     let count = usize::try_from(count).ok().filter(|&n| n > 0 && n <= extent && extent.is_multiple_of(n))?;
     Some(vec![extent / count; count])
+}
+
+/// So many parts, the first of which are longer by one where that does not come out even.
+pub(super) fn nearly_equal(extent: usize, count: i64) -> Option<Vec<usize>> {
+    let count = usize::try_from(count).ok().filter(|&n| n > 0)?;
+    Some((0..count).map(|i| extent / count + usize::from(i < extent % count)).collect())
 }
 
 /// Parts of these lengths, one of which may be -1: what is left.

@@ -38,6 +38,44 @@ pub(in super::super) fn find(code: i32, whole: bool) -> Option<Import> {
     })
 }
 
+/// How an operator that chooses among elements is read where there is one to choose from, whatever it is.
+pub(in super::super) fn of_one(cx: &mut Ctx<'_, '_>, code: i32) -> Option<Import> {
+    let name = builtin::name(code)?;
+    let import: Import = match name {
+        "ARG_MAX" | "ARG_MIN" => first_place,
+        "TOPK_V2" => only,
+        _ => return None,
+    };
+    let x = cx.value(0).ok()?;
+    let dims = cx.shape(x);
+    let number = cx.scalar(1).ok()?;
+    let is_one = match name {
+        "TOPK_V2" => number == 1 && dims.last() == Some(&1),
+        _ => shape::axis(number, dims.len()).is_ok_and(|axis| dims[axis] == 1),
+    };
+    is_one.then_some(import)
+}
+
+/// The place of the only element along an axis.
+fn first_place(cx: &mut Ctx<'_, '_>) -> Values {
+    let x = cx.value(0)?;
+    let mut dims = cx.shape(x);
+    dims.remove(shape::axis(cx.scalar(1)?, dims.len())?);
+    Ok(vec![zeros(cx, &dims)?])
+}
+
+/// The only element of each row, and where it is.
+fn only(cx: &mut Ctx<'_, '_>) -> Values {
+    let x = cx.value(0)?;
+    let dims = cx.shape(x);
+    Ok(vec![x, zeros(cx, &dims)?])
+}
+
+fn zeros(cx: &mut Ctx<'_, '_>, dims: &[usize]) -> Res<ValueId> {
+    let n = room(cx, dims)?;
+    made(cx, dims, vec![0.0; n])
+}
+
 /// A constant that is computed.
 pub(super) fn made(cx: &mut Ctx<'_, '_>, dims: &[usize], data: Vec<f32>) -> Res<ValueId> {
     match shape::count(dims) {

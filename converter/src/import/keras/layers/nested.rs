@@ -1,0 +1,106 @@
+//! Layers that hold other layers: `Pipeline` and `TimeDistributed`.
+
+use super::{Cfg, Constants, Emit, Integers, Layer, Made, Operand, Operands, parse};
+use crate::error::Result;
+use crate::import::keras::config::{full_class, refuse_dtype};
+use crate::ir::{Op, ValueId};
+use serde_json::Value;
+
+/// A layer in another one's configuration.
+struct Inner {
+    class: String,
+    layer: Box<dyn Layer>,
+}
+
+impl Inner {
+    /// Understands a layer in a configuration; what it asks for in vain is refused in the name of the one that holds it.
+    fn read(cfg: &Cfg<'_>, key: &str, json: &Value) -> Result<Inner> {
+        let text = |name: &str| json.get(name).and_then(Value::as_str);
+        let class = full_class(json, text("class_name").ok_or_else(|| cfg.bad(key))?);
+        let map = json.get("config").and_then(Value::as_object).ok_or_else(|| cfg.bad(key))?;
+        let inner = Cfg::new(cfg.path, &class, text("module").unwrap_or_default(), cfg.keras, map);
+        refuse_dtype(&inner);
+        let layer = parse(&inner)?;
+        if !layer.vars().is_empty() {
+            inner.refuse(format!("it has weights, within {}", cfg.class), "put it into the network itself");
+        }
+        for fault in inner.into_faults() {
+            cfg.refuse(format!("{}: {}", super::short(&class), fault.what), fault.remedy);
+        }
+        Ok(Inner { class, layer })
+    }
+
+    /// One call, whose last node has a path of its own if there is a `part`.
+    fn emit(&self, e: &mut Emit<'_>, part: &str, x: ValueId) -> Result<ValueId> {
+        let path = if part.is_empty() { e.path.clone() } else { format!("{}/{part}", e.path) };
+        let mut emit = Emit {
+            graph: e.graph,
+            path,
+            layer: e.layer,
+            kind: &self.class,
+            located: &[],
+            file: e.file,
+            constants: &mut Constants::new(),
+            budget: e.budget,
+        };
+        let args = vec![Operand::Tensor(Made { value: x, integer: None })];
+        self.layer.emit(&mut emit, &Operands { args, named: Vec::new() })
+    }
+}
+
+/// Layers one behind the other.
+struct Pipeline(Vec<Inner>);
+
+/// `Pipeline`, whose layers compute in floats and have no weights.
+pub(super) fn pipeline(cfg: &Cfg<'_>) -> Result<Box<dyn Layer>> {
+    let all = cfg.get("layers").and_then(Value::as_array).ok_or_else(|| cfg.bad("layers"))?;
+    Ok(Box::new(Pipeline(all.iter().map(|json| Inner::read(cfg, "layers", json)).collect::<Result<_>>()?)))
+}
+
+impl Layer for Pipeline {
+    fn integers(&self, _: &Operands) -> Integers {
+        Integers::Floats
+    }
+
+    fn emit(&self, e: &mut Emit<'_>, inputs: &Operands) -> Result<ValueId> {
+        let mut x = e.single(inputs)?;
+        for (i, inner) in self.0.iter().enumerate() {
+            let part = if i + 1 < self.0.len() { i.to_string() } else { String::new() };
+            x = inner.emit(e, &part, x)?;
+        }
+        Ok(x)
+    }
+}
+
+/// A layer that is called with each slice along axis 1.
+struct Distributed(Inner);
+
+/// `TimeDistributed` of a layer without weights.
+pub(super) fn distributed(cfg: &Cfg<'_>) -> Result<Box<dyn Layer>> {
+    let json = cfg.get("layer").ok_or_else(|| cfg.bad("layer"))?;
+    Ok(Box::new(Distributed(Inner::read(cfg, "layer", json)?)))
+}
+
+impl Layer for Distributed {
+    fn integers(&self, inputs: &Operands) -> Integers {
+        self.0.layer.integers(inputs)
+    }
+
+    fn emit(&self, e: &mut Emit<'_>, inputs: &Operands) -> Result<ValueId> {
+        let x = e.single(inputs)?;
+        let shape = e.shape(x);
+        let [n, times, ref rest @ ..] = shape[..] else { return Err(e.invalid(format!("takes at least 3 axes, not {shape:?}"))) };
+        if rest.is_empty() {
+            return Err(e.invalid(format!("takes at least 3 axes, not {shape:?}")));
+        }
+        // All slices are samples for it.
+        let samples = n.saturating_mul(times);
+        let all = e.node("samples", Op::Reshape, &[x], &[&[samples], rest].concat())?;
+        let y = self.0.emit(e, "layer", all)?;
+        let made = e.shape(y);
+        if made.first() != Some(&samples) {
+            return Err(e.invalid(format!("its layer makes {made:?} of {samples} samples")));
+        }
+        e.node("", Op::Reshape, &[y], &[&[n, times], &made[1..]].concat())
+    }
+}
