@@ -71,7 +71,11 @@ fn main() -> ExitCode {
             broken.push(format!("{file}: is not no_std"));
         }
     }
+    let page = std::fs::read_to_string(root.join("THREAT_MODEL.md")).unwrap_or_default();
     for (file, what_for) in UNSAFE {
+        if !page.contains(&format!("`{file}`")) {
+            broken.push(format!("THREAT_MODEL.md: does not name {file} ({what_for})"));
+        }
         match std::fs::read_to_string(root.join(file)) {
             Ok(text) if text.lines().any(|l| has_word(code(l), concat!("un", "safe"))) => {}
             _ => broken.push(format!("{file}: is not there or needs no {} ({what_for})", concat!("un", "safe"))),

@@ -550,7 +550,7 @@ fn types_of_inputs() {
     let masks = r#"{"args": [[$, $]], "kwargs": {"mask": [[null, null], null]}}"#;
     assert!(built(&network("float32", &[(r#""Add""#, LAYER, masks)]), 3).is_ok());
     // Operations and classes of programs may have a layer's name: only what has a layer's attributes is one.
-    for (class, config) in [(r#""Average""#, r#", "axis": -1"#), (r#""Rescaling""#, r#", "scale": 0.5"#)] {
+    for (class, config) in [(r#""Flatten""#, r#", "axis": -1"#), (r#""Rescaling""#, r#", "scale": 0.5"#)] {
         match built(&network("float32", &[(class, config, CALL)]), 3) {
             Err(Error::Unsupported(all)) => assert!(all[0].what.contains("function"), "{all:?}"),
             other => panic!("{other:?}"),

@@ -6,6 +6,9 @@ use serde_json::{Map, Value};
 use std::cell::RefCell;
 use std::fmt::Write as _;
 
+/// What Keras takes in place of 0, unless a program says otherwise.
+pub(in super::super) const EPSILON: f32 = 1e-7;
+
 /// The configuration of one layer, and what it asks for in vain.
 pub(in super::super) struct Cfg<'a> {
     /// Path of the layer.

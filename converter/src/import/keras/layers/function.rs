@@ -3,6 +3,7 @@
 
 use super::activation::{Step, Steps, apply, axis_of, gelu, named};
 use super::cfg::{flag, short, values};
+use super::derived;
 use super::merge::{Concatenate, pair};
 use super::moving::{self, Way};
 use super::shape::{reshape_to, transpose};
@@ -14,6 +15,7 @@ use crate::ir::{Act, BinaryOp, Op, ReduceKind, Unary, ValueId};
 use serde_json::{Map, Value};
 use std::cell::RefCell;
 use std::collections::HashSet;
+use std::f32::consts::{LOG2_E, LOG10_E};
 use std::sync::Arc;
 
 /// Most operands of a function that are constants of the configuration.
@@ -43,6 +45,7 @@ enum Function {
     },
     Negative,
     Square,
+    Round,
     Clip,
     Reduce(ReduceKind),
     Reshape,
@@ -61,6 +64,7 @@ enum Function {
     GetItem,
     Take,
     Move(Way),
+    Derived(derived::Way),
     Resize,
     Border {
         larger: bool,
@@ -85,9 +89,17 @@ fn function(name: &str, keras: u32) -> Option<Function> {
         "negative" | "neg" => Function::Negative,
         "square" => Function::Square,
         "sqrt" => Function::Activation(vec![Step::Act(Act::Sqrt)]),
-        "abs" | "absolute" => Function::Activation(vec![Step::Unary(Unary::Abs)]),
+        "abs" | "absolute" | "fabs" => Function::Activation(vec![Step::Unary(Unary::Abs)]),
         "log" => Function::Activation(vec![Step::Unary(Unary::Log)]),
         "erf" => Function::Activation(vec![Step::Unary(Unary::Erf)]),
+        "erfc" => Function::Activation(vec![Step::Unary(Unary::Erf), Step::Scale(-1.0), Step::Shift(1.0)]),
+        "log1p" => Function::Activation(vec![Step::Shift(1.0), Step::Unary(Unary::Log)]),
+        "log2" if keras >= 3 => Function::Activation(vec![Step::Unary(Unary::Log), Step::Scale(LOG2_E)]),
+        "log10" if keras >= 3 => Function::Activation(vec![Step::Unary(Unary::Log), Step::Scale(LOG10_E)]),
+        "expm1" => Function::Activation(vec![Step::Act(Act::Exp), Step::Shift(-1.0)]),
+        "atan" | "arctan" => Function::Activation(vec![Step::Unary(Unary::Atan)]),
+        // To a whole number; Keras's other places are refused as an argument that nobody reads.
+        "round" | "rint" => Function::Round,
         "sin" => Function::Activation(vec![Step::Unary(Unary::Sin)]),
         "cos" => Function::Activation(vec![Step::Unary(Unary::Cos)]),
         "floor" => Function::Activation(vec![Step::Unary(Unary::Floor)]),
@@ -102,10 +114,11 @@ fn function(name: &str, keras: u32) -> Option<Function> {
         "softmax" => Function::Softmax { log: false },
         "log_softmax" => Function::Softmax { log: true },
         "clip" | "clip_by_value" => Function::Clip,
-        "mean" | "reduce_mean" => Function::Reduce(ReduceKind::Mean),
+        "mean" | "reduce_mean" | "average" => Function::Reduce(ReduceKind::Mean),
         "sum" | "reduce_sum" => Function::Reduce(ReduceKind::Sum),
         "max" | "amax" | "reduce_max" => Function::Reduce(ReduceKind::Max),
         "min" | "amin" | "reduce_min" => Function::Reduce(ReduceKind::Min),
+        "prod" | "reduce_prod" => Function::Reduce(ReduceKind::Product),
         "reshape" => Function::Reshape,
         "transpose" => Function::Transpose,
         "concat" | "concatenate" => Function::Concat,
@@ -124,9 +137,10 @@ fn function(name: &str, keras: u32) -> Option<Function> {
         IMAGE_RESIZE => Function::Resize,
         "crop_images" if keras >= 3 => Function::Border { larger: false },
         "pad_images" if keras >= 3 => Function::Border { larger: true },
-        other => match moving::named(other, keras) {
-            Some(way) => Function::Move(way),
-            None => Function::Activation(named(other, keras)?),
+        other => match (moving::named(other, keras), derived::named(other, keras)) {
+            (Some(way), _) => Function::Move(way),
+            (None, Some(way)) => Function::Derived(way),
+            (None, None) => Function::Activation(named(other, keras)?),
         },
     })
 }
@@ -300,7 +314,7 @@ impl Bound<'_> {
     }
 
     /// An operand of a computation: a tensor or a constant.
-    fn term(&self, e: &mut Emit<'_>, names: &[&str], position: usize) -> Result<ValueId> {
+    pub(super) fn term(&self, e: &mut Emit<'_>, names: &[&str], position: usize) -> Result<ValueId> {
         match self.get(names, position) {
             Some(Operand::Tensor(made)) => Ok(made.value),
             Some(Operand::Value(v)) => e.constant_of(names[0], v),
@@ -373,6 +387,7 @@ impl Layer for Call {
             | Function::Border { .. }
             | Function::ExpandDims => Integers::Kept,
             Function::Move(way) if way.keeps() => Integers::Kept,
+            Function::Derived(way) if way.keeps() => Integers::Kept,
             _ => Integers::Computed,
         }
     }
@@ -486,6 +501,10 @@ impl Call {
             }
             Function::Negative => apply(e, x, &[Step::Scale(-1.0)], true),
             Function::Square => pair(e, "", BinaryOp::Mul, x, x),
+            Function::Round => match b.integers(e, &["decimals"], 1)?.as_deref() {
+                None | Some(&[0]) => apply(e, x, &[Step::Unary(Unary::Round)], true),
+                Some(_) => Err(e.unsupported("rounding to other places than whole numbers", "scale before and behind it")),
+            },
             Function::Clip => {
                 let lo = b.number(e, &["x_min", "clip_value_min"], 1)?.unwrap_or(f32::NEG_INFINITY);
                 let hi = b.number(e, &["x_max", "clip_value_max"], 2)?.unwrap_or(f32::INFINITY);
@@ -495,16 +514,8 @@ impl Call {
                 apply(e, x, &one(Act::Clamp { lo, hi }), true)
             }
             Function::Reduce(kind) => {
-                let all = || (0..shape.len() as i64).collect();
-                let list = b.integers(e, &["axis", "axes"], 1)?.unwrap_or_else(all);
-                let mut axes = list.into_iter().map(|a| axis_of(e, a, shape.len())).collect::<Result<Vec<_>>>()?;
-                axes.sort_unstable();
-                axes.dedup();
-                let keep_dims = b.flag(e, &["keepdims", "keep_dims"], 2)?;
-                let extents =
-                    shape.iter().enumerate().map(|(i, &d)| if axes.contains(&i) { keep_dims.then_some(1) } else { Some(d) });
-                let out: Vec<usize> = extents.flatten().collect();
-                e.node("", Op::Reduce { kind: *kind, axes, keep_dims }, &[x], &out)
+                let (axes, keep_dims) = derived::reduced(e, b, &shape)?;
+                derived::reduce(e, "", *kind, x, &axes, keep_dims)
             }
             Function::Reshape => match b.integers(e, &["newshape", "shape"], 1)? {
                 Some(target) => reshape_to(e, x, &target),
@@ -539,6 +550,7 @@ impl Call {
             }
             Function::Pad => pad(e, b, x, &shape),
             Function::Move(way) => way.emit(e, b, x),
+            Function::Derived(way) => way.emit(e, b, x),
             Function::Resize => resizing::function(e, b, x),
             Function::Border { larger } => resizing::border(e, b, x, *larger),
             Function::GetItem => match b.value(e, &["key", "slice_spec"], 1)? {

@@ -10,6 +10,7 @@ pub(super) mod activation;
 mod cfg;
 mod conv;
 mod dense;
+mod derived;
 mod emit;
 mod function;
 mod merge;
@@ -146,9 +147,8 @@ fn has(class: &str, cfg: &Cfg<'_>) -> bool {
         "BatchNormalizationV1" | "BatchNormalizationV2" | "SyncBatchNormalization" => cfg.keras < 3,
         "MaxPool1D" | "AvgPool1D" | "GlobalMaxPool1D" | "GlobalAvgPool1D" => cfg.keras < 3,
         "MaxPool2D" | "AvgPool2D" | "GlobalMaxPool2D" | "GlobalAvgPool2D" => cfg.keras < 3,
-        "Resizing" | "CenterCrop" | "RandomCrop" | "Rescaling" | "Normalization" | "LayerNormalization" | "GroupNormalization" => {
-            cfg.keras >= 2
-        }
+        "Resizing" | "CenterCrop" | "RandomCrop" | "Rescaling" | "Normalization" | "LayerNormalization" | "GroupNormalization"
+        | "UnitNormalization" => cfg.keras >= 2,
         "RMSNormalization" => cfg.keras >= 3,
         // ConvNeXt's.
         "LayerScale" => cfg.map.contains_key("projection_dim"),
@@ -185,6 +185,7 @@ pub(super) fn parse(cfg: &Cfg<'_>) -> Result<Box<dyn Layer>> {
         "LayerNormalization" => norm::layer(cfg),
         "GroupNormalization" => norm::group(cfg),
         "RMSNormalization" => norm::rms(cfg),
+        "UnitNormalization" => derived::unit_normalization(cfg),
         "LayerScale" => norm::layer_scale(cfg),
         "Normalization" => norm::normalization(cfg),
         "Rescaling" => norm::rescaling(cfg),
@@ -214,6 +215,7 @@ pub(super) fn parse(cfg: &Cfg<'_>) -> Result<Box<dyn Layer>> {
         "Dropout"
         | "SpatialDropout1D"
         | "SpatialDropout2D"
+        | "SpatialDropout3D"
         | "AlphaDropout"
         | "GaussianDropout"
         | "GaussianNoise"

@@ -1,6 +1,7 @@
 //! Batch normalisation, and the fixed affine maps of preprocessing.
 
 use super::activation::axis_of;
+use super::cfg::EPSILON;
 use super::cfg::values;
 use super::merge::pair;
 use super::{Cfg, Emit, Integers, Layer, Operands, Var};
@@ -14,7 +15,7 @@ fn binary(op: BinaryOp) -> Op {
 }
 
 /// The axes of an attribute that is a number or a list.
-fn axes(cfg: &Cfg<'_>, key: &str) -> Result<Vec<i64>> {
+pub(super) fn axes(cfg: &Cfg<'_>, key: &str) -> Result<Vec<i64>> {
     let v = cfg.get(key).ok_or_else(|| cfg.bad(key))?;
     let list = v.as_array().map(Vec::as_slice).unwrap_or(std::slice::from_ref(v));
     list.iter().map(Value::as_i64).collect::<Option<_>>().ok_or_else(|| cfg.bad(key))
@@ -314,9 +315,6 @@ struct Normalization {
     fixed: Option<(Vec<f32>, Vec<f32>)>,
     invert: bool,
 }
-
-/// Keras's epsilon.
-const EPSILON: f32 = 1e-7;
 
 /// `Normalization`.
 pub(super) fn normalization(cfg: &Cfg<'_>) -> Result<Box<dyn Layer>> {

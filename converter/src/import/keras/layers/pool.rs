@@ -1,8 +1,11 @@
 //! Pooling. One-dimensional layers run as images of one row.
 
+use super::cfg::Padding;
 use super::conv::Geometry;
-use super::{Cfg, Emit, Layer, Operands};
+use super::function::Bound;
+use super::{Cfg, Emit, Layer, Made, Operand, Operands, short};
 use crate::error::Result;
+use crate::import::shape::MAX_STEP;
 use crate::ir::{Op, PoolKind, ReduceKind, ValueId};
 
 struct Pool {
@@ -22,6 +25,37 @@ pub(super) fn window(cfg: &Cfg<'_>, rank: usize) -> Result<Box<dyn Layer>> {
     let geometry = Geometry { rank, kernel, stride, dilation: [1, 1], padding: cfg.padding(false)? };
     let kind = if cfg.class.starts_with("Max") { PoolKind::Max } else { PoolKind::Average };
     Ok(Box::new(Pool { geometry, kind }))
+}
+
+/// Appends `max_pool` or `average_pool` of Keras 3.
+pub(super) fn function(e: &mut Emit<'_>, b: &Bound<'_>, x: ValueId, kind: PoolKind) -> Result<ValueId> {
+    let rank = e.shape(x).len().wrapping_sub(2);
+    if !(1..=2).contains(&rank) {
+        return Err(e.unsupported(format!("pooling of {rank} axes"), "pool one or two"));
+    }
+    let extents = |names: &[&str], at: usize| {
+        let Some(list) = b.integers(e, names, at)? else { return Ok(None) };
+        let one = |n: i64| usize::try_from(n).ok().filter(|_| (1..=MAX_STEP).contains(&n));
+        let found = match (rank, &list[..]) {
+            (1, &[n]) => one(n).map(|n| [1, n]),
+            (2, &[n]) => one(n).map(|n| [n, n]),
+            (2, &[h, w]) => one(h).and_then(|h| Some([h, one(w)?])),
+            _ => None,
+        };
+        found.map(Some).ok_or_else(|| e.invalid(format!("`{}` is {list:?}", names[0])))
+    };
+    let kernel = extents(&["pool_size"], 1)?.ok_or_else(|| e.invalid("is called without `pool_size`"))?;
+    let stride = extents(&["strides"], 2)?.unwrap_or(kernel);
+    let padding = match b.text(e, &["padding"], 3)? {
+        None | Some("valid") => Padding::Valid,
+        Some("same") => Padding::Same,
+        Some(other) => return Err(e.invalid(format!("`padding` is {}", short(other)))),
+    };
+    if b.text(e, &["data_format"], 4)?.is_some_and(|layout| layout != "channels_last") {
+        return Err(e.unsupported("channels first", "build the network with data_format=\"channels_last\""));
+    }
+    let pool = Pool { geometry: Geometry { rank, kernel, stride, dilation: [1, 1], padding }, kind };
+    pool.emit(e, &Operands { args: vec![Operand::Tensor(Made { value: x, integer: None })], named: Vec::new() })
 }
 
 impl Layer for Pool {
