@@ -1,7 +1,7 @@
 //! Arrays of Python's as inputs.
 
 use numpy::{PyArrayDyn, PyArrayMethods, PyReadonlyArrayDyn, PyUntypedArray, PyUntypedArrayMethods};
-use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::exceptions::{PyMemoryError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyTuple};
 use sepal::Port;
@@ -84,6 +84,18 @@ pub fn copy(from: &PyReadonlyArrayDyn<'_, f32>, to: &mut [f32]) {
 }
 
 /// A copy of an array in the order of its axes.
-pub fn values(from: &PyReadonlyArrayDyn<'_, f32>) -> Vec<f32> {
-    from.as_array().iter().copied().collect()
+pub fn values(from: &PyReadonlyArrayDyn<'_, f32>) -> PyResult<Vec<f32>> {
+    let (array, mut copy) = (from.as_array(), Vec::new());
+    let short = |_| PyMemoryError::new_err(format!("no memory for a copy of an array of shape {}", shape(array.shape())));
+    copy.try_reserve_exact(array.len()).map_err(short)?;
+    copy.extend(array.iter());
+    Ok(copy)
+}
+
+/// A new array, for which numpy raises what it raises where memory is short.
+pub fn made<'py>(py: Python<'py>, values: &[f32], dims: &[u32]) -> PyResult<Bound<'py, PyArrayDyn<f32>>> {
+    let empty = py.import("numpy")?.getattr("empty")?.call1((PyTuple::new(py, dims)?, "float32"))?;
+    let array = empty.cast_into::<PyArrayDyn<f32>>().map_err(PyErr::from)?;
+    array.try_readwrite()?.as_slice_mut()?.copy_from_slice(values);
+    Ok(array)
 }

@@ -2,8 +2,8 @@
 #![expect(unsafe_code, reason = "arrays over memory that a Python object keeps")]
 
 use crate::{array, errors};
+use numpy::PyArrayDyn;
 use numpy::ndarray::{ArrayBase, ArrayView, ArrayViewMut, Data, IxDyn, ShapeError};
-use numpy::{PyArray1, PyArrayDyn, PyArrayMethods};
 use pyo3::exceptions::{PyIndexError, PyRuntimeError};
 use pyo3::prelude::*;
 use pyo3::sync::MutexExt;
@@ -188,7 +188,8 @@ impl Model {
         // is given may be such an array itself, so it is copied before anything is written.
         let exclusive = self.leases.load(Ordering::Relaxed) > 0;
         let given = arrays.unwrap_or_default();
-        let (given, copied) = if exclusive { (Vec::new(), given.iter().map(array::values).collect()) } else { (given, Vec::new()) };
+        let copied = if exclusive { given.iter().map(array::values).collect::<PyResult<Vec<_>>>()? } else { Vec::new() };
+        let given = if exclusive { Vec::new() } else { given };
         live.with_dependent_mut(|_, session| {
             for (i, from) in given.iter().enumerate() {
                 session.input_mut(i).into_iter().for_each(|to| array::copy(from, to));
@@ -204,8 +205,7 @@ impl Model {
         });
         let outputs = self.model.outputs().enumerate().map(|(i, port)| {
             let values = live.borrow_dependent().output(i).unwrap_or(&[]);
-            let dims: Vec<usize> = port.dims.iter().map(|&d| d as usize).collect();
-            PyArray1::from_slice(py, values).reshape(dims)
+            array::made(py, values, port.dims)
         });
         let mut outputs = outputs.collect::<PyResult<Vec<_>>>()?;
         drop(live);

@@ -28,3 +28,5 @@ save(
     [("a", vector)],
     [("places", [2, None])],
 )
+picture = [1, 1 << 20, 16]
+save("large", [helper.make_node("Abs", ["a"], ["b"], "abs")], [("a", picture)], [("b", picture)])

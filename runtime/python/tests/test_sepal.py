@@ -3,6 +3,7 @@
 import gc
 import inspect
 import json
+import subprocess
 import sys
 import threading
 import time
@@ -244,6 +245,27 @@ def test_threads_of_python_share_a_model(digits):
     for worker in workers:
         worker.join()
     assert not wrong
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/proc tells what a process has")
+@pytest.mark.parametrize("held", [False, True])
+def test_memory_that_ends_is_an_exception(tmp_path, held):
+    path = sepal.convert(Path(__file__).with_name("large.onnx"), tmp_path / "large.sepal").path
+    # 64 MB are needed for the result, or for a copy of what is given, and there are 32 MB.
+    program = f"""
+import resource, numpy, sepal
+model = sepal.Model({str(path)!r})
+array = model.input() if {held} else None
+given = numpy.zeros(model.inputs[0].shape, "float32")
+size = next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmSize")) * 1024
+resource.setrlimit(resource.RLIMIT_AS, (size + (32 << 20),) * 2)
+try:
+    model.run(given)
+except MemoryError:
+    print("refused")
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "refused\n"), done.stderr
 
 
 def test_bad_files(digits, tmp_path):

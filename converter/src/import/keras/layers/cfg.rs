@@ -35,6 +35,11 @@ impl<'a> Cfg<'a> {
         self.faults.into_inner()
     }
 
+    /// How much has been refused.
+    pub fn faults(&self) -> usize {
+        self.faults.borrow().len()
+    }
+
     /// Records something that Sepal does not do; parsing goes on.
     pub fn refuse(&self, what: impl Into<String>, remedy: impl Into<String>) {
         let (node, kind) = (self.path.into(), self.class.into());

@@ -70,7 +70,7 @@ impl Way {
                 pair(e, "", BinaryOp::Div, one, x)
             }
             Way::Unit { squared } => {
-                let default = if squared { None } else { Some(vec![-1]) };
+                let default = if squared || b.is_null("axis") { None } else { Some(vec![-1]) };
                 let axes = axes(e, b.integers(e, &["axis"], 1)?.or(default), &shape)?;
                 let epsilon = match squared {
                     true => b.number(e, &["epsilon"], 2)?.unwrap_or(1e-12).sqrt(),

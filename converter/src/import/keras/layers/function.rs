@@ -303,6 +303,12 @@ impl Bound<'_> {
         v.as_str().map(Some).ok_or_else(|| e.invalid(format!("`{}` is {}", names[0], short(v))))
     }
 
+    /// Whether an argument is said to be nothing, which may be another thing than not to say it.
+    pub(super) fn is_null(&self, name: &str) -> bool {
+        let null = |o: &Operand| matches!(o, Operand::Value(v) if v.is_null());
+        self.config.get(name).is_some_and(Value::is_null) || self.operands.named.iter().any(|(n, o)| n == name && null(o))
+    }
+
     /// What makes no difference.
     pub(super) fn ignore(&self, names: &[&str]) {
         self.names.borrow_mut().extend(names.iter().map(|n| (*n).to_owned()));
@@ -486,14 +492,13 @@ impl Call {
                 // For Keras 3 it is the formula unless that is said, for TensorFlow it is not.
                 let given =
                     b.value(e, &["approximate"], 1)?.map(|v| v.as_bool().ok_or_else(|| e.invalid("approximate is no truth value")));
-                let null = self.config.get("approximate").is_some_and(Value::is_null);
-                let by_tanh = given.transpose()?.unwrap_or(self.floats[1] && !null);
+                let by_tanh = given.transpose()?.unwrap_or(self.floats[1] && !b.is_null("approximate"));
                 apply(e, x, &gelu(by_tanh), true)
             }
             Function::Softmax { log } => {
                 let axis = match b.integers(e, &["axis"], 1)?.as_deref() {
                     // For Keras 3 no axis means all of them, for TensorFlow the last one.
-                    None if !self.config.get("axis").is_some_and(Value::is_null) => -1,
+                    None if !b.is_null("axis") => -1,
                     Some(&[axis]) => axis,
                     _ => return Err(e.unsupported("softmax over several axes", "reshape so that it is one axis")),
                 };

@@ -224,6 +224,8 @@ pub(super) fn parse(cfg: &Cfg<'_>) -> Result<Box<dyn Layer>> {
         "RandomCrop" => resizing::random_crop(cfg),
         "Pipeline" if cfg.keras >= 3 => nested::pipeline(cfg),
         "TimeDistributed" => nested::distributed(cfg),
+        // They leave integers alone, and so do not make floats of them.
+        "RandomHeight" | "RandomWidth" => Ok(Box::new(shape::Nothing(Integers::Computed))),
         class if random(class).is_some() => Ok(Box::new(shape::Nothing(Integers::Floats))),
         // It has an attribute that otherwise only layers have.
         "Cast" if cfg.keras >= 3 => function::operation(cfg),

@@ -74,7 +74,8 @@ pub(super) fn named(name: &str, keras: u32) -> Option<Way> {
 /// Appends as many of a number as a shape has elements.
 pub(super) fn filled(e: &mut Emit<'_>, number: f32, shape: &[usize]) -> Result<ValueId> {
     let one = e.constant(&number.to_string(), &[1], vec![number])?;
-    e.node("", Op::Broadcast, &[one], shape)
+    let op = if shape.is_empty() { Op::Reshape } else { Op::Broadcast };
+    e.node("", op, &[one], shape)
 }
 
 impl Way {
@@ -198,24 +199,18 @@ impl Way {
                 if first == second {
                     return Err(e.invalid("a turn takes two axes"));
                 }
-                let backwards = |dims: &[usize], turned: &[usize]| -> Vec<Part> {
-                    let mut parts = whole(dims);
-                    turned.iter().for_each(|&axis| parts[axis] = (dims[axis] as i64 - 1, dims[axis], -1));
-                    parts
-                };
-                let mut perm: Vec<usize> = (0..shape.len()).collect();
-                perm.swap(first, second);
                 match times {
+                    0 => Ok(x),
                     1 => {
-                        let y = slicing::part(e, "flipped", x, backwards(&shape, &[second]))?;
+                        let mut parts = whole(&shape);
+                        parts[second] = (shape[second] as i64 - 1, shape[second], -1);
+                        let y = slicing::part(e, "flipped", x, parts)?;
+                        let mut perm: Vec<usize> = (0..shape.len()).collect();
+                        perm.swap(first, second);
                         transpose(e, y, perm)
                     }
-                    2 => slicing::part(e, "", x, backwards(&shape, &[first, second])),
-                    3 => {
-                        let y = slicing::part(e, "flipped", x, backwards(&shape, &[first]))?;
-                        transpose(e, y, perm)
-                    }
-                    _ => Ok(x),
+                    // TensorFlow's backend gives something else than the others.
+                    _ => Err(e.unsupported(format!("{times} quarters of a turn"), "use flip and transpose")),
                 }
             }
             Way::Cut => {
@@ -249,8 +244,9 @@ impl Way {
                 // Of all elements, along the first axis, or along the last.
                 let default = match gives {
                     Gives::Place | Gives::Product => old(e).then_some(0),
-                    Gives::Element | Gives::Places => Some(-1),
+                    Gives::Element | Gives::Places => (!b.is_null("axis")).then_some(-1),
                 };
+                let rank = shape.len();
                 let list = b.integers(e, &["axis", "dimension"], 1)?;
                 let (x, shape, axis) = flat(e, x, list, default)?;
                 b.ignore(&["direction", "stable", "output_type"]);
@@ -263,8 +259,9 @@ impl Way {
                     Gives::Places => filled(e, 0.0, &shape),
                     Gives::Place => {
                         let mut to = shape;
-                        if !b.flag(e, &["keepdims"], 2)? {
-                            to.remove(axis);
+                        match b.flag(e, &["keepdims"], 2)? {
+                            true => to.resize(rank, 1),
+                            false => _ = to.remove(axis),
                         }
                         filled(e, 0.0, &to)
                     }

@@ -2,9 +2,12 @@
 
 use super::{Cfg, Constants, Emit, Integers, Layer, Made, Operand, Operands, parse};
 use crate::error::Result;
-use crate::import::keras::config::{full_class, refuse_dtype};
-use crate::ir::{Op, ValueId};
+use crate::import::keras::config::{MAX_CLASS, full_class, refuse_dtype};
+use crate::ir::{Graph, Node, Op, ValueId};
 use serde_json::Value;
+
+/// What is refused of one layer's layers.
+const MAX_FAULTS: usize = 64;
 
 /// A layer in another one's configuration.
 struct Inner {
@@ -16,6 +19,9 @@ impl Inner {
     /// Understands a layer in a configuration; what it asks for in vain is refused in the name of the one that holds it.
     fn read(cfg: &Cfg<'_>, key: &str, json: &Value) -> Result<Inner> {
         let text = |name: &str| json.get(name).and_then(Value::as_str);
+        if ["class_name", "registered_name", "module"].iter().any(|name| text(name).is_some_and(|t| t.len() > MAX_CLASS)) {
+            return Err(cfg.bad(key));
+        }
         let class = full_class(json, text("class_name").ok_or_else(|| cfg.bad(key))?);
         let map = json.get("config").and_then(Value::as_object).ok_or_else(|| cfg.bad(key))?;
         let inner = Cfg::new(cfg.path, &class, text("module").unwrap_or_default(), cfg.keras, map);
@@ -24,7 +30,9 @@ impl Inner {
         if !layer.vars().is_empty() {
             inner.refuse(format!("it has weights, within {}", cfg.class), "put it into the network itself");
         }
-        for fault in inner.into_faults() {
+        // Each says the path, which is paid for when all are known.
+        let left = MAX_FAULTS.saturating_sub(cfg.faults());
+        for fault in inner.into_faults().into_iter().take(left) {
             cfg.refuse(format!("{}: {}", super::short(&class), fault.what), fault.remedy);
         }
         Ok(Inner { class, layer })
@@ -32,6 +40,9 @@ impl Inner {
 
     /// One call, whose last node has a path of its own if there is a `part`.
     fn emit(&self, e: &mut Emit<'_>, part: &str, x: ValueId) -> Result<ValueId> {
+        let copied = 1 + e.path.len() / 8;
+        e.afford(copied)?;
+        *e.budget -= copied;
         let path = if part.is_empty() { e.path.clone() } else { format!("{}/{part}", e.path) };
         let mut emit = Emit {
             graph: e.graph,
@@ -51,15 +62,17 @@ impl Inner {
 /// Layers one behind the other.
 struct Pipeline(Vec<Inner>);
 
-/// `Pipeline`, whose layers compute in floats and have no weights.
+/// `Pipeline`, whose layers have no weights.
 pub(super) fn pipeline(cfg: &Cfg<'_>) -> Result<Box<dyn Layer>> {
     let all = cfg.get("layers").and_then(Value::as_array).ok_or_else(|| cfg.bad("layers"))?;
     Ok(Box::new(Pipeline(all.iter().map(|json| Inner::read(cfg, "layers", json)).collect::<Result<_>>()?)))
 }
 
 impl Layer for Pipeline {
-    fn integers(&self, _: &Operands) -> Integers {
-        Integers::Floats
+    fn integers(&self, inputs: &Operands) -> Integers {
+        // Behind the first that makes floats of them there are none.
+        let kinds = || self.0.iter().map(|inner| inner.layer.integers(inputs));
+        kinds().find(|&kind| kind != Integers::Kept).unwrap_or(Integers::Kept)
     }
 
     fn emit(&self, e: &mut Emit<'_>, inputs: &Operands) -> Result<ValueId> {
@@ -95,12 +108,30 @@ impl Layer for Distributed {
         }
         // All slices are samples for it.
         let samples = n.saturating_mul(times);
+        let before = e.graph.nodes.len();
         let all = e.node("samples", Op::Reshape, &[x], &[&[samples], rest].concat())?;
         let y = self.0.emit(e, "layer", all)?;
+        if e.graph.nodes[before..].iter().any(|node| mixes(e.graph, node)) {
+            return Err(e.unsupported("its layer works along the axis of samples", "put the layer into the network itself"));
+        }
         let made = e.shape(y);
         if made.first() != Some(&samples) {
             return Err(e.invalid(format!("its layer makes {made:?} of {samples} samples")));
         }
         e.node("", Op::Reshape, &[y], &[&[n, times], &made[1..]].concat())
+    }
+}
+
+/// Whether a node computes across samples: those of a slice are not all that there are.
+fn mixes(graph: &Graph, node: &Node) -> bool {
+    // A constant that is another one for each.
+    let apart = |v: &ValueId| {
+        graph.data(*v).is_some() && graph.shape(*v).len() == graph.shape(node.output).len() && graph.shape(*v)[0] != 1
+    };
+    match &node.op {
+        Op::Softmax { axis, .. } | Op::Concat { axis } => *axis == 0,
+        Op::Reduce { axes, .. } => axes.contains(&0),
+        Op::Binary { .. } => node.inputs.iter().any(apart),
+        _ => false,
     }
 }

@@ -11,6 +11,8 @@ struct Resizing {
     kind: ResizeKind,
     /// What is not done where the size changes, and what to do about it.
     refused: Option<(String, &'static str)>,
+    /// Whether pixels are mixed where it does not change, too.
+    blurs: bool,
 }
 
 /// What else a resizing may be asked for, and what to do about it.
@@ -37,15 +39,17 @@ impl Resizing {
             let what = format!("interpolation = {}", super::short(format_args!("{mode:?}")));
             refused = Some((what, "use \"bilinear\" or \"nearest\""));
         }
-        Ok(Resizing { size, kind, refused })
+        let exact = ["bilinear", "nearest", "bicubic", "lanczos3", "lanczos5", "area"];
+        let blurs = !exact.iter().any(|known| mode.eq_ignore_ascii_case(known));
+        Ok(Resizing { size, kind, refused, blurs })
     }
 
     /// Appends what resizes a picture.
     fn resize(&self, e: &mut Emit<'_>, x: ValueId) -> Result<ValueId> {
         let [n, h, w, c] = e.shape(x)[..] else { return Err(e.invalid("an image has four axes")) };
         let shape = [n, self.size[0], self.size[1], c];
-        // An image of that size already stays as it is, whatever would be done to others.
-        if [h, w] == self.size {
+        // An image of that size already stays as it is, whatever would be done to others, unless it is blurred.
+        if [h, w] == self.size && !self.blurs {
             return e.node("", Op::Reshape, &[x], &shape);
         }
         match &self.refused {

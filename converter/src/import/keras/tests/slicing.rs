@@ -2,6 +2,7 @@
 
 use super::{CALL, built, golden, network};
 use crate::error::Error;
+use crate::ir::Op;
 
 #[test]
 fn slices_are_keras_own() {
@@ -82,6 +83,15 @@ fn pieces_are_keras_own() {
 fn moves_are_keras_own() {
     for file in ["moves.k2.keras", "moves.k2.h5", "moves.k3.keras"] {
         golden(file, &[]);
+    }
+}
+
+#[test]
+fn what_does_nothing_and_what_is_derived_is_keras_own() {
+    for name in ["quiet", "derived"] {
+        for version in ["k2.keras", "k2.h5", "k3.keras", "k3.h5"] {
+            golden(&format!("{name}.{version}"), &[]);
+        }
     }
 }
 
@@ -195,5 +205,97 @@ fn layers_of_a_pipeline_are_looked_at() {
         r#"{"class_name": "Dense", "module": "keras.layers", "config": {"units": 3}}"#,
     ] {
         assert!(matches!(of(layer), Err(Error::Unsupported(_))), "{layer}");
+    }
+}
+
+/// Each slice is a batch of its own for the layer; what works along the axis of samples sees others there.
+#[test]
+fn time_is_not_mixed_with_samples() {
+    let of = |layer: &str| {
+        let config = format!(r#", "trainable": true, "layer": {{"module": "keras.layers", {layer}}}"#);
+        built(&network("float32", &[(r#""TimeDistributed""#, &config, CALL)]), 3)
+    };
+    let shape = |graph: &crate::ir::Graph| graph.shape(graph.outputs[0]).to_vec();
+    assert_eq!(shape(&of(r#""class_name": "Softmax", "config": {"axis": -1}"#).unwrap()), [1, 3, 4]);
+    for layer in [
+        r#""class_name": "Softmax", "config": {"axis": 0}"#,
+        r#""class_name": "Softmax", "config": {"axis": -2}"#,
+        r#""class_name": "UnitNormalization", "config": {"axis": 0}"#,
+        r#""class_name": "Normalization", "config": {"axis": 0, "mean": [1, 2, 3], "variance": [1, 1, 1]}"#,
+    ] {
+        match of(layer) {
+            Err(Error::Unsupported(all)) => assert!(all[0].what.contains("along the axis of samples"), "{layer}: {all:?}"),
+            other => panic!("{layer}: {other:?}"),
+        }
+    }
+}
+
+/// Integers stay such in layers that move them, whatever holds the layers.
+#[test]
+fn integers_of_a_pipeline_are_its_layers_own() {
+    let twice = r#"{"args": [[$, $]], "kwargs": {}}"#;
+    let of = |layer: &str| {
+        let layers = format!(r#", "layers": [{{"module": "keras.layers", "class_name": {layer}}}]"#);
+        let add = (r#""Add""#, r#", "trainable": true"#, twice);
+        built(&network("uint8", &[(r#""Pipeline""#, &layers, CALL), add]), 3)
+    };
+    assert!(of(r#""RandomFlip", "config": {}"#).is_ok());
+    // These two leave integers alone.
+    for (class, taken) in [("RandomZoom", true), ("RandomHeight", false), ("RandomWidth", false)] {
+        let add = (r#""Add""#, r#", "trainable": true"#, twice);
+        let class = format!(r#""{class}""#);
+        assert_eq!(built(&network("uint8", &[(&class, r#", "trainable": true"#, CALL), add]), 3).is_ok(), taken, "{class}");
+    }
+    for kept in [r#""Identity", "config": {}"#, r#""Dropout", "config": {}"#, r#""UpSampling1D", "config": {"size": 2}"#] {
+        assert!(matches!(of(kept), Err(Error::Unsupported(_))), "{kept}");
+    }
+}
+
+/// Without an axis Keras sorts all elements, which is said as null; without a word it sorts along the last one.
+#[test]
+fn no_axis_is_said_as_null() {
+    let of = |class: &str, config: &str| {
+        let class = format!(r#""{class}", "module": "keras.src.ops.numpy""#);
+        built(
+            &network(
+                "float32",
+                &[(r#""Reshape""#, r#", "trainable": true, "target_shape": [12, 1]"#, CALL), (&class, config, CALL)],
+            ),
+            3,
+        )
+    };
+    for class in ["Sort", "Argsort"] {
+        assert!(of(class, r#", "axis": -1"#).is_ok() && of(class, "").is_ok(), "{class}");
+        assert!(matches!(of(class, r#", "axis": null"#), Err(Error::Unsupported(_))), "{class}");
+    }
+    let graph = of("Normalize", r#", "axis": null"#).unwrap();
+    let axes = |op: &Op| if let Op::Reduce { axes, .. } = op { Some(axes.clone()) } else { None };
+    assert_eq!(graph.nodes.iter().find_map(|n| axes(&n.op)), Some(vec![0, 1, 2]));
+}
+
+/// Pictures of a size already are blurred by some interpolations.
+#[test]
+fn an_interpolation_that_blurs_is_refused() {
+    let of = |mode: &str| {
+        let config = format!(r#", "trainable": true, "height": 3, "width": 4, "interpolation": "{mode}""#);
+        let to = r#", "trainable": true, "target_shape": [3, 4, 1]"#;
+        built(&network("float32", &[(r#""Reshape""#, to, CALL), (r#""Resizing""#, &config, CALL)]), 2)
+    };
+    for mode in ["bilinear", "nearest", "bicubic", "area", "lanczos5"] {
+        assert!(of(mode).is_ok(), "{mode}");
+    }
+    for mode in ["gaussian", "mitchellcubic"] {
+        assert!(matches!(of(mode), Err(Error::Unsupported(_))), "{mode}");
+    }
+}
+
+/// What is refused of a layer's layers is told, and each says the path: a file of some kilobytes may have thousands.
+#[test]
+fn faults_within_a_pipeline_are_few() {
+    let bad = r#"{"class_name": "LSTM", "module": "keras.layers", "config": {}}"#;
+    let layers = format!(r#", "layers": [{}]"#, vec![bad; 1000].join(", "));
+    match built(&network("float32", &[(r#""Pipeline""#, &layers, CALL)]), 3) {
+        Err(Error::Unsupported(all)) => assert!((1..=64).contains(&all.len()), "{}", all.len()),
+        other => panic!("{other:?}"),
     }
 }
