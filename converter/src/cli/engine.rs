@@ -187,10 +187,13 @@ impl<'m> Runner<'m> {
         self.set(sample)?;
         self.session.run();
         let outputs = self.outputs.iter().enumerate().map(|(i, port)| {
-            let values = self.session.output(i).unwrap_or(&[]).to_vec();
-            Array { shape: port.dims.clone(), values }
+            let (output, mut values) = (self.session.output(i).unwrap_or(&[]), Vec::new());
+            let short = |_| Failure::invalid(format!("no memory for the {} elements of output '{}'", output.len(), port.name));
+            values.try_reserve_exact(output.len()).map_err(short)?;
+            values.extend_from_slice(output);
+            Ok(Array { shape: port.dims.clone(), values })
         });
-        Ok(outputs.collect())
+        outputs.collect()
     }
 
     /// Sets the inputs, runs, reads the outputs where they are, allocates nothing.
