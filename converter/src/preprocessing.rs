@@ -8,8 +8,8 @@ use crate::data::image::{Normalize, Recipe, Resize};
 use crate::error::{Result, invalid, request};
 use crate::ir::{Act, BinaryOp, Graph, Node, Op, ReduceKind, ValueId};
 use crate::passes::InputRange;
-use sepal_format::preprocessing::{LABELS, Preprocessing as Record};
-use sepal_format::record::section;
+use sepal_format::preprocessing::{LABELS, Preprocessing as Record, colour, fit};
+use sepal_format::record::{io_layout, section};
 use sepal_format::{FormatError, ModelView};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -62,10 +62,10 @@ impl Preprocessing {
         let some = |v: &[f32; 4]| v[..r.channels as usize].to_vec();
         Ok(Some(Preprocessing {
             input: r.input as usize,
-            bgr: r.colour == 1,
+            bgr: r.colour == colour::BGR,
             resize: match r.resize {
-                1 => Resize::Crop(r.crop),
-                2 => Resize::Fit(r.bars),
+                fit::CROP => Resize::Crop(r.crop),
+                fit::BARS => Resize::Fit(r.bars),
                 _ => Resize::Stretch,
             },
             level: r.level,
@@ -89,13 +89,13 @@ impl Preprocessing {
         }
         let four = |v: &[f32]| std::array::from_fn(|i| v.get(i).copied().unwrap_or(0.0));
         let (resize, crop, bars) = match self.resize {
-            Resize::Stretch => (0, 0.0, 0.0),
-            Resize::Crop(share) => (1, share, 0.0),
-            Resize::Fit(bars) => (2, 0.0, bars),
+            Resize::Stretch => (fit::STRETCH, 0.0, 0.0),
+            Resize::Crop(share) => (fit::CROP, share, 0.0),
+            Resize::Fit(bars) => (fit::BARS, 0.0, bars),
         };
         let record = Record {
             input: self.input as u32,
-            colour: self.bgr.into(),
+            colour: if self.bgr { colour::BGR } else { colour::RGB },
             resize,
             channels: self.mean.len() as u32,
             labels: self.labels.len() as u32,
@@ -225,9 +225,11 @@ pub fn wanted_levels(graph: &Graph) -> Option<Wanted> {
                 said.extend(others.take(MOST_SAID));
                 Some(next.clone())
             }
-            Op::Binary { op, act: Act::None }
-                if matches!(kind.as_str(), "Rescaling" | "Normalization") && said.len() < MOST_SAID =>
-            {
+            Op::Binary { op, act: Act::None } if LAYERS.contains(&kind.as_str()) && said.len() < MOST_SAID => {
+                constant(1).and_then(|c| first.after(*op, c, Some(kind)))
+            }
+            // What `preprocess_input` of Keras' applications leaves in a network.
+            Op::Binary { op, act: Act::None } if FUNCTIONS.contains(&kind.as_str()) && said.len() < MOST_SAID => {
                 constant(1).and_then(|c| first.after(*op, c, Some(kind)))
             }
             Op::BatchNorm { epsilon, .. } => {
@@ -264,6 +266,12 @@ pub struct Wanted {
     pub kind: String,
 }
 
+/// The layers that are there to change levels.
+const LAYERS: [&str; 2] = ["Rescaling", "Normalization"];
+
+/// The functions of Keras 2 and 3 that do so, too, among other things.
+const FUNCTIONS: [&str; 6] = ["TFOpLambda", "TrueDivide", "Divide", "Multiply", "Subtract", "Add"];
+
 /// Words on levels that are listened to.
 const MOST_SAID: usize = 64;
 
@@ -280,6 +288,13 @@ impl Levels {
     /// Whether nothing has been done to these that was not done to others.
     fn alike(&self, other: &Levels) -> bool {
         self.input == other.input && self.scale == other.scale && self.shift == other.shift
+    }
+
+    /// Which kind of layer says something, behind one more: a layer before a function.
+    fn said(&self, kind: Option<&str>) -> Option<String> {
+        let known = self.kind.as_deref();
+        let layer = |kind: Option<&'_ str>| kind.is_some_and(|kind| LAYERS.contains(&kind));
+        if layer(kind) && !layer(known) { kind } else { known.or(kind) }.map(str::to_owned)
     }
 
     /// After one more step by a constant, of a layer that says something of levels, or of another.
@@ -300,7 +315,7 @@ impl Levels {
             })
         };
         let (scale, shift) = (0..n).map(step).collect::<Option<Vec<_>>>()?.into_iter().unzip();
-        Some(Levels { input: self.input, scale, shift, kind: self.kind.clone().or_else(|| kind.map(str::to_owned)) })
+        Some(Levels { input: self.input, scale, shift, kind: self.said(kind) })
     }
 
     /// The levels that this is done to. Those from 0 to 1 are made larger or stay about as they are, and become 0 at a level that there is
@@ -313,6 +328,10 @@ impl Levels {
             (-NEAR..=255.0 + NEAR).contains(&middle) || (s.abs() <= SMALL && (-255.0..=510.0).contains(&middle))
         };
         if all().all(same) || !all().all(picture) {
+            return None;
+        }
+        // A function by itself says something only where it can mean nothing else.
+        if !LAYERS.contains(&self.kind.as_deref()?) && !all().all(|(s, _)| s.abs() <= SMALL) {
             return None;
         }
         let large = all().any(|(s, middle)| s.abs() < 0.5 || middle > 1.0 + NEAR);
@@ -345,10 +364,8 @@ fn channel_axis(graph: &Graph, v: ValueId) -> Option<usize> {
     let picture = |n: usize| matches!(n, 1 | 3 | 4);
     let layout = graph.inputs.iter().position(|&i| i == v).map(|i| crate::emit::input_layouts(graph)[i]);
     match layout {
-        Some(1) if picture(c) => Some(3),
-        Some(2) if picture(a) => Some(1),
-        Some(0) if picture(c) => Some(3),
-        Some(0) if picture(a) => Some(1),
+        Some(io_layout::NHWC | io_layout::UNKNOWN) if picture(c) => Some(3),
+        Some(io_layout::NCHW | io_layout::UNKNOWN) if picture(a) => Some(1),
         _ => None,
     }
 }

@@ -214,9 +214,9 @@ pub(crate) fn apply(view: &ModelView, isa: Isa, par: &dyn Parallel, op: &OpRef, 
         OpRef::Pool(p) => {
             has::POOL?;
             let kind = match p.kind {
-                0 => PoolKind::Max,
-                1 => PoolKind::Average,
-                2 => PoolKind::AverageWithPad { pad_end: p.window.pad_end.map(|n| n as usize) },
+                pool_kind::MAX => PoolKind::Max,
+                pool_kind::AVERAGE => PoolKind::Average,
+                pool_kind::AVERAGE_WITH_PAD => PoolKind::AverageWithPad { pad_end: p.window.pad_end.map(|n| n as usize) },
                 _ => return None,
             };
             pool(isa, par, kind, window(&p.window), x, second, out);
@@ -224,11 +224,11 @@ pub(crate) fn apply(view: &ModelView, isa: Isa, par: &dyn Parallel, op: &OpRef, 
         OpRef::Reduce(p) => {
             has::REDUCE?;
             let kind = match p.kind {
-                0 => ReduceKind::Mean,
-                1 => ReduceKind::Sum,
-                2 => ReduceKind::Max,
-                3 => ReduceKind::Min,
-                4 => ReduceKind::Product,
+                reduce_kind::MEAN => ReduceKind::Mean,
+                reduce_kind::SUM => ReduceKind::Sum,
+                reduce_kind::MAX => ReduceKind::Max,
+                reduce_kind::MIN => ReduceKind::Min,
+                reduce_kind::PRODUCT => ReduceKind::Product,
                 _ => return None,
             };
             let run = if p.over == 0 { reduce_hw } else { reduce_channels };
@@ -258,14 +258,14 @@ pub(crate) fn apply(view: &ModelView, isa: Isa, par: &dyn Parallel, op: &OpRef, 
         OpRef::Resize(p) => {
             has::RESIZE?;
             let kind = match p.kind {
-                0 => ResizeKind::Nearest,
-                1 => ResizeKind::Bilinear,
+                resize_kind::NEAREST => ResizeKind::Nearest,
+                resize_kind::BILINEAR => ResizeKind::Bilinear,
                 _ => return None,
             };
             let places = match p.places {
-                0 => Places::Edges,
-                1 => Places::Middles,
-                2 => Places::Corners,
+                resize_places::EDGES => Places::Edges,
+                resize_places::MIDDLES => Places::Middles,
+                resize_places::CORNERS => Places::Corners,
                 _ => return None,
             };
             resize(isa, par, kind, places, x, out);
@@ -277,7 +277,7 @@ pub(crate) fn apply(view: &ModelView, isa: Isa, par: &dyn Parallel, op: &OpRef, 
         OpRef::LayerNorm(p) => {
             has::LAYER_NORM?;
             let (scale, shift) = (view.floats(p.scale), view.floats(p.shift));
-            layer_norm(isa, par, &LayerNorm { scale, shift, epsilon: p.epsilon, centred: p.kind == 0 }, x, out);
+            layer_norm(isa, par, &LayerNorm { scale, shift, epsilon: p.epsilon, centred: p.kind == norm_kind::CENTRED }, x, out);
         }
         OpRef::Matmul(_) => {
             has::MATMUL?;
@@ -322,17 +322,17 @@ fn read<'m>(view: &ModelView<'m>, rest: Readable<'m>, index: u32) -> Option<View
 
 fn binary_op(code: u32) -> Option<BinaryOp> {
     Some(match code {
-        0 => BinaryOp::Add,
-        1 => BinaryOp::Sub,
-        2 => BinaryOp::Mul,
-        3 => BinaryOp::Div,
-        4 => BinaryOp::Min,
-        5 => BinaryOp::Max,
-        6 => BinaryOp::Pow,
-        7 => BinaryOp::Greater,
-        8 => BinaryOp::AtLeast,
-        9 => BinaryOp::Equal,
-        10 => BinaryOp::Where,
+        binary_op::ADD => BinaryOp::Add,
+        binary_op::SUB => BinaryOp::Sub,
+        binary_op::MUL => BinaryOp::Mul,
+        binary_op::DIV => BinaryOp::Div,
+        binary_op::MIN => BinaryOp::Min,
+        binary_op::MAX => BinaryOp::Max,
+        binary_op::POW => BinaryOp::Pow,
+        binary_op::GREATER => BinaryOp::Greater,
+        binary_op::AT_LEAST => BinaryOp::AtLeast,
+        binary_op::EQUAL => BinaryOp::Equal,
+        binary_op::WHERE => BinaryOp::Where,
         _ => return None,
     })
 }

@@ -6,7 +6,7 @@ use crate::AlignedBytes;
 use crate::map::Map;
 use crate::{LoadError, features};
 use sepal_format::limits::THREADS;
-use sepal_format::record::Io;
+use sepal_format::record::{Io, io_layout};
 use sepal_format::{ModelView, Proof};
 use sepal_kernels::Isa;
 #[cfg(feature = "std")]
@@ -267,8 +267,8 @@ pub(crate) fn arena_bytes(view: &ModelView, threads: usize) -> usize {
 
 fn port<'a>(view: ModelView<'a>, io: &'a Io) -> Port<'a> {
     let layout = match io.layout {
-        1 => Layout::Nhwc,
-        2 => Layout::Nchw,
+        io_layout::NHWC => Layout::Nhwc,
+        io_layout::NCHW => Layout::Nchw,
         _ => Layout::Unknown,
     };
     Port { name: view.io_name(io), dims: io.dims.get(..io.rank as usize).unwrap_or(&[]), layout }

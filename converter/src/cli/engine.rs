@@ -5,7 +5,7 @@ use sepal::{AlignedBytes, LoadError, Model, Options, Session};
 use sepal_converter::data::npz::Array;
 use sepal_converter::file::open_regular;
 use sepal_format::ModelView;
-use sepal_format::record::{Header, Io, MAGIC};
+use sepal_format::record::{Header, Io, MAGIC, io_layout};
 use sepal_kernels::Isa;
 use std::io::{self, ErrorKind, Read as _};
 use std::mem::size_of;
@@ -142,8 +142,8 @@ fn port(view: &ModelView, io: &Io) -> Port {
         name: view.io_name(io).to_owned(),
         dims: io.dims[..rank].iter().map(|&d| d as usize).collect(),
         layout: match io.layout {
-            1 => "NHWC",
-            2 => "NCHW",
+            io_layout::NHWC => "NHWC",
+            io_layout::NCHW => "NCHW",
             _ => "",
         },
     }

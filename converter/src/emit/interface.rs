@@ -1,12 +1,8 @@
 //! What the axes of the network's inputs and outputs mean to its source.
 
 use crate::ir::{Graph, Node, Op, ValueId};
+use sepal_format::record::io_layout::{NCHW, NHWC, UNKNOWN};
 use std::collections::HashMap;
-
-/// Codes of [`sepal_format::record::Io::layout`].
-const UNKNOWN: u32 = 0;
-const NHWC: u32 = 1;
-const NCHW: u32 = 2;
 
 /// The layout of each input, then of each output. An operator with a window takes and gives NHWC, so the transposes on the way
 /// to the nearest one tell what the interface has; where no such operator is near, nothing is claimed.

@@ -312,7 +312,8 @@ impl<'g> Lower<'g> {
                 let (scale, shift) = (self.weights_of(node, 1)?, self.weights_of(node, 2)?);
                 let (scale, shift) = (self.channels(1, &scale)?, self.channels(1, &shift)?);
                 let to = self.target(out)?;
-                let params = LayerNormParams { scale, shift, epsilon: *epsilon, kind: u32::from(!centred) };
+                let kind = if *centred { norm_kind::CENTRED } else { norm_kind::PLAIN };
+                let params = LayerNormParams { scale, shift, epsilon: *epsilon, kind };
                 self.step(name, &params, vec![x], to, 0);
                 Ok(())
             }
@@ -333,8 +334,8 @@ impl<'g> Lower<'g> {
                 let to = self.target(out)?;
                 let mut w = window_record(window)?;
                 let kind = match kind {
-                    PoolKind::Max => 0,
-                    PoolKind::Average => 1,
+                    PoolKind::Max => pool_kind::MAX,
+                    PoolKind::Average => pool_kind::AVERAGE,
                     PoolKind::AverageWithPad { counted } => {
                         if counted.top != window.pads.top || counted.left != window.pads.left {
                             return Err(unsupported(
@@ -345,7 +346,7 @@ impl<'g> Lower<'g> {
                             ));
                         }
                         w.pad_end = [small(counted.bottom)?, small(counted.right)?];
-                        2
+                        pool_kind::AVERAGE_WITH_PAD
                     }
                 };
                 self.step(name, &PoolParams { window: w, kind, reserved: 0 }, inputs, to, 0);
@@ -357,13 +358,13 @@ impl<'g> Lower<'g> {
                 let x = self.padded_source(node.inputs[0], name)?;
                 let to = self.target(out)?;
                 let kind = match kind {
-                    ResizeKind::Nearest => 0,
-                    ResizeKind::Bilinear => 1,
+                    ResizeKind::Nearest => resize_kind::NEAREST,
+                    ResizeKind::Bilinear => resize_kind::BILINEAR,
                 };
                 let places = match places {
-                    Places::Edges => 0,
-                    Places::Middles => 1,
-                    Places::Corners => 2,
+                    Places::Edges => resize_places::EDGES,
+                    Places::Middles => resize_places::MIDDLES,
+                    Places::Corners => resize_places::CORNERS,
                 };
                 self.step(name, &ResizeParams { kind, places }, vec![x], to, 0);
                 Ok(())
@@ -602,17 +603,17 @@ impl<'g> Lower<'g> {
         }
         let to = self.target(node.output)?;
         let op = match op {
-            BinaryOp::Add => 0,
-            BinaryOp::Sub => 1,
-            BinaryOp::Mul => 2,
-            BinaryOp::Div => 3,
-            BinaryOp::Min => 4,
-            BinaryOp::Max => 5,
-            BinaryOp::Pow => 6,
-            BinaryOp::Greater => 7,
-            BinaryOp::AtLeast => 8,
-            BinaryOp::Equal => 9,
-            BinaryOp::Where => 10,
+            BinaryOp::Add => binary_op::ADD,
+            BinaryOp::Sub => binary_op::SUB,
+            BinaryOp::Mul => binary_op::MUL,
+            BinaryOp::Div => binary_op::DIV,
+            BinaryOp::Min => binary_op::MIN,
+            BinaryOp::Max => binary_op::MAX,
+            BinaryOp::Pow => binary_op::POW,
+            BinaryOp::Greater => binary_op::GREATER,
+            BinaryOp::AtLeast => binary_op::AT_LEAST,
+            BinaryOp::Equal => binary_op::EQUAL,
+            BinaryOp::Where => binary_op::WHERE,
         };
         self.step(name, &BinaryParams { op, swapped: 0, act: act.record(), reserved: 0 }, vec![ta, tb], to, 0);
         Ok(())
@@ -703,11 +704,11 @@ impl<'g> Lower<'g> {
         let rank = shape.len();
         let kept: Vec<usize> = (0..rank).filter(|a| !axes.contains(a)).collect();
         let kind = match kind {
-            ReduceKind::Mean => 0,
-            ReduceKind::Sum => 1,
-            ReduceKind::Max => 2,
-            ReduceKind::Min => 3,
-            ReduceKind::Product => 4,
+            ReduceKind::Mean => reduce_kind::MEAN,
+            ReduceKind::Sum => reduce_kind::SUM,
+            ReduceKind::Max => reduce_kind::MAX,
+            ReduceKind::Min => reduce_kind::MIN,
+            ReduceKind::Product => reduce_kind::PRODUCT,
         };
         let params = ReduceParams { kind, over: 0 };
         if axes.len() == 1 && axes[0] + 1 == rank {

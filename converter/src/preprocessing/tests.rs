@@ -100,6 +100,13 @@ fn first_layers_tell_which_levels_they_want() {
     assert_eq!(levels(&[("Rescaling", Mul, &[1.0 / 127.5]), ("Rescaling", Add, &[1.0])]), Some(255.0));
     assert_eq!(levels(&[("Normalization", Sub, &[-1e-3]), ("Normalization", Div, &[77.5])]), Some(255.0));
     assert_eq!(levels(&[("Normalization", Sub, &[0.5]), ("Normalization", Div, &[1.2])]), Some(1.0));
+    // What functions do is said by them only where it can mean nothing else.
+    assert_eq!(levels(&[("TFOpLambda", Div, &[127.5]), ("TFOpLambda", Sub, &[1.0])]), Some(255.0));
+    assert_eq!(levels(&[("Subtract", Sub, &[127.5]), ("Rescaling", Mul, &[1.0 / 127.5])]), Some(255.0));
+    assert_eq!(levels(&[("TrueDivide", Div, &[255.0])]), Some(255.0));
+    assert_eq!(levels(&[("Multiply", Mul, &[2.0]), ("Subtract", Sub, &[1.0])]), None);
+    assert_eq!(levels(&[("Multiply", Mul, &[0.1])]), None);
+    assert_eq!(levels(&[("Add", Add, &[1.0]), ("Rescaling", Mul, &[0.5])]), None);
     // Undone again.
     let undone: [(&str, _, &[f32]); 4] = [
         ("Rescaling", Mul, &[127.5]),

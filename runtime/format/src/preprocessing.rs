@@ -7,15 +7,33 @@ use bytemuck::{Pod, Zeroable};
 /// Most bytes of labels.
 pub const LABELS: usize = 1 << 20;
 
+/// Which channel comes first.
+pub mod colour {
+    /// Red, or there is none but grey.
+    pub const RGB: u32 = 0;
+    /// Blue.
+    pub const BGR: u32 = 1;
+}
+
+/// How a picture gets the input's size.
+pub mod fit {
+    /// It is stretched.
+    pub const STRETCH: u32 = 0;
+    /// The middle of it is taken.
+    pub const CROP: u32 = 1;
+    /// All of it is taken, with bars.
+    pub const BARS: u32 = 2;
+}
+
 /// The beginning of the section; labels follow.
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
 #[repr(C)]
 pub struct Preprocessing {
     /// Index of the input among the inputs.
     pub input: u32,
-    /// 0: red, green, blue, or grey; 1: blue, green, red.
+    /// One of [`colour`].
     pub colour: u32,
-    /// How a picture gets the input's size. 0: stretched; 1: the middle of it; 2: all of it, with bars.
+    /// One of [`fit`].
     pub resize: u32,
     /// Entries of `mean` and `std` in use: 1 for all channels, or 3 or 4.
     pub channels: u32,
@@ -50,13 +68,13 @@ impl Preprocessing {
         let (record, labels) = bytes.split_at_checked(SIZE).ok_or(bad)?;
         let p: Preprocessing = bytemuck::pod_read_unaligned(record);
         let numbers = p.mean.iter().chain(&p.std).chain([&p.level, &p.crop, &p.bars]);
-        let sound = p.colour <= 1
-            && p.resize <= 2
+        let sound = p.colour <= colour::BGR
+            && p.resize <= fit::BARS
             && matches!(p.channels, 1 | 3 | 4)
             && p.reserved == 0
             && numbers.clone().all(|v| v.is_finite())
             && (p.level == 1.0 || p.level == 255.0)
-            && (if p.resize == 1 { p.crop > 0.0 && p.crop <= 1.0 } else { p.crop == 0.0 })
+            && (if p.resize == fit::CROP { p.crop > 0.0 && p.crop <= 1.0 } else { p.crop == 0.0 })
             && (0.0..=1.0).contains(&p.bars)
             && p.std.iter().take(p.channels as usize).all(|&s| s != 0.0)
             && p.labels_len as usize == labels.len()

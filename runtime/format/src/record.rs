@@ -193,6 +193,16 @@ pub struct Range {
     pub len: u64,
 }
 
+/// What the axes of an input or output mean to the source.
+pub mod io_layout {
+    /// Nobody knows.
+    pub const UNKNOWN: u32 = 0;
+    /// The channels are last.
+    pub const NHWC: u32 = 1;
+    /// The channels come before rows and columns.
+    pub const NCHW: u32 = 2;
+}
+
 /// An input or output of the network, in the source's words. Its tensor is dense: its elements in C order of `dims`.
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
 #[repr(C)]
@@ -207,7 +217,7 @@ pub struct Io {
     pub name_len: u32,
     /// Extents in use, at most 8.
     pub rank: u32,
-    /// What the source's axes mean: 0 unknown, 1 NHWC, 2 NCHW.
+    /// One of [`io_layout`].
     pub layout: u32,
     /// Element type at the interface, one of [`dtype`].
     pub dtype: u32,
@@ -340,33 +350,83 @@ pub struct SeparableParams {
     pub weight_dtype: u32,
 }
 
+/// What a pooling window takes.
+pub mod pool_kind {
+    /// The largest.
+    pub const MAX: u32 = 0;
+    /// The mean of what lies inside.
+    pub const AVERAGE: u32 = 1;
+    /// The mean, padding included.
+    pub const AVERAGE_WITH_PAD: u32 = 2;
+}
+
 /// Pooling. Inputs: x, optionally a residual that is added.
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
 #[repr(C)]
 pub struct PoolParams {
-    /// The window; `pad_end` counts for kind 2.
+    /// The window; `pad_end` counts for [`pool_kind::AVERAGE_WITH_PAD`].
     pub window: WindowRecord,
-    /// 0 max, 1 average inside, 2 average with padding.
+    /// One of [`pool_kind`].
     pub kind: u32,
     /// Zero.
     pub reserved: u32,
+}
+
+/// What a reduction takes.
+pub mod reduce_kind {
+    /// Their mean.
+    pub const MEAN: u32 = 0;
+    /// Their sum.
+    pub const SUM: u32 = 1;
+    /// The largest.
+    pub const MAX: u32 = 2;
+    /// The smallest.
+    pub const MIN: u32 = 3;
+    /// Their product.
+    pub const PRODUCT: u32 = 4;
 }
 
 /// Reduction over rows and columns, or over channels. Input: x.
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
 #[repr(C)]
 pub struct ReduceParams {
-    /// 0 mean, 1 sum, 2 max, 3 min, 4 product.
+    /// One of [`reduce_kind`].
     pub kind: u32,
     /// 0 rows and columns, 1 channels.
     pub over: u32,
+}
+
+/// What becomes of two elements.
+pub mod binary_op {
+    /// `a + b`.
+    pub const ADD: u32 = 0;
+    /// `a - b`.
+    pub const SUB: u32 = 1;
+    /// `a * b`.
+    pub const MUL: u32 = 2;
+    /// `a / b`.
+    pub const DIV: u32 = 3;
+    /// The smaller one.
+    pub const MIN: u32 = 4;
+    /// The larger one.
+    pub const MAX: u32 = 5;
+    /// `a` to the power `b`.
+    pub const POW: u32 = 6;
+    /// 1 if `a > b`, else 0.
+    pub const GREATER: u32 = 7;
+    /// 1 if `a >= b`, else 0.
+    pub const AT_LEAST: u32 = 8;
+    /// 1 if `a == b`, else 0.
+    pub const EQUAL: u32 = 9;
+    /// `a` where `b` is greater than 0, else 0.
+    pub const WHERE: u32 = 10;
 }
 
 /// Two tensors element by element. Inputs: a, b.
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
 #[repr(C)]
 pub struct BinaryParams {
-    /// 0 add, 1 sub, 2 mul, 3 div, 4 min, 5 max, 6 pow, 7 greater, 8 at least, 9 equal, 10 where.
+    /// One of [`binary_op`].
     pub op: u32,
     /// 1: the step computes `op(b, a)`.
     pub swapped: u32,
@@ -418,13 +478,31 @@ pub struct SoftmaxParams {
     pub reserved: u32,
 }
 
+/// How a value is made of the pixels around its place.
+pub mod resize_kind {
+    /// The nearest one.
+    pub const NEAREST: u32 = 0;
+    /// Linearly between four.
+    pub const BILINEAR: u32 = 1;
+}
+
+/// Which places of the input the pixels of the output take.
+pub mod resize_places {
+    /// Those of their upper left edges.
+    pub const EDGES: u32 = 0;
+    /// Those of their middles.
+    pub const MIDDLES: u32 = 1;
+    /// So that the corners are the same pixels.
+    pub const CORNERS: u32 = 2;
+}
+
 /// Resizing of rows and columns. Input: x.
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
 #[repr(C)]
 pub struct ResizeParams {
-    /// 0 nearest, 1 bilinear.
+    /// One of [`resize_kind`].
     pub kind: u32,
-    /// Which places of the input the pixels take: 0 edges, 1 middles, 2 corners.
+    /// One of [`resize_places`].
     pub places: u32,
 }
 
@@ -438,6 +516,14 @@ pub struct UnaryParams {
     pub reserved: u32,
 }
 
+/// What a layer norm divides by the root of the mean square of.
+pub mod norm_kind {
+    /// What differs from the mean.
+    pub const CENTRED: u32 = 0;
+    /// The values themselves.
+    pub const PLAIN: u32 = 1;
+}
+
 /// Normalisation of the channels of each pixel. Input: x.
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
 #[repr(C)]
@@ -448,7 +534,7 @@ pub struct LayerNormParams {
     pub shift: Range,
     /// Added to the variance, or to the mean square.
     pub epsilon: f32,
-    /// 0: of what differs from the mean; 1: of the values themselves, the mean square.
+    /// One of [`norm_kind`].
     pub kind: u32,
 }
 

@@ -7,9 +7,9 @@ use sepal_format::record::*;
 use sepal_format::unary::UnaryRecord;
 use std::fmt::Write;
 
-/// Size in bytes of a field of `T`.
-fn size_of_field<T, F>(_: impl Fn(&T) -> &F) -> usize {
-    size_of::<F>()
+/// Size in bytes and type of a field of `T`.
+fn field<T, F>(_: impl Fn(&T) -> &F) -> (usize, String) {
+    (size_of::<F>(), std::any::type_name::<F>().replace("sepal_format::", "").replace("record::", ""))
 }
 
 macro_rules! layout {
@@ -20,10 +20,10 @@ macro_rules! layout {
             writeln!(text, "{record}: {} bytes", size_of::<$record>()).unwrap();
             let mut end = 0;
             $(
-                let (at, size) = (offset_of!($record, $field), size_of_field(|r: &$record| &r.$field));
+                let (at, (size, kind)) = (offset_of!($record, $field), field(|r: &$record| &r.$field));
                 assert_eq!(at, end, "{record}.{} does not follow its neighbour", stringify!($field));
                 end = at + size;
-                writeln!(text, "  {at:>3} {size:>3} {}", stringify!($field)).unwrap();
+                writeln!(text, "  {at:>3} {size:>3} {}: {kind}", stringify!($field)).unwrap();
             )*
             assert_eq!(end, size_of::<$record>(), "{record} has fields that are not listed");
             writeln!(text).unwrap();
@@ -85,13 +85,23 @@ macro_rules! codes {
 fn codes_are_as_committed() {
     use sepal_format::act::ActRecord;
     use sepal_format::op::Op;
-    use sepal_format::{limits, winograd};
+    use sepal_format::preprocessing::{colour, fit};
+    use sepal_format::{limits, strassen, winograd};
     let mut text = codes! {
         section { PLAN TENSORS STEPS IO WEIGHTS NAMES PROVENANCE FOLDS PIPELINES PREPROCESSING VALUES }
         dtype { F32 F16 BF16 I8 U8 }
         place { ARENA WEIGHTS ROWS }
         role { INPUT OUTPUT }
         take { PLAIN GATED PLANES }
+        io_layout { UNKNOWN NHWC NCHW }
+        pool_kind { MAX AVERAGE AVERAGE_WITH_PAD }
+        reduce_kind { MEAN SUM MAX MIN PRODUCT }
+        binary_op { ADD SUB MUL DIV MIN MAX POW GREATER AT_LEAST EQUAL WHERE }
+        resize_kind { NEAREST BILINEAR }
+        resize_places { EDGES MIDDLES CORNERS }
+        norm_kind { CENTRED PLAIN }
+        colour { RGB BGR }
+        fit { STRETCH CROP BARS }
     };
     writeln!(text, "operator").unwrap();
     for &op in Op::ALL {
@@ -114,6 +124,7 @@ fn codes_are_as_committed() {
     for (kernel, tile) in winograd::TILES {
         writeln!(text, "  {kernel:?} {tile:?} {}", winograd::code(tile)).unwrap();
     }
+    writeln!(text, "\nstrassen\n  {:>3}", strassen::CODE).unwrap();
     writeln!(text, "\nfile").unwrap();
     let file: [(&str, u64); 7] = [
         ("magic", u64::from_le_bytes(MAGIC)),

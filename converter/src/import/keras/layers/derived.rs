@@ -3,7 +3,7 @@
 use super::activation::{Step, apply, axis_of};
 use super::function::Bound;
 use super::merge::pair;
-use super::{Cfg, Emit, Integers, Layer, Operands, cfg, pool};
+use super::{Cfg, Emit, Layer, Operands, cfg, pool};
 use crate::error::Result;
 use crate::import::shape::broadcast;
 use crate::ir::{Act, BinaryOp, Op, PoolKind, ReduceKind, Unary, ValueId};
@@ -91,13 +91,17 @@ impl Way {
             }
             Way::LogSumExp => {
                 let (axes, keep_dims) = reduced(e, b, &shape)?;
+                // Less a number even where the largest is none.
+                let finite = [Step::Act(Act::Clamp { lo: f32::MIN, hi: f32::MAX })];
                 let most = reduce(e, "largest", ReduceKind::Max, x, &axes, true)?;
+                let most = apply(e, most, &finite, false)?;
                 let less = pair(e, "less", BinaryOp::Sub, x, most)?;
                 let exp = apply(e, less, &[Step::Act(Act::Exp)], false)?;
                 let sum = reduce(e, "sum", ReduceKind::Sum, exp, &axes, keep_dims)?;
                 let log = e.shape(sum);
                 let log = e.node("log", Op::Unary(Unary::Log), &[sum], &log)?;
-                let most = if keep_dims { most } else { reduce(e, "most", ReduceKind::Max, x, &axes, false)? };
+                let to = e.shape(sum);
+                let most = if keep_dims { most } else { e.node("most", Op::Reshape, &[most], &to)? };
                 pair(e, "", BinaryOp::Add, log, most)
             }
             Way::SquaredDifference => {
@@ -194,10 +198,6 @@ pub(super) fn unit_normalization(cfg: &Cfg<'_>) -> Result<Box<dyn Layer>> {
 }
 
 impl Layer for UnitNormalization {
-    fn integers(&self, _: &Operands) -> Integers {
-        Integers::Floats
-    }
-
     fn emit(&self, e: &mut Emit<'_>, inputs: &Operands) -> Result<ValueId> {
         let x = e.single(inputs)?;
         let axes = axes(e, Some(self.axes.clone()), e.graph.shape(x))?;
@@ -208,7 +208,11 @@ impl Layer for UnitNormalization {
 /// Appends a product of two matrices, or of many; the second may be a constant.
 fn matmul(e: &mut Emit<'_>, b: &Bound<'_>, x: ValueId) -> Result<ValueId> {
     let y = b.term(e, &["y", "x2", "b"], 1)?;
-    let turned = [b.flag(e, &["transpose_a"], 2)?, b.flag(e, &["transpose_b"], 3)?];
+    // Of real numbers these are the same.
+    let turned = [
+        b.flag(e, &["transpose_a"], 2)? | b.flag(e, &["adjoint_a"], 4)?,
+        b.flag(e, &["transpose_b"], 3)? | b.flag(e, &["adjoint_b"], 5)?,
+    ];
     if e.graph.data(y).is_some() && (e.shape(y).len() != 2 || turned[1]) {
         return Err(e.unsupported("a product with this constant", "give it as one matrix that is not to be turned"));
     }

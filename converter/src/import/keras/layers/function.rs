@@ -31,6 +31,8 @@ enum Function {
     /// In training and otherwise, so that only a rate of 0 does nothing.
     Dropout,
     Cast,
+    /// A cast, if a type is said.
+    Convert,
     Binary(BinaryOp),
     Activation(Steps),
     LeakyRelu,
@@ -75,10 +77,11 @@ enum Function {
 fn function(name: &str, keras: u32) -> Option<Function> {
     Some(match name {
         "identity" | "stop_gradient" | "ensure_shape" => Function::Nothing,
-        "copy" | "convert_to_tensor" | "real" | "conj" | "conjugate" if keras >= 3 => Function::Nothing,
+        "copy" | "real" | "conj" | "conjugate" if keras >= 3 => Function::Nothing,
         "check_numerics" if keras < 3 => Function::Nothing,
         "dropout" if keras < 3 => Function::Dropout,
-        "cast" => Function::Cast,
+        "cast" | "saturate_cast" => Function::Cast,
+        "convert_to_tensor" if keras >= 3 => Function::Convert,
         "add" | "add_v2" => Function::Binary(BinaryOp::Add),
         "subtract" | "sub" => Function::Binary(BinaryOp::Sub),
         "multiply" | "mul" => Function::Binary(BinaryOp::Mul),
@@ -158,7 +161,7 @@ struct Call {
 fn call(cfg: &Cfg<'_>, name: &str, shown: &str, config: Map<String, Value>, fixed: Vec<(usize, Arc<Value>)>) -> Box<dyn Layer> {
     match function(name, cfg.keras) {
         Some(function) => {
-            let floats = [matches!(name, "cast" | "divide" | "truediv" | "true_divide"), cfg.keras >= 3];
+            let floats = [matches!(name, "cast" | "saturate_cast" | "divide" | "truediv" | "true_divide"), cfg.keras >= 3];
             Box::new(Call { function, config, fixed, floats })
         }
         None => {
@@ -303,6 +306,18 @@ impl Bound<'_> {
         v.as_str().map(Some).ok_or_else(|| e.invalid(format!("`{}` is {}", names[0], short(v))))
     }
 
+    /// Refuses a type of elements that is none of floats.
+    pub(super) fn floats(&self, e: &mut Emit<'_>, position: usize) -> Result<()> {
+        match self.text(e, &["dtype"], position)? {
+            None | Some("float32" | "float64") => Ok(()),
+            Some("float16" | "bfloat16") => {
+                e.graph.leave_unrounded(&e.path);
+                Ok(())
+            }
+            Some(other) => Err(e.unsupported(format!("cast to {}", short(other)), "cast to float32, or not at all")),
+        }
+    }
+
     /// Whether an argument is said to be nothing, which may be another thing than not to say it.
     pub(super) fn is_null(&self, name: &str) -> bool {
         let null = |o: &Operand| matches!(o, Operand::Value(v) if v.is_null());
@@ -380,6 +395,8 @@ impl Layer for Call {
         match self.function {
             _ if self.floats[0] => Integers::Floats,
             Function::Concat if inputs.any_constant() => Integers::Computed,
+            Function::Convert if self.config.get("dtype").is_none_or(Value::is_null) => Integers::Kept,
+            Function::Convert => Integers::Floats,
             Function::Binary(_) if self.floats[1] && inputs.args.iter().any(float) => Integers::Floats,
             Function::Nothing
             | Function::Reshape
@@ -460,14 +477,13 @@ impl Call {
                 Some(0.0) => Ok(x),
                 _ => Err(e.unsupported("dropout outside of training, which is random", "use the layer Dropout")),
             },
-            Function::Cast => match b.value(e, &["dtype"], 1)?.and_then(Value::as_str) {
-                Some("float32" | "float64") => Ok(x),
-                Some("float16" | "bfloat16") => {
-                    e.graph.leave_unrounded(&e.path);
-                    Ok(x)
-                }
-                other => Err(e.unsupported(format!("cast to {}", short(other.unwrap_or("?"))), "cast to float32, or not at all")),
-            },
+            Function::Cast if b.text(e, &["dtype"], 1)?.is_none() => {
+                Err(e.unsupported("cast to ?", "cast to float32, or not at all"))
+            }
+            Function::Cast | Function::Convert => {
+                b.floats(e, 1)?;
+                Ok(x)
+            }
             Function::Activation(steps) => apply(e, x, steps, true),
             Function::LeakyRelu => {
                 let slope = b.number(e, &["negative_slope", "alpha"], 1)?.unwrap_or(0.2);

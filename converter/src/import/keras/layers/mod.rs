@@ -227,8 +227,12 @@ pub(super) fn parse(cfg: &Cfg<'_>) -> Result<Box<dyn Layer>> {
         // They leave integers alone, and so do not make floats of them.
         "RandomHeight" | "RandomWidth" => Ok(Box::new(shape::Nothing(Integers::Computed))),
         class if random(class).is_some() => Ok(Box::new(shape::Nothing(Integers::Floats))),
-        // It has an attribute that otherwise only layers have.
-        "Cast" if cfg.keras >= 3 => function::operation(cfg),
+        // They have an attribute that otherwise only layers have.
+        "Cast" | "SaturateCast" | "ConvertToTensor" | "FullLike" | "ZerosLike" | "OnesLike" | "Cumsum" | "Cumprod"
+            if cfg.keras >= 3 =>
+        {
+            function::operation(cfg)
+        }
         "TFOpLambda" | "SlicingOpLambda" => function::lambda(cfg),
         "TensorFlowOpLayer" => function::graph_op(cfg),
         "Lambda" => {

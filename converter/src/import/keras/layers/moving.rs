@@ -233,10 +233,12 @@ impl Way {
             Way::Fill(number) => {
                 let given = if number.is_none() { b.number(e, &["fill_value"], 1)? } else { number };
                 let number = given.ok_or_else(|| missing(e, "fill_value"))?;
+                b.floats(e, usize::MAX)?;
                 filled(e, number, &shape)
             }
             Way::CumSum => {
                 let (x, _, axis) = flat(e, x, b.integers(e, &["axis"], 1)?, old(e).then_some(0))?;
+                b.floats(e, usize::MAX)?;
                 let (exclusive, reverse) = (b.flag(e, &["exclusive"], 2)?, b.flag(e, &["reverse"], 3)?);
                 slicing::running_sum(e, x, axis, exclusive, reverse)
             }
@@ -250,6 +252,7 @@ impl Way {
                 let list = b.integers(e, &["axis", "dimension"], 1)?;
                 let (x, shape, axis) = flat(e, x, list, default)?;
                 b.ignore(&["direction", "stable", "output_type"]);
+                b.floats(e, usize::MAX)?;
                 if b.flag(e, &["exclusive"], usize::MAX)? || shape[axis] != 1 {
                     let what = format!("its {} elements along axis {axis}, which it would compare or multiply", shape[axis]);
                     return Err(e.unsupported(what, "cut the graph before it with `--outputs`"));

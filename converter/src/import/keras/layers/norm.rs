@@ -121,7 +121,8 @@ pub(super) fn layer(cfg: &Cfg<'_>) -> Result<Box<dyn Layer>> {
 
 impl Layer for LayerNorm {
     fn integers(&self, _: &Operands) -> Integers {
-        Integers::Floats
+        // Keras casts what it makes back to integers.
+        Integers::Computed
     }
 
     fn vars(&self) -> Vec<Var> {
@@ -148,7 +149,8 @@ pub(super) fn rms(cfg: &Cfg<'_>) -> Result<Box<dyn Layer>> {
 
 impl Layer for RmsNorm {
     fn integers(&self, _: &Operands) -> Integers {
-        Integers::Floats
+        // Keras casts what it makes back to integers.
+        Integers::Computed
     }
 
     fn vars(&self) -> Vec<Var> {
@@ -186,7 +188,8 @@ pub(super) fn group(cfg: &Cfg<'_>) -> Result<Box<dyn Layer>> {
 
 impl Layer for GroupNorm {
     fn integers(&self, _: &Operands) -> Integers {
-        Integers::Floats
+        // Keras casts what it makes back to integers.
+        Integers::Computed
     }
 
     fn vars(&self) -> Vec<Var> {

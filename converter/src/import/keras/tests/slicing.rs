@@ -240,6 +240,18 @@ fn integers_of_a_pipeline_are_its_layers_own() {
         built(&network("uint8", &[(r#""Pipeline""#, &layers, CALL), add]), 3)
     };
     assert!(of(r#""RandomFlip", "config": {}"#).is_ok());
+    // What Keras casts back to integers.
+    for (class, config) in [
+        ("LayerNormalization", r#", "axis": -1"#),
+        ("RMSNormalization", r#", "axis": -1"#),
+        ("GroupNormalization", r#", "groups": 2"#),
+        ("UnitNormalization", r#", "axis": -1"#),
+    ] {
+        match built(&network("uint8", &[(&format!(r#""{class}""#), &format!(r#", "trainable": true{config}"#), CALL)]), 3) {
+            Err(Error::Unsupported(all)) => assert!(all[0].what.contains("computes with integers"), "{class}: {all:?}"),
+            other => panic!("{class}: {other:?}"),
+        }
+    }
     // These two leave integers alone.
     for (class, taken) in [("RandomZoom", true), ("RandomHeight", false), ("RandomWidth", false)] {
         let add = (r#""Add""#, r#", "trainable": true"#, twice);
@@ -271,6 +283,20 @@ fn no_axis_is_said_as_null() {
     let graph = of("Normalize", r#", "axis": null"#).unwrap();
     let axes = |op: &Op| if let Op::Reduce { axes, .. } = op { Some(axes.clone()) } else { None };
     assert_eq!(graph.nodes.iter().find_map(|n| axes(&n.op)), Some(vec![0, 1, 2]));
+}
+
+/// What a type of elements says of functions that have one, in HDF5 files, too, where only layers have one otherwise.
+#[test]
+fn types_that_functions_give() {
+    let of = |class: &str, dtype: &str| {
+        let config = format!(r#", "axis": -1, "dtype": "{dtype}""#);
+        let config = if class == "Cumsum" { config } else { config.replace(r#", "axis": -1"#, "") };
+        built(&network("float32", &[(&format!(r#""{class}""#), &config, CALL)]), 3)
+    };
+    for class in ["Cast", "SaturateCast", "ConvertToTensor", "ZerosLike", "OnesLike", "Cumsum"] {
+        assert!(of(class, "float32").is_ok(), "{class}: {:?}", of(class, "float32"));
+        assert!(matches!(of(class, "int32"), Err(Error::Unsupported(_))), "{class}");
+    }
 }
 
 /// Pictures of a size already are blurred by some interpolations.
