@@ -192,7 +192,7 @@ impl Preprocessing {
 }
 
 /// Which levels the first layers of a Keras network want: what a `Rescaling` or `Normalization` of pictures takes and makes small, be they
-/// resized, cut or joined before. Where several say something, it has to be the same: all pictures are read alike.
+/// resized, cut or joined before. Where several say something of an input, it has to be the same; of several inputs the first counts.
 pub fn wanted_levels(graph: &Graph) -> Option<Wanted> {
     let pictures = graph.inputs.iter().enumerate().filter(|&(_, &v)| channel_axis(graph, v).is_some());
     let whole = |(input, &v)| (v, Levels { input, scale: vec![1.0], shift: vec![0.0], kind: None });
@@ -252,7 +252,8 @@ pub fn wanted_levels(graph: &Graph) -> Option<Wanted> {
     }
     said.extend(graph.outputs.iter().filter_map(|v| levels.get(v)).filter_map(Levels::wanted));
     let first = said.first()?.clone();
-    said.iter().all(|other| other.level == first.level).then_some(first)
+    let of_it = |other: &&Wanted| other.input == first.input;
+    said.iter().filter(of_it).all(|other| other.level == first.level).then_some(first)
 }
 
 /// What a network wants to be given.

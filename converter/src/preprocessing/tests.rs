@@ -143,6 +143,12 @@ fn other_sizes_are_of_the_same_levels() {
     let y = more.node("levels", "Rescaling", Op::Binary { op: BinaryOp::Mul, act: Act::None }, &[second, c], &[1, 12, 12, 3]);
     more.outputs.push(y);
     assert_eq!(wanted_levels(&more).map(|w| (w.input, w.level)), Some((2, 255.0)));
+    // Of two that say different things the first counts.
+    let depth = more.input("depth", &[1, 12, 12, 1]);
+    let c = more.constant("d", &[1], Arc::new(vec![2.0]));
+    let y = more.node("depth levels", "Rescaling", Op::Binary { op: BinaryOp::Mul, act: Act::None }, &[depth, c], &[1, 12, 12, 1]);
+    more.outputs.push(y);
+    assert_eq!(wanted_levels(&more).map(|w| (w.input, w.level)), Some((2, 255.0)));
     // Two that begin alike, and one that takes the input as it is.
     let both = |by: f32| {
         let mut g = g.clone();

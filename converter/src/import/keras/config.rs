@@ -23,6 +23,8 @@ pub(super) const MAX_CLASS: usize = 256;
 struct Reading<'a> {
     /// The major version that wrote it.
     keras: u32,
+    /// See [`Cfg::middles`].
+    middles: bool,
     /// Bytes that the paths of further layers may have.
     paths: Cell<usize>,
     /// The layers that say that they may be there once more, by their numbers.
@@ -124,7 +126,7 @@ impl Call {
 ///
 /// # Errors
 /// [`Error::Invalid`] if it is inconsistent, [`Error::Unsupported`] if it is not a graph of layers.
-pub(super) fn parse(json: &Value, keras: u32) -> Result<Model> {
+pub(super) fn parse(json: &Value, keras: u32, middles: bool) -> Result<Model> {
     let class = json.get("class_name").and_then(Value::as_str).unwrap_or_default();
     let config = json.get("config").ok_or_else(|| invalid("the network's description has no `config`"))?;
     let full = full_class(json, class);
@@ -144,7 +146,7 @@ pub(super) fn parse(json: &Value, keras: u32) -> Result<Model> {
             remedy: remedy.into(),
         }]));
     }
-    let reading = Reading { keras, paths: Cell::new(MAX_PATHS), shared: RefCell::default() };
+    let reading = Reading { keras, middles, paths: Cell::new(MAX_PATHS), shared: RefCell::default() };
     model(config, class, "", &reading)
 }
 
@@ -239,7 +241,8 @@ fn layer<'a>(json: &'a Value, path: &str, reading: &Reading<'a>) -> Result<Layer
             Body::Input(extents(map, &path)?)
         } else {
             let module = text("module").unwrap_or_default();
-            let cfg = Cfg::new(&path, &full, module, reading.keras, map);
+            let mut cfg = Cfg::new(&path, &full, module, reading.keras, map);
+            cfg.middles = reading.middles;
             refuse_dtype(&cfg);
             if cfg.get("lora_rank").is_some() {
                 cfg.refuse("lora_rank", "merge the low-rank update into the kernel before saving");

@@ -64,7 +64,7 @@ fn import(json: &Value, version: &str, store: weights::Store<'_>, options: &Opti
         // The first ones did not say.
         _ => 1,
     };
-    let mut model = config::parse(json, keras)?;
+    let mut model = config::parse(json, keras, middles(version))?;
     let demanded = build::demanded(&model, &options.outputs)?;
     let faults = build::faults(&model, &demanded);
     match weights::locate(&mut model, &store, keras) {
@@ -72,6 +72,14 @@ fn import(json: &Value, version: &str, store: weights::Store<'_>, options: &Opti
         Err(_) if !faults.is_empty() => Err(Error::Unsupported(faults)),
         located => located.and_then(|()| build::build(&model, &demanded, store.file(), options, faults)),
     }
+}
+
+/// Whether bilinear `UpSampling2D` of this version of Keras 2 takes the middles of pixels, as Keras 3 does: that of TensorFlow from 2.2
+/// on, which was called 2.3.0-tf, and what came after 2.3. TensorFlow 1.14 and 1.15 do not agree, and are both called 2.2.4-tf.
+fn middles(version: &str) -> bool {
+    let mut numbers = version.split('.').map(|n| n.parse::<u32>().ok());
+    let (major, minor) = (numbers.next().flatten(), numbers.next().flatten());
+    major == Some(2) && (minor >= Some(4) || (minor == Some(3) && version.ends_with("-tf")))
 }
 
 /// Most heap that a parsed description may take, of which parts are copied twice, and for each byte of the file besides: a network of

@@ -143,7 +143,7 @@ fn weights_in_unknown_order_are_refused() {
                 "layers": [{{"class_name": "InputLayer", "name": "x", "config": {{"name": "x", "batch_shape": [1, 4]}}}}, {}]}}}}"#,
             layers.join(",")
         );
-        super::config::parse(&serde_json::from_str(&json).expect("JSON"), 2)
+        super::config::parse(&serde_json::from_str(&json).expect("JSON"), 2, false)
     };
     let said = network([relu("a", "x", "relu"), relu("a", "a", "tanh")]).err().expect("two layers").to_string();
     assert!(said.contains("shared_object_id"), "{said}");
@@ -236,7 +236,7 @@ fn outputs_cut_the_graph() {
 /// A network of the layers `json`, each of which reads the one before, whose weights are never reached.
 fn faults(json: &str) -> Error {
     let description = serde_json::from_str(json).expect("JSON");
-    let model = super::config::parse(&description, 3).and_then(|model| {
+    let model = super::config::parse(&description, 3, false).and_then(|model| {
         let demanded = super::build::demanded(&model, &[])?;
         Ok(super::build::faults(&model, &demanded))
     });
@@ -291,7 +291,7 @@ fn circles_and_dangling_calls_are_errors() {
             layer("a", a),
             layer("b", b)
         );
-        let model = super::config::parse(&serde_json::from_str(&json).expect("JSON"), 2).expect("consistent names");
+        let model = super::config::parse(&serde_json::from_str(&json).expect("JSON"), 2, false).expect("consistent names");
         let demanded = super::build::demanded(&model, &[]).expect("the outputs exist");
         assert!(super::build::faults(&model, &demanded).is_empty());
         let empty = super::h5::File::open(std::fs::read(data("nested.k2.h5")).expect("the file"), 1 << 20).expect("sound HDF5");
@@ -322,7 +322,7 @@ fn registered_classes_are_not_keras_own() {
     };
     for own in [r#""module": "keras.layers", "registered_name": null,"#, r#""module": "tf_keras.src.layers","#, ""] {
         let json: serde_json::Value = serde_json::from_str(&with(own)).unwrap();
-        let model = super::config::parse(&json, 3).unwrap();
+        let model = super::config::parse(&json, 3, false).unwrap();
         let demanded = super::build::demanded(&model, &[]).unwrap();
         assert!(super::build::faults(&model, &demanded).is_empty(), "{own}");
     }
@@ -341,7 +341,7 @@ fn registered_classes_are_not_keras_own() {
 
 /// What a network of Keras 3 or 2, without weights, is refused for, or its graph.
 fn built(json: &str, keras: u32) -> Result<Graph, Error> {
-    let model = super::config::parse(&serde_json::from_str(json).expect("JSON"), keras)?;
+    let model = super::config::parse(&serde_json::from_str(json).expect("JSON"), keras, false)?;
     let demanded = super::build::demanded(&model, &[])?;
     let empty = super::h5::File::open(std::fs::read(data("nested.k2.h5")).expect("the file"), 1 << 20).expect("sound HDF5");
     super::build::build(&model, &demanded, &empty, &Options::default(), super::build::faults(&model, &demanded))
@@ -759,7 +759,7 @@ fn calls_of_networks_pay_for_what_they_give_and_take() {
             outputs.join(","),
             input("x")
         );
-        let model = super::config::parse(&serde_json::from_str(&json).expect("JSON"), 2).expect("a network");
+        let model = super::config::parse(&serde_json::from_str(&json).expect("JSON"), 2, false).expect("a network");
         let demanded = super::build::demanded(&model, &[]).expect("the outputs exist");
         let empty = super::h5::File::open(std::fs::read(data("nested.k2.h5")).expect("the file"), 1 << 20).expect("sound HDF5");
         super::build::build(&model, &demanded, &empty, &Options::default(), Vec::new())

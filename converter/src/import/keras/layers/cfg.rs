@@ -19,6 +19,8 @@ pub(in super::super) struct Cfg<'a> {
     pub module: &'a str,
     /// 1, 2 or 3.
     pub keras: u32,
+    /// Whether bilinear `UpSampling2D` of Keras 2 is known to take the middles of pixels.
+    pub middles: bool,
     /// The attributes.
     pub map: &'a Map<String, Value>,
     faults: RefCell<Vec<Unsupported>>,
@@ -27,7 +29,7 @@ pub(in super::super) struct Cfg<'a> {
 impl<'a> Cfg<'a> {
     /// A configuration without faults.
     pub fn new(path: &'a str, class: &'a str, module: &'a str, keras: u32, map: &'a Map<String, Value>) -> Cfg<'a> {
-        Cfg { path, class, module, keras, map, faults: RefCell::default() }
+        Cfg { path, class, module, keras, middles: false, map, faults: RefCell::default() }
     }
 
     /// What has been refused.

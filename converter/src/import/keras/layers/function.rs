@@ -11,6 +11,7 @@ use super::{Cfg, Emit, Integers, Layer, Made, Operand, Operands, builtin, resizi
 use crate::error::Result;
 use crate::import::keras::config::MAX_CLASS;
 use crate::import::keras::parse_json;
+use crate::import::shape;
 use crate::ir::{Act, BinaryOp, Op, ReduceKind, Unary, ValueId};
 use serde_json::{Map, Value};
 use std::cell::RefCell;
@@ -284,6 +285,12 @@ impl Bound<'_> {
 
     pub(super) fn integers(&self, e: &Emit<'_>, names: &[&str], position: usize) -> Result<Option<Vec<i64>>> {
         let Some(v) = self.value(e, names, position)? else { return Ok(None) };
+        // A tensor among numbers is written as its layer's name.
+        if v.as_array().is_some_and(|list| list.iter().any(|item| item.is_array() || item.is_string() || item.is_object()))
+            && values(v).is_none()
+        {
+            return Err(e.unsupported(format!("`{}` is computed", names[0]), "give it as numbers"));
+        }
         let whole = |n: f64| (n.fract() == 0.0 && n.abs() < 9e15).then_some(n as i64);
         let list = match v.as_i64() {
             Some(n) => Some(vec![n]),
@@ -561,12 +568,18 @@ impl Call {
                 e.node("", Op::Reshape, &[x], &out)
             }
             Function::ExpandDims => {
-                let Some([axis]) = b.integers(e, &["axis"], 1)?.as_deref().and_then(|a| <[i64; 1]>::try_from(a).ok()) else {
-                    return Err(e.unsupported("expand_dims with several axes", "use Reshape"));
-                };
-                let at = axis_of(e, axis, shape.len() + 1)?;
+                let Some(list) = b.integers(e, &["axis"], 1)? else { return Err(e.invalid("is called without `axis`")) };
+                if list.len() > shape::MAX_RANK {
+                    return Err(e.invalid(format!("{} axes are added", list.len())));
+                }
+                let rank = shape.len() + list.len();
+                let mut new = list.into_iter().map(|a| axis_of(e, a, rank)).collect::<Result<Vec<_>>>()?;
+                new.sort_unstable();
                 let mut out = shape;
-                out.insert(at, 1);
+                new.iter().for_each(|&at| out.insert(at.min(out.len()), 1));
+                if new.windows(2).any(|pair| pair[0] == pair[1]) {
+                    return Err(e.invalid("an axis is added twice"));
+                }
                 e.node("", Op::Reshape, &[x], &out)
             }
             Function::Pad => pad(e, b, x, &shape),

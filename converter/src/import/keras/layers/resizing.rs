@@ -46,7 +46,9 @@ impl Resizing {
 
     /// Appends what resizes a picture.
     fn resize(&self, e: &mut Emit<'_>, x: ValueId) -> Result<ValueId> {
-        let [n, h, w, c] = e.shape(x)[..] else { return Err(e.invalid("an image has four axes")) };
+        let [n, h, w, c] = e.shape(x)[..] else {
+            return Err(e.unsupported(format!("an image of the shape {:?}", e.shape(x)), "give it four axes, as of a batch"));
+        };
         let shape = [n, self.size[0], self.size[1], c];
         // An image of that size already stays as it is, whatever would be done to others, unless it is blurred.
         if [h, w] == self.size && !self.blurs {

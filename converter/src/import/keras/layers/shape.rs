@@ -213,9 +213,9 @@ pub(super) fn upsampling(cfg: &Cfg<'_>, rank: usize) -> Result<Box<dyn Layer>> {
     let bilinear = mode.is_some_and(|m| m.as_str() == Some("bilinear"));
     match mode {
         None => {}
-        // Until TensorFlow 2 it took other places, and files do not say which.
-        Some(_) if bilinear && cfg.keras < 3 => {
-            cfg.refuse("interpolation = \"bilinear\" of Keras 2, which meant two things", "save the network with Keras 3");
+        Some(_) if bilinear && cfg.keras < 3 && !cfg.middles => {
+            let what = "interpolation = \"bilinear\" of Keras up to 2.3, which meant two things";
+            cfg.refuse(what, "load the network with TensorFlow 2.3 or later and save it again");
         }
         Some(_) if bilinear => {}
         Some(mode) => cfg.refuse(format!("interpolation = {}", short(mode)), "use \"nearest\" or \"bilinear\""),

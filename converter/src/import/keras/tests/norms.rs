@@ -37,7 +37,7 @@ fn a_small_file_cannot_ask_for_terabytes() {
                 {{"class_name": "InputLayer", "config": {{"batch_shape": [null, 68719476736], "name": "i"}}}},
                 {{"class_name": "{class}", "config": {{"name": "n", "trainable": true, {config}}}}}]}}}}"#
         );
-        let model = super::super::config::parse(&serde_json::from_str(&json).expect("JSON"), 3).expect("a network");
+        let model = super::super::config::parse(&serde_json::from_str(&json).expect("JSON"), 3, false).expect("a network");
         let demanded = super::super::build::demanded(&model, &[]).expect("the outputs exist");
         let empty =
             super::super::h5::File::open(std::fs::read(data("nested.k2.h5")).expect("the file"), 1 << 20).expect("sound HDF5");

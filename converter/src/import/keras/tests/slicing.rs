@@ -93,6 +93,8 @@ fn what_does_nothing_and_what_is_derived_is_keras_own() {
             golden(&format!("{name}.{version}"), &[]);
         }
     }
+    golden("upsampling.k2.keras", &[]);
+    golden("upsampling.k2.h5", &[]);
 }
 
 #[test]
@@ -296,6 +298,34 @@ fn types_that_functions_give() {
     for class in ["Cast", "SaturateCast", "ConvertToTensor", "ZerosLike", "OnesLike", "Cumsum"] {
         assert!(of(class, "float32").is_ok(), "{class}: {:?}", of(class, "float32"));
         assert!(matches!(of(class, "int32"), Err(Error::Unsupported(_))), "{class}");
+    }
+}
+
+#[test]
+fn several_axes_are_added() {
+    let of = |axes: &str| {
+        let config = format!(r#", "axis": {axes}"#);
+        let graph = built(&network("float32", &[(r#""ExpandDims", "module": "keras.src.ops.numpy""#, &config, CALL)]), 3);
+        graph.map(|graph| graph.shape(graph.outputs[0]).to_vec())
+    };
+    assert_eq!(of("1").unwrap(), [1, 1, 3, 4]);
+    assert_eq!(of("[-1]").unwrap(), [1, 3, 4, 1]);
+    assert_eq!(of("[1, 2]").unwrap(), [1, 1, 1, 3, 4]);
+    assert_eq!(of("[0, -1]").unwrap(), [1, 1, 3, 4, 1]);
+    assert_eq!(of("[3, 1]").unwrap(), [1, 1, 3, 1, 4]);
+    for wrong in ["[1, 1]", "5", "[0, 9]"] {
+        assert!(of(wrong).is_err(), "{wrong}");
+    }
+    assert!(of(&format!("[{}]", vec!["0"; 100_000].join(", "))).is_err());
+}
+
+#[test]
+fn versions_of_upsampling() {
+    for version in ["2.3.0-tf", "2.4.0", "2.4.3", "2.15.0"] {
+        assert!(super::super::middles(version), "{version}");
+    }
+    for version in ["", "1.2.2", "2", "2.2.4", "2.2.4-tf", "2.3.1", "3.4.0"] {
+        assert!(!super::super::middles(version), "{version}");
     }
 }
 

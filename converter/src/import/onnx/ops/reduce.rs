@@ -60,6 +60,9 @@ pub(super) fn reduce(cx: &mut Ctx<'_, '_, '_>) -> Values {
         _ => {
             let kept: Vec<usize> = (0..xs.len()).map(|i| if axes.contains(&i) { 1 } else { xs[i] }).collect();
             let largest = fold(cx, "largest", ReduceKind::Max, x, true, &kept)?;
+            // Less a number even where the largest is none.
+            let finite = Op::Act(Act::Clamp { lo: f32::MIN, hi: f32::MAX });
+            let largest = cx.emit("finite", finite, &[largest], &kept)?;
             let shifted = binary(cx, "shifted", BinaryOp::Sub, x, largest, &xs)?;
             let powers = cx.emit("powers", Op::Act(Act::Exp), &[shifted], &xs)?;
             let total = sum(cx, powers)?;
