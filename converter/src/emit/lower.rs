@@ -6,9 +6,9 @@ use super::pins::concat_pins;
 use super::takes::{Take, Taken};
 use super::tensors::{Buffer, LStep, LTensor, Lowered, Place};
 use super::weights::Weights;
-use super::{Algorithm, Fast, Options, algorithm, small, unsupported};
+use super::{Algorithm, Fast, Options, algorithm, codes, small, unsupported};
 use crate::error::{Error, Result, invalid};
-use crate::ir::{Act, BinaryOp, Graph, Node, Op, Places, PoolKind, ReduceKind, ResizeKind, ValueId, Window};
+use crate::ir::{Act, BinaryOp, Graph, Node, Op, PoolKind, ReduceKind, ValueId, Window};
 use sepal_format::layout::{BLOCK, padded, pixel_stride};
 use sepal_format::limits;
 use sepal_format::op::Params;
@@ -357,16 +357,7 @@ impl<'g> Lower<'g> {
             Op::Resize { kind, places } => {
                 let x = self.padded_source(node.inputs[0], name)?;
                 let to = self.target(out)?;
-                let kind = match kind {
-                    ResizeKind::Nearest => resize_kind::NEAREST,
-                    ResizeKind::Bilinear => resize_kind::BILINEAR,
-                };
-                let places = match places {
-                    Places::Edges => resize_places::EDGES,
-                    Places::Middles => resize_places::MIDDLES,
-                    Places::Corners => resize_places::CORNERS,
-                };
-                self.step(name, &ResizeParams { kind, places }, vec![x], to, 0);
+                self.step(name, &ResizeParams { kind: codes::resizing(*kind), places: codes::places(*places) }, vec![x], to, 0);
                 Ok(())
             }
             Op::Reshape => self.reshape(node),
@@ -602,20 +593,7 @@ impl<'g> Lower<'g> {
             ta = to;
         }
         let to = self.target(node.output)?;
-        let op = match op {
-            BinaryOp::Add => binary_op::ADD,
-            BinaryOp::Sub => binary_op::SUB,
-            BinaryOp::Mul => binary_op::MUL,
-            BinaryOp::Div => binary_op::DIV,
-            BinaryOp::Min => binary_op::MIN,
-            BinaryOp::Max => binary_op::MAX,
-            BinaryOp::Pow => binary_op::POW,
-            BinaryOp::Greater => binary_op::GREATER,
-            BinaryOp::AtLeast => binary_op::AT_LEAST,
-            BinaryOp::Equal => binary_op::EQUAL,
-            BinaryOp::Where => binary_op::WHERE,
-        };
-        self.step(name, &BinaryParams { op, swapped: 0, act: act.record(), reserved: 0 }, vec![ta, tb], to, 0);
+        self.step(name, &BinaryParams { op: codes::binary(op), swapped: 0, act: act.record(), reserved: 0 }, vec![ta, tb], to, 0);
         Ok(())
     }
 
@@ -703,20 +681,13 @@ impl<'g> Lower<'g> {
         let shape = self.graph.shape(node.inputs[0]).to_vec();
         let rank = shape.len();
         let kept: Vec<usize> = (0..rank).filter(|a| !axes.contains(a)).collect();
-        let kind = match kind {
-            ReduceKind::Mean => reduce_kind::MEAN,
-            ReduceKind::Sum => reduce_kind::SUM,
-            ReduceKind::Max => reduce_kind::MAX,
-            ReduceKind::Min => reduce_kind::MIN,
-            ReduceKind::Product => reduce_kind::PRODUCT,
-        };
-        let params = ReduceParams { kind, over: 0 };
+        let params = ReduceParams { kind: codes::reduction(kind), over: 0 };
         if axes.len() == 1 && axes[0] + 1 == rank {
             let x = self.padded_source(node.inputs[0], name)?;
             let dims = [&self.out.tensors[x].dims[..3], &[1]].concat();
             let dims: [usize; 4] = dims.try_into().map_err(|_| invalid("a tensor has four extents"))?;
             let to = self.target(node.output)?;
-            let params = ReduceParams { kind, over: 1 };
+            let params = ReduceParams { kind: codes::reduction(kind), over: 1 };
             if self.out.tensors[to].dims == dims {
                 self.step(name, &params, vec![x], to, 0);
                 return Ok(());

@@ -15,6 +15,7 @@ use tensors::Lowered;
 use weights::Weights;
 
 mod algorithm;
+mod codes;
 mod half;
 mod interface;
 mod lower;
