@@ -225,12 +225,12 @@ pub fn wanted_levels(graph: &Graph) -> Option<Wanted> {
                 said.extend(others.take(MOST_SAID));
                 Some(next.clone())
             }
-            Op::Binary { op, act: Act::None } if LAYERS.contains(&kind.as_str()) && said.len() < MOST_SAID => {
-                constant(1).and_then(|c| first.after(*op, c, Some(kind)))
-            }
-            // What `preprocess_input` of Keras' applications leaves in a network.
-            Op::Binary { op, act: Act::None } if FUNCTIONS.contains(&kind.as_str()) && said.len() < MOST_SAID => {
-                constant(1).and_then(|c| first.after(*op, c, Some(kind)))
+            // The functions are what `preprocess_input` of Keras' applications leaves in a network.
+            Op::Binary { op, act: Act::None }
+                if LAYERS.iter().chain(&FUNCTIONS).any(|known| known == kind) && said.len() < MOST_SAID =>
+            {
+                let turned = || constant(0).filter(|_| matches!(op, BinaryOp::Mul | BinaryOp::Add));
+                constant(1).or_else(turned).and_then(|c| first.after(*op, c, Some(kind)))
             }
             Op::BatchNorm { epsilon, .. } => {
                 // Of colours.
@@ -251,7 +251,7 @@ pub fn wanted_levels(graph: &Graph) -> Option<Wanted> {
         }
     }
     said.extend(graph.outputs.iter().filter_map(|v| levels.get(v)).filter_map(Levels::wanted));
-    let first = said.first()?.clone();
+    let first = said.iter().min_by_key(|one| one.input)?.clone();
     let of_it = |other: &&Wanted| other.input == first.input;
     said.iter().filter(of_it).all(|other| other.level == first.level).then_some(first)
 }
@@ -271,7 +271,7 @@ pub struct Wanted {
 const LAYERS: [&str; 2] = ["Rescaling", "Normalization"];
 
 /// The functions of Keras 2 and 3 that do so, too, among other things.
-const FUNCTIONS: [&str; 6] = ["TFOpLambda", "TrueDivide", "Divide", "Multiply", "Subtract", "Add"];
+const FUNCTIONS: [&str; 7] = ["TFOpLambda", "TensorFlowOpLayer", "TrueDivide", "Divide", "Multiply", "Subtract", "Add"];
 
 /// Words on levels that are listened to.
 const MOST_SAID: usize = 64;
@@ -331,8 +331,9 @@ impl Levels {
         if all().all(same) || !all().all(picture) {
             return None;
         }
-        // A function by itself says something only where it can mean nothing else.
-        if !LAYERS.contains(&self.kind.as_deref()?) && !all().all(|(s, _)| s.abs() <= SMALL) {
+        // A function by itself says something only where it can mean nothing else: it makes them small, or takes off a mean of pictures.
+        let plain = |(s, middle): (f64, f64)| s.abs() <= 2.0 * SMALL || (16.0..=240.0).contains(&middle);
+        if !LAYERS.contains(&self.kind.as_deref()?) && !all().all(plain) {
             return None;
         }
         let large = all().any(|(s, middle)| s.abs() < 0.5 || middle > 1.0 + NEAR);

@@ -104,6 +104,11 @@ fn first_layers_tell_which_levels_they_want() {
     assert_eq!(levels(&[("TFOpLambda", Div, &[127.5]), ("TFOpLambda", Sub, &[1.0])]), Some(255.0));
     assert_eq!(levels(&[("Subtract", Sub, &[127.5]), ("Rescaling", Mul, &[1.0 / 127.5])]), Some(255.0));
     assert_eq!(levels(&[("TrueDivide", Div, &[255.0])]), Some(255.0));
+    let torch: [(&str, _, &[f32]); 3] =
+        [("TrueDivide", Div, &[255.0]), ("Subtract", Sub, &[0.48, 0.45, 0.4]), ("TrueDivide", Div, &[0.229, 0.224, 0.225])];
+    assert_eq!(levels(&torch), Some(255.0));
+    assert_eq!(levels(&[("TFOpLambda", Add, &[-103.9, -116.8, -123.7])]), Some(255.0));
+    assert_eq!(levels(&[("TFOpLambda", Sub, &[0.5]), ("TFOpLambda", Div, &[0.25])]), None);
     assert_eq!(levels(&[("Multiply", Mul, &[2.0]), ("Subtract", Sub, &[1.0])]), None);
     assert_eq!(levels(&[("Multiply", Mul, &[0.1])]), None);
     assert_eq!(levels(&[("Add", Add, &[1.0]), ("Rescaling", Mul, &[0.5])]), None);
@@ -149,6 +154,21 @@ fn other_sizes_are_of_the_same_levels() {
     let y = more.node("depth levels", "Rescaling", Op::Binary { op: BinaryOp::Mul, act: Act::None }, &[depth, c], &[1, 12, 12, 1]);
     more.outputs.push(y);
     assert_eq!(wanted_levels(&more).map(|w| (w.input, w.level)), Some((2, 255.0)));
+    // Wherever they are joined.
+    for depth_first in [false, true] {
+        let mut g = Graph::default();
+        let inputs = [3, 1].map(|c| g.input(format!("input{c}"), &[1, 12, 12, c]));
+        let mut scaled = [(inputs[0], 3, 1.0 / 255.0), (inputs[1], 1, 2.0)].map(|(x, c, by)| {
+            let by = g.constant("c", &[1], Arc::new(vec![by]));
+            g.node(format!("levels{c}"), "Rescaling", Op::Binary { op: BinaryOp::Mul, act: Act::None }, &[x, by], &[1, 12, 12, c])
+        });
+        if depth_first {
+            scaled.reverse();
+        }
+        let y = g.node("join", "Concatenate", Op::Concat { axis: 3 }, &scaled, &[1, 12, 12, 4]);
+        g.outputs.push(y);
+        assert_eq!(wanted_levels(&g).map(|w| (w.input, w.level)), Some((0, 255.0)), "{depth_first}");
+    }
     // Two that begin alike, and one that takes the input as it is.
     let both = |by: f32| {
         let mut g = g.clone();

@@ -81,9 +81,10 @@ fn function(name: &str, keras: u32) -> Option<Function> {
         "copy" | "real" | "conj" | "conjugate" if keras >= 3 => Function::Nothing,
         "check_numerics" if keras < 3 => Function::Nothing,
         "dropout" if keras < 3 => Function::Dropout,
-        "cast" | "saturate_cast" => Function::Cast,
+        "cast" => Function::Cast,
         "convert_to_tensor" if keras >= 3 => Function::Convert,
         "add" | "add_v2" => Function::Binary(BinaryOp::Add),
+        "bias_add" if keras < 3 => Function::Binary(BinaryOp::Add),
         "subtract" | "sub" => Function::Binary(BinaryOp::Sub),
         "multiply" | "mul" => Function::Binary(BinaryOp::Mul),
         "divide" | "truediv" | "true_divide" | "realdiv" | "real_div" | "div" => Function::Binary(BinaryOp::Div),
@@ -102,7 +103,6 @@ fn function(name: &str, keras: u32) -> Option<Function> {
         "log10" if keras >= 3 => Function::Activation(vec![Step::Unary(Unary::Log), Step::Scale(LOG10_E)]),
         "expm1" => Function::Activation(vec![Step::Act(Act::Exp), Step::Shift(-1.0)]),
         "atan" | "arctan" => Function::Activation(vec![Step::Unary(Unary::Atan)]),
-        // To a whole number; Keras's other places are refused as an argument that nobody reads.
         "round" | "rint" => Function::Round,
         "sin" => Function::Activation(vec![Step::Unary(Unary::Sin)]),
         "cos" => Function::Activation(vec![Step::Unary(Unary::Cos)]),
@@ -162,7 +162,7 @@ struct Call {
 fn call(cfg: &Cfg<'_>, name: &str, shown: &str, config: Map<String, Value>, fixed: Vec<(usize, Arc<Value>)>) -> Box<dyn Layer> {
     match function(name, cfg.keras) {
         Some(function) => {
-            let floats = [matches!(name, "cast" | "saturate_cast" | "divide" | "truediv" | "true_divide"), cfg.keras >= 3];
+            let floats = [matches!(name, "cast" | "divide" | "truediv" | "true_divide"), cfg.keras >= 3];
             Box::new(Call { function, config, fixed, floats })
         }
         None => {
@@ -394,7 +394,7 @@ impl Bound<'_> {
 /// Names of the first operand.
 const X: &[&str] = &["x", "x1", "input", "inputs", "tensor", "features", "input_tensor", "t", "a", "value", "values"];
 /// Names of the second operand.
-const Y: &[&str] = &["y", "x2"];
+const Y: &[&str] = &["y", "x2", "bias"];
 
 impl Layer for Call {
     fn integers(&self, inputs: &Operands) -> Integers {

@@ -163,8 +163,8 @@ fn has(class: &str, cfg: &Cfg<'_>) -> bool {
 /// # Errors
 /// [`crate::Error::Invalid`] if an attribute is missing or of the wrong type.
 pub(super) fn parse(cfg: &Cfg<'_>) -> Result<Box<dyn Layer>> {
-    // Keras 3 leaves out the module in HDF5 files; but only layers have these attributes, all but Pipeline. One without them may be a program's own, or an
-    // operation with a layer's name that is not known.
+    // Keras 3 leaves out the module in HDF5 files; but only layers have these attributes, all but Pipeline. One without them may be a
+    // program's own, or an operation with a layer's name that is not known.
     let layer = cfg.map.contains_key("trainable") || cfg.get("dtype").is_some() || cfg.class == "Pipeline";
     let operation = cfg.keras >= 3 && cfg.module.is_empty() && !layer;
     if operation || cfg.module.contains(".ops.") {
@@ -228,9 +228,7 @@ pub(super) fn parse(cfg: &Cfg<'_>) -> Result<Box<dyn Layer>> {
         "RandomHeight" | "RandomWidth" => Ok(Box::new(shape::Nothing(Integers::Computed))),
         class if random(class).is_some() => Ok(Box::new(shape::Nothing(Integers::Floats))),
         // They have an attribute that otherwise only layers have.
-        "Cast" | "SaturateCast" | "ConvertToTensor" | "FullLike" | "ZerosLike" | "OnesLike" | "Cumsum" | "Cumprod"
-            if cfg.keras >= 3 =>
-        {
+        "Cast" | "ConvertToTensor" | "FullLike" | "ZerosLike" | "OnesLike" | "Cumsum" | "Cumprod" if cfg.keras >= 3 => {
             function::operation(cfg)
         }
         "TFOpLambda" | "SlicingOpLambda" => function::lambda(cfg),

@@ -24,7 +24,8 @@ impl Inner {
         }
         let class = full_class(json, text("class_name").ok_or_else(|| cfg.bad(key))?);
         let map = json.get("config").and_then(Value::as_object).ok_or_else(|| cfg.bad(key))?;
-        let inner = Cfg::new(cfg.path, &class, text("module").unwrap_or_default(), cfg.keras, map);
+        let mut inner = Cfg::new(cfg.path, &class, text("module").unwrap_or_default(), cfg.keras, map);
+        inner.middles = cfg.middles;
         refuse_dtype(&inner);
         let layer = parse(&inner)?;
         if !layer.vars().is_empty() {

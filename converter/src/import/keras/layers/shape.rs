@@ -225,7 +225,8 @@ pub(super) fn upsampling(cfg: &Cfg<'_>, rank: usize) -> Result<Box<dyn Layer>> {
 
 impl Layer for Upsampling {
     fn integers(&self, _: &Operands) -> Integers {
-        Integers::Kept
+        // What lies between pixels is cast back to integers.
+        if self.bilinear { Integers::Computed } else { Integers::Kept }
     }
 
     fn emit(&self, e: &mut Emit<'_>, inputs: &Operands) -> Result<ValueId> {

@@ -243,6 +243,11 @@ fn integers_of_a_pipeline_are_its_layers_own() {
     };
     assert!(of(r#""RandomFlip", "config": {}"#).is_ok());
     // What Keras casts back to integers.
+    let picture = (r#""Reshape""#, r#", "trainable": true, "target_shape": [3, 4, 1]"#, CALL);
+    for (mode, taken) in [("nearest", true), ("bilinear", false)] {
+        let config = format!(r#", "trainable": true, "size": 2, "interpolation": "{mode}""#);
+        assert_eq!(built(&network("uint8", &[picture, (r#""UpSampling2D""#, &config, CALL)]), 3).is_ok(), taken, "{mode}");
+    }
     for (class, config) in [
         ("LayerNormalization", r#", "axis": -1"#),
         ("RMSNormalization", r#", "axis": -1"#),
@@ -295,7 +300,7 @@ fn types_that_functions_give() {
         let config = if class == "Cumsum" { config } else { config.replace(r#", "axis": -1"#, "") };
         built(&network("float32", &[(&format!(r#""{class}""#), &config, CALL)]), 3)
     };
-    for class in ["Cast", "SaturateCast", "ConvertToTensor", "ZerosLike", "OnesLike", "Cumsum"] {
+    for class in ["Cast", "ConvertToTensor", "ZerosLike", "OnesLike", "Cumsum"] {
         assert!(of(class, "float32").is_ok(), "{class}: {:?}", of(class, "float32"));
         assert!(matches!(of(class, "int32"), Err(Error::Unsupported(_))), "{class}");
     }
