@@ -465,6 +465,10 @@ impl Call {
             return Concatenate(axis).emit(e, &Operands { args: turned, named: Vec::new() });
         }
         if let Function::Binary(op) = self.function {
+            // Of `bias_add`, which adds along the channels.
+            if b.text(e, &["data_format"], 2)?.is_some_and(|layout| !matches!(layout, "channels_last" | "NHWC")) {
+                return Err(e.unsupported("channels first", "build the network with data_format=\"channels_last\""));
+            }
             let (x, y) = (b.term(e, X, 0)?, b.term(e, Y, 1)?);
             return pair(e, "", op, x, y);
         }
