@@ -93,7 +93,6 @@ fn what_does_nothing_and_what_is_derived_is_keras_own() {
             golden(&format!("{name}.{version}"), &[]);
         }
     }
-    golden("caffe.k2.keras", &[]);
     golden("caffe.k2.h5", &[]);
     golden("upsampling.k2.keras", &[]);
     golden("upsampling.k2.h5", &[]);
