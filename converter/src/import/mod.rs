@@ -6,6 +6,7 @@ use crate::plans::Wanted;
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
+mod einsum;
 mod elements;
 mod fail;
 pub mod keras;

@@ -1,7 +1,7 @@
 //! Parts of tensors: what every importer makes of slices, of gathers by constant indices and of running sums.
 
 use super::fail::{Res, unsupported};
-use crate::ir::{Act, BinaryOp, Op, ValueId};
+use crate::ir::{Act, BinaryOp, Op, ReduceKind, Unary, ValueId};
 
 /// An importer's view of a node of the source, which writes nodes of the IR. The one that stands for the source's has no suffix.
 pub(super) trait Emit {
@@ -116,6 +116,33 @@ pub(super) fn take(cx: &mut impl Emit, suffix: &str, x: ValueId, axis: usize, in
         [only] => Ok(only),
         _ => cx.emit(suffix, Op::Concat { axis }, &pieces, &dims),
     }
+}
+
+/// Pixels to channels or back, or to images: the axes split, in another order, and joined.
+pub(super) fn shuffled(cx: &mut impl Emit, x: ValueId, split: &[usize], perm: Vec<usize>, joined: &[usize]) -> Res<ValueId> {
+    let blocks = cx.emit("blocks", Op::Reshape, &[x], split)?;
+    let turned: Vec<usize> = perm.iter().map(|&p| split[p]).collect();
+    let moved = cx.emit("turned", Op::Transpose { perm }, &[blocks], &turned)?;
+    cx.emit("", Op::Reshape, &[moved], joined)
+}
+
+/// The logarithm of the sum of exponentials along axes, of which there is at least one; the largest apart, so that none overflows.
+pub(super) fn log_sum_exp(cx: &mut impl Emit, x: ValueId, axes: &[usize], keep_dims: bool) -> Res<ValueId> {
+    let dims = cx.shape(x);
+    let kept: Vec<usize> = (0..dims.len()).map(|i| if axes.contains(&i) { 1 } else { dims[i] }).collect();
+    let left: Vec<usize> = (0..dims.len()).filter(|i| keep_dims || !axes.contains(i)).map(|i| kept[i]).collect();
+    let reduce = |kind, keep_dims| Op::Reduce { kind, axes: axes.to_vec(), keep_dims };
+    let binary = |op| Op::Binary { op, act: Act::None };
+    let largest = cx.emit("largest", reduce(ReduceKind::Max, true), &[x], &kept)?;
+    // Less a number even where the largest is none.
+    let finite = Op::Act(Act::Clamp { lo: f32::MIN, hi: f32::MAX });
+    let largest = cx.emit("finite", finite, &[largest], &kept)?;
+    let shifted = cx.emit("shifted", binary(BinaryOp::Sub), &[x, largest], &dims)?;
+    let powers = cx.emit("powers", Op::Act(Act::Exp), &[shifted], &dims)?;
+    let sum = cx.emit("sum", reduce(ReduceKind::Sum, keep_dims), &[powers], &left)?;
+    let log = cx.emit("log", Op::Unary(Unary::Log), &[sum], &left)?;
+    let largest = if kept == left { largest } else { cx.emit("axes", Op::Reshape, &[largest], &left)? };
+    cx.emit("", binary(BinaryOp::Add), &[log, largest], &left)
 }
 
 /// A running sum: to each element the one before it is added, then the sums of two before that, of four, and so on. Of an exclusive

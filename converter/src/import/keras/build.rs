@@ -8,8 +8,10 @@ use crate::import::{NODE, Options, shape};
 use crate::ir::Graph;
 use crate::names::{short, short_text};
 use crate::plans::Wanted;
+use serde_json::Value;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, HashSet};
+use std::sync::Arc;
 
 /// Networks with more calls than this are refused: a small file can nest models so that their calls multiply.
 const MAX_CALLS: usize = 200_000;
@@ -176,7 +178,12 @@ fn attempt(model: &Model, demanded: &Demanded, file: &File, options: &Options, f
     };
     let outputs = walk.model(model, &order, &bound, &given, &demanded.refs, "", "")?;
     let (trainable, total) = (walk.trainable, walk.total);
-    graph.outputs = outputs.into_iter().map(|made| made.value).collect();
+    for (output, name) in outputs.into_iter().zip(&demanded.names) {
+        match output {
+            Operand::Tensor(made) => graph.outputs.push(made.value),
+            Operand::Value(_) => return Err(constant_output(name)),
+        }
+    }
     graph.output_names = demanded.names.clone();
     graph.trainable_parameters = trainable;
     graph.total_parameters = total;
@@ -235,8 +242,14 @@ fn show(shape: &Option<Vec<Option<usize>>>) -> String {
     }
 }
 
-/// The results of calls.
-type Results = HashMap<(usize, usize), Vec<Made>>;
+/// An output that is the same whatever the network is given.
+fn constant_output(name: &str) -> Error {
+    let (what, remedy) = ("gives numbers that follow from shapes alone", "give out something else with `--outputs`");
+    Error::Unsupported(vec![Unsupported { node: name.into(), kind: "output".into(), what: what.into(), remedy: remedy.into() }])
+}
+
+/// The results of calls: tensors, or numbers that follow from shapes alone.
+type Results = HashMap<(usize, usize), Vec<Operand>>;
 
 /// The state of building a graph.
 struct Walk<'a> {
@@ -267,7 +280,7 @@ impl Walk<'_> {
         outputs: &[TensorRef],
         path: &str,
         weights: &str,
-    ) -> Result<Vec<Made>> {
+    ) -> Result<Vec<Operand>> {
         let mut results = Results::new();
         for (t, made) in inputs.iter().zip(given) {
             let input = &model.layers[t.layer];
@@ -297,7 +310,7 @@ impl Walk<'_> {
                     self.refuse(path, input, what, "reshape it before".into())?;
                 }
             }
-            results.insert((t.layer, t.call), vec![made]);
+            results.insert((t.layer, t.call), vec![Operand::Tensor(made)]);
         }
         for &(l, c) in order {
             let layer = &model.layers[l];
@@ -341,7 +354,11 @@ impl Walk<'_> {
     /// Takes what a call copies out of the budget: a network within a network is described once and may be called often.
     fn pay(&mut self, call: &Call, layer: &LayerDef, path: &str) -> Result<()> {
         let results = if let Body::Model(inner) = &layer.body { inner.outputs.len() } else { 1 };
-        let weight = |arg: &Arg| if let Arg::Value(v) = arg { weight(v) } else { 0 };
+        let weight = |arg: &Arg| match arg {
+            Arg::Tensor(_) => 0,
+            Arg::Value(v) => weight(v),
+            Arg::Nest(nest, _) => nest.weight(),
+        };
         let described = call.args.iter().chain(call.named.iter().map(|(_, a)| a)).map(weight).sum::<usize>() + layer.weight;
         let names: usize = call.named.iter().map(|(name, _)| 1 + name.len() / 8).sum();
         let elements = 1 + call.args.len() + names + results + (path.len() + described) / 8;
@@ -366,12 +383,14 @@ impl Walk<'_> {
         Ok(())
     }
 
-    fn layer(&mut self, layer: &LayerDef, path: String, weights: &str, operands: &Operands) -> Result<Vec<Made>> {
+    fn layer(&mut self, layer: &LayerDef, path: String, weights: &str, operands: &Operands) -> Result<Vec<Operand>> {
         let Body::Layer(body) = &layer.body else { return Err(invalid(format!("`{path}` is not a layer"))) };
-        // Past a fault, a value of any shape stands for the result, so that the calls after it are looked at, too.
-        let stand_in = operands.any();
-        if let Some(v) = stand_in.filter(|_| !layer.faults.is_empty()) {
-            return Ok(vec![v.float()]);
+        // Past a fault, a value of any shape stands for the result, or no number for one that is known, so that the calls after it are
+        // looked at, too.
+        let none = || operands.any_value().map(|_| Operand::Value(Value::Null.into()));
+        let stand_in = operands.any().map(|made| Operand::Tensor(made.float())).or_else(none);
+        if let Some(v) = stand_in.clone().filter(|_| !layer.faults.is_empty()) {
+            return Ok(vec![v]);
         }
         let constants = self.shared.entry(std::ptr::from_ref(layer)).or_insert_with(|| {
             for var in body.vars() {
@@ -385,40 +404,55 @@ impl Walk<'_> {
         let (graph, budget) = (&mut *self.graph, &mut self.budget);
         let mut emit = Emit { graph, path, layer: weights, kind, located: &layer.located, file: self.file, constants, budget };
         let integers = if operands.any_integer() { body.integers(operands) } else { Integers::Floats };
-        let made = match integers {
-            Integers::Computed => Err(emit.unsupported("computes with integers", "cast the input to float32 first")),
-            _ => body.results(&mut emit, operands),
+        // With a float among them, all become floats.
+        let integer = operands.integers().filter(|_| integers == Integers::Kept);
+        let tensor = |value| Operand::Tensor(Made { value, integer });
+        let made = match body.known(&mut emit, operands) {
+            Ok(Some(known)) => Ok(known.into_iter().map(|v| Operand::Value(v.into())).collect()),
+            Ok(None) if integers == Integers::Computed => {
+                Err(emit.unsupported("computes with integers", "cast the input to float32 first"))
+            }
+            Ok(None) => body.results(&mut emit, operands).map(|all| all.into_iter().map(tensor).collect()),
+            Err(error) => Err(error),
         };
         match (made, stand_in) {
             (Err(Error::Unsupported(more)), Some(v)) => {
                 self.fail(more.len())?;
                 self.faults.extend(more);
-                Ok(vec![v.float()])
+                Ok(vec![v])
             }
             (Err(Error::Invalid(_)), Some(v)) if !self.faults.is_empty() => {
                 self.fail(1)?;
-                Ok(vec![v.float()])
+                Ok(vec![v])
             }
-            // With a float among them, all become floats.
-            (made, _) => {
-                let integer = operands.integers().filter(|_| integers == Integers::Kept);
-                Ok(made?.into_iter().map(|value| Made { value, integer }).collect())
-            }
+            (made, _) => made,
         }
     }
 }
 
 /// A result of a call. In a `faulty` network, what stands for one of a call that is not supported stands for all of them.
-fn result(results: &Results, t: TensorRef, name: &str, faulty: bool) -> Result<Made> {
+fn result(results: &Results, t: TensorRef, name: &str, faulty: bool) -> Result<Operand> {
     let all = results.get(&(t.layer, t.call)).map_or(&[][..], Vec::as_slice);
-    let found = all.get(t.tensor).or(all.first().filter(|_| faulty)).copied();
+    let found = all.get(t.tensor).or(all.first().filter(|_| faulty)).cloned();
     found.ok_or_else(|| invalid(format!("layer `{name}` has no result {} of call {}", t.tensor, t.call)))
 }
 
+/// What stands for a tensor in a list of numbers: nothing that is a number.
+const COMPUTED: &str = "computed";
+
 fn operands(call: &Call, results: &Results, name: &str, faulty: bool) -> Result<Operands> {
     let one = |arg: &Arg| match arg {
-        Arg::Tensor(t) => result(results, *t, name, faulty).map(Operand::Tensor),
+        Arg::Tensor(t) => result(results, *t, name, faulty),
         Arg::Value(v) => Ok(Operand::Value(v.clone())),
+        Arg::Nest(nest, tensors) => {
+            let all = tensors.iter().map(|t| result(results, *t, name, faulty)).collect::<Result<Vec<_>>>()?;
+            // Only a number can stand among numbers.
+            let number = |i: usize| match &all[i] {
+                Operand::Value(v) if v.is_number() => (**v).clone(),
+                _ => COMPUTED.into(),
+            };
+            Ok(Operand::Value(Arc::new(nest.fill(&number))))
+        }
     };
     let args = call.args.iter().map(one).collect::<Result<_>>()?;
     let named = call.named.iter().map(|(n, a)| Ok((n.clone(), one(a)?))).collect::<Result<_>>()?;

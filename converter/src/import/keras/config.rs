@@ -108,17 +108,85 @@ pub(super) enum Arg {
     Tensor(TensorRef),
     /// Anything else; shared, since a network within a network may be called often.
     Value(Arc<Value>),
+    /// A list or map in which there are tensors, by their numbers, beside other things.
+    Nest(Nest, Vec<TensorRef>),
+}
+
+/// A list or map with places for tensors.
+#[derive(Clone, Debug)]
+pub(super) enum Nest {
+    /// The place of one, by its number.
+    Tensor(usize),
+    /// What is none of the others.
+    Value(Value),
+    /// A list.
+    List(Vec<Nest>),
+    /// A map.
+    Map(Vec<(String, Nest)>),
+}
+
+impl Nest {
+    fn read(v: &Value, index: &HashMap<String, usize>, tensors: &mut Vec<TensorRef>) -> Nest {
+        if let Some(t) = tensor(v, index) {
+            tensors.push(t);
+            return Nest::Tensor(tensors.len() - 1);
+        }
+        match v {
+            Value::Array(list) => Nest::List(list.iter().map(|v| Nest::read(v, index, tensors)).collect()),
+            Value::Object(map) => Nest::Map(map.iter().map(|(key, v)| (key.clone(), Nest::read(v, index, tensors))).collect()),
+            v => Nest::Value(v.clone()),
+        }
+    }
+
+    /// The list or map, with something in the place of each tensor.
+    pub fn fill(&self, tensor: &dyn Fn(usize) -> Value) -> Value {
+        match self {
+            Nest::Tensor(number) => tensor(*number),
+            Nest::Value(v) => v.clone(),
+            Nest::List(list) => list.iter().map(|nest| nest.fill(tensor)).collect(),
+            Nest::Map(map) => Value::Object(map.iter().map(|(key, nest)| (key.clone(), nest.fill(tensor))).collect()),
+        }
+    }
+
+    /// As [`weight`](layers::weight) of what it becomes.
+    pub fn weight(&self) -> usize {
+        match self {
+            Nest::Tensor(_) => 2,
+            Nest::Value(v) => layers::weight(v),
+            Nest::List(list) => 1 + list.iter().map(Nest::weight).sum::<usize>(),
+            Nest::Map(map) => 1 + map.iter().map(|(key, nest)| 1 + key.len() / 8 + nest.weight()).sum::<usize>(),
+        }
+    }
+}
+
+impl Arg {
+    fn tensors(&self) -> &[TensorRef] {
+        match self {
+            Arg::Tensor(t) => std::slice::from_ref(t),
+            Arg::Value(_) => &[],
+            Arg::Nest(_, all) => all,
+        }
+    }
+
+    fn tensors_mut(&mut self) -> &mut [TensorRef] {
+        match self {
+            Arg::Tensor(t) => std::slice::from_mut(t),
+            Arg::Value(_) => &mut [],
+            Arg::Nest(_, all) => all,
+        }
+    }
 }
 
 impl Call {
     /// All tensors.
     pub fn tensors(&self) -> impl Iterator<Item = TensorRef> {
         let all = self.args.iter().chain(self.named.iter().map(|(_, a)| a));
-        all.filter_map(|a| if let Arg::Tensor(t) = a { Some(*t) } else { None })
+        all.flat_map(Arg::tensors).copied()
     }
 
-    fn args_mut(&mut self) -> impl Iterator<Item = &mut Arg> {
-        self.args.iter_mut().chain(self.named.iter_mut().map(|(_, a)| a))
+    fn tensors_mut(&mut self) -> impl Iterator<Item = &mut TensorRef> {
+        let all = self.args.iter_mut().chain(self.named.iter_mut().map(|(_, a)| a));
+        all.flat_map(Arg::tensors_mut)
     }
 }
 
@@ -390,7 +458,7 @@ fn functional(config: &Value, list: &[Value], name: String, path: &str, mut laye
     for (layer, json) in layers.iter_mut().zip(list) {
         let nodes = json.get("inbound_nodes").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
         for node in nodes {
-            let call = call(node, layer.class == "TFOpLambda", &index)
+            let call = call(node, &layer.class, &index)
                 .ok_or_else(|| invalid(format!("layer `{}` has a call that makes no sense", layer.name)))?;
             if call.listed && !takes_lists(layer, json) {
                 let (what, remedy) =
@@ -472,10 +540,9 @@ fn renumber(model: &mut Model, keras: u32) -> Result<()> {
             }
         }
     }
-    let calls = model.layers.iter_mut().flat_map(|l| &mut l.calls).flat_map(Call::args_mut);
-    let args = calls.filter_map(|a| if let Arg::Tensor(t) = a { Some(t) } else { None });
+    let calls = model.layers.iter_mut().flat_map(|l| &mut l.calls).flat_map(Call::tensors_mut);
     let mut wrong = None;
-    for t in args.chain(&mut model.inputs).chain(&mut model.outputs) {
+    for t in calls.chain(&mut model.inputs).chain(&mut model.outputs) {
         match t.call.checked_sub(shift[t.layer]) {
             Some(call) => t.call = call,
             None => wrong = Some(t.layer),
@@ -526,7 +593,7 @@ fn takes_lists(layer: &LayerDef, json: &Value) -> bool {
     match layer.class.as_str() {
         "TFOpLambda" => {
             let function = json.get("config").and_then(|c| c.get("function")).and_then(Value::as_str).unwrap_or_default();
-            matches!(function.rsplit('.').next(), Some("concat" | "concatenate" | "stack"))
+            matches!(function.rsplit('.').next(), Some("concat" | "concatenate" | "stack" | "zeros" | "ones" | "fill"))
         }
         "Add"
         | "Subtract"
@@ -536,6 +603,8 @@ fn takes_lists(layer: &LayerDef, json: &Value) -> bool {
         | "Minimum"
         | "Concatenate"
         | "Stack"
+        | "Dot"
+        | "Attention"
         | "CustomScaleLayer"
         | "Identity"
         | "ActivityRegularization" => true,
@@ -544,7 +613,10 @@ fn takes_lists(layer: &LayerDef, json: &Value) -> bool {
     }
 }
 
-fn call(node: &Value, function: bool, index: &HashMap<String, usize>) -> Option<Call> {
+/// The arguments of functions that are lists of tensors, by whatever name; others are numbers, some of which may be computed.
+const JOINED: [&str; 3] = ["values", "tensors", "arrays"];
+
+fn call(node: &Value, class: &str, index: &HashMap<String, usize>) -> Option<Call> {
     let mut call = Call::default();
     let is_tensor = |v: &Value| v.get("class_name").and_then(Value::as_str) == Some("__keras_tensor__");
     if let Some(object) = node.as_object() {
@@ -583,21 +655,34 @@ fn call(node: &Value, function: bool, index: &HashMap<String, usize>) -> Option<
     let list = node.as_array()?;
     // Calls with one tensor may leave out the list around it; those of functions do, if it is none.
     let alone = list.first().is_some_and(Value::is_string);
-    call.listed = function && !alone;
+    call.listed = class == "TFOpLambda" && !alone;
     let list = if alone { std::slice::from_ref(node) } else { list.as_slice() };
     for (i, entry) in list.iter().enumerate() {
-        let parts = entry.as_array()?.as_slice();
-        match parts {
-            [name, _, value, ..] if name.as_str() == Some("_CONSTANT_VALUE") => call.args.push(Arg::Value(Arc::new(value.clone()))),
-            _ => call.args.push(Arg::Tensor(tensor(entry, index)?)),
-        }
+        let mut tensors = Vec::new();
+        call.args.push(match leading(entry, index, &mut tensors)? {
+            Nest::Tensor(_) => Arg::Tensor(tensors[0]),
+            nest if tensors.is_empty() => Arg::Value(Arc::new(nest.fill(&|_| Value::Null))),
+            nest => Arg::Nest(nest, tensors),
+        });
         // Every tensor repeats the keyword arguments.
-        let keywords = parts.get(3).and_then(Value::as_object).filter(|_| i == 0);
+        let mut first = entry;
+        while let Some(inner) = first.get(0).filter(|v| v.is_array()) {
+            first = inner;
+        }
+        let keywords = first.get(3).and_then(Value::as_object).filter(|_| i == 0);
         for (key, value) in keywords.into_iter().flatten() {
             short_enough(key)?;
             let is_list = |v: &Value| v.as_array().is_some_and(|l| !l.is_empty() && l.iter().all(|v| tensor(v, index).is_some()));
+            let numbers = matches!(class, "TFOpLambda" | "SlicingOpLambda") && !JOINED.contains(&key.as_str());
             match tensor(value, index) {
                 Some(t) => call.named.push((key.clone(), Arg::Tensor(t))),
+                None if numbers => {
+                    let mut tensors = Vec::new();
+                    let nest = Nest::read(value, index, &mut tensors);
+                    let fixed = tensors.is_empty();
+                    call.named
+                        .push((key.clone(), if fixed { Arg::Value(Arc::new(value.clone())) } else { Arg::Nest(nest, tensors) }));
+                }
                 None if is_list(value) => {
                     call.listed = true;
                     let all = value.as_array().into_iter().flatten().filter_map(|v| tensor(v, index));
@@ -608,6 +693,20 @@ fn call(node: &Value, function: bool, index: &HashMap<String, usize>) -> Option<
         }
     }
     Some(call)
+}
+
+/// Something in the first argument of a call: a tensor, a constant, or a list of these.
+fn leading(v: &Value, index: &HashMap<String, usize>, tensors: &mut Vec<TensorRef>) -> Option<Nest> {
+    match v.as_array()?.as_slice() {
+        [name, _, value, ..] if name.as_str() == Some("_CONSTANT_VALUE") => Some(Nest::Value(value.clone())),
+        list if list.first().is_some_and(Value::is_array) => {
+            list.iter().map(|v| leading(v, index, tensors)).collect::<Option<_>>().map(Nest::List)
+        }
+        _ => {
+            tensors.push(tensor(v, index)?);
+            Some(Nest::Tensor(tensors.len() - 1))
+        }
+    }
 }
 
 /// The name of an argument, which each tensor of a list has.

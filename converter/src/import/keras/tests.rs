@@ -7,10 +7,12 @@ use crate::ir::{Graph, Op};
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
+mod attention;
 mod mutation;
 mod norms;
 mod real;
 mod resizing;
+mod shapes;
 mod slicing;
 mod strings;
 

@@ -150,8 +150,19 @@ fn archive(model: &mut Model, file: &File, prefix: &str, shared: &mut Shared) ->
             Body::Input(_) => {}
             Body::Model(inner) => archive(inner, file, &path, shared)?,
             Body::Layer(body) => {
-                for (i, var) in body.vars().into_iter().enumerate() {
-                    let found = file.dataset(&format!("{path}/vars/{i}")).map_err(|e| match e {
+                let mut parts: HashMap<&str, usize> = HashMap::new();
+                for var in body.vars() {
+                    let i = parts.entry(var.part).or_insert(0);
+                    *i = var.number.unwrap_or(*i);
+                    let mut place = path.clone();
+                    if !var.part.is_empty() {
+                        // Keras 2 writes the attribute's own name, which may begin with a line.
+                        let plain = join(&path, var.part);
+                        place = if file.has_group(&plain)? { plain } else { format!("{path}/_{}", var.part) };
+                    }
+                    let found = file.dataset(&format!("{place}/vars/{i}"));
+                    *i += 1;
+                    let found = found.map_err(|e| match e {
                         Error::Invalid(text) => invalid(format!("layer `{}` has no `{}`: {text}", layer.name, var.name)),
                         other => other,
                     })?;
@@ -259,7 +270,7 @@ fn legacy(layer: &mut LayerDef, file: &File, root: &str, keras: u32) -> Result<b
     let bases: Vec<&str> = names.iter().map(|n| base(n)).collect();
     let owners = Owners::new(&leaves, &names);
     // Keras goes by the order, and layers may have been renamed since they gave their weights names.
-    let in_order = names.len() == order.len() && (0..order.len()).all(|k| same(bases[k], order[k].1.name));
+    let in_order = names.len() == order.len() && (0..order.len()).all(|k| same(bases[k], order[k].1.base()));
     let owned = |k: usize| owners.allow(&names[k], &leaves[order[k].0].name);
     if in_order && !certain && !(0..order.len()).all(owned) {
         return Err(invalid(format!(
@@ -278,7 +289,7 @@ fn legacy(layer: &mut LayerDef, file: &File, root: &str, keras: u32) -> Result<b
         // Files in which the order is not the expected one are read by name.
         let by_name = || {
             let all: Vec<usize> = if leaves.len() == 1 { (0..names.len()).collect() } else { owners.of(name).to_vec() };
-            let mut fits = all.into_iter().filter(|&j| same(bases[j], var.name));
+            let mut fits = all.into_iter().filter(|&j| same(bases[j], var.base()));
             fits.next().filter(|_| fits.next().is_none())
         };
         let Some(at) = (if in_order { Some(k) } else { by_name() }) else {

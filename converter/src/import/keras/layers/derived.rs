@@ -3,10 +3,11 @@
 use super::activation::{Step, apply, axis_of};
 use super::function::Bound;
 use super::merge::pair;
-use super::{Cfg, Emit, Layer, Operands, cfg, pool};
+use super::slicing::{self, own};
+use super::{Cfg, Emit, Layer, Operands, cfg, pool, products};
 use crate::error::Result;
-use crate::import::shape::broadcast;
-use crate::ir::{Act, BinaryOp, Op, PoolKind, ReduceKind, Unary, ValueId};
+use crate::import::parts::{self, MAX_PIECES};
+use crate::ir::{Act, BinaryOp, Op, PoolKind, ReduceKind, ValueId};
 
 /// What a function computes.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -32,6 +33,16 @@ pub(super) enum Way {
     Pool(PoolKind),
     /// All elements in one row.
     Ravel,
+    /// Each element less the one before it.
+    Difference,
+    /// The largest element less the smallest.
+    Extent,
+    /// One half times the sigmoid of the other.
+    Gated,
+    /// A smooth ramp of a root.
+    SquarePlus,
+    /// Red, green and blue to how bright they are.
+    Grey,
 }
 
 /// The function of a name in snake case, without its module.
@@ -51,6 +62,11 @@ pub(super) fn named(name: &str, keras: u32) -> Option<Way> {
         "max_pool" if keras >= 3 => Way::Pool(PoolKind::Max),
         "average_pool" if keras >= 3 => Way::Pool(PoolKind::Average),
         "ravel" if keras >= 3 => Way::Ravel,
+        "diff" if keras >= 3 => Way::Difference,
+        "ptp" if keras >= 3 => Way::Extent,
+        "glu" if keras >= 3 => Way::Gated,
+        "squareplus" if keras >= 3 => Way::SquarePlus,
+        "rgb_to_grayscale" if keras >= 3 => Way::Grey,
         _ => return None,
     })
 }
@@ -79,7 +95,7 @@ impl Way {
                 if !squared && b.integers(e, &["order"], 2)?.is_some_and(|order| order != [2]) {
                     return Err(e.unsupported("a norm of another order than 2", "use order=2"));
                 }
-                unit(e, x, axes, epsilon)
+                unit(e, "", x, &axes, epsilon)
             }
             Way::Variance { root } => {
                 let (axes, keep_dims) = reduced(e, b, &shape)?;
@@ -91,34 +107,20 @@ impl Way {
             }
             Way::LogSumExp => {
                 let (axes, keep_dims) = reduced(e, b, &shape)?;
-                // Less a number even where the largest is none.
-                let finite = [Step::Act(Act::Clamp { lo: f32::MIN, hi: f32::MAX })];
-                let most = reduce(e, "largest", ReduceKind::Max, x, &axes, true)?;
-                let most = apply(e, most, &finite, false)?;
-                let less = pair(e, "less", BinaryOp::Sub, x, most)?;
-                let exp = apply(e, less, &[Step::Act(Act::Exp)], false)?;
-                let sum = reduce(e, "sum", ReduceKind::Sum, exp, &axes, keep_dims)?;
-                let log = e.shape(sum);
-                let log = e.node("log", Op::Unary(Unary::Log), &[sum], &log)?;
-                let to = e.shape(sum);
-                let most = if keep_dims { most } else { e.node("most", Op::Reshape, &[most], &to)? };
-                pair(e, "", BinaryOp::Add, log, most)
+                parts::log_sum_exp(e, x, &axes, keep_dims).map_err(|fail| own(e, fail))
             }
             Way::SquaredDifference => {
                 let y = b.term(e, &["y"], 1)?;
                 let less = pair(e, "less", BinaryOp::Sub, x, y)?;
                 pair(e, "", BinaryOp::Mul, less, less)
             }
-            Way::Matmul => matmul(e, b, x),
+            Way::Matmul => products::matmul(e, b, x),
             Way::DepthToSpace | Way::SpaceToDepth => {
-                let layout = b.text(e, &["data_format"], 2)?;
+                b.channels_last(e, 2)?;
                 let size = b.integers(e, &["block_size"], 1)?;
                 let (Some(&[size]), &[n, h, w, c]) = (size.as_deref(), &shape[..]) else {
                     return Err(e.invalid(format!("blocks of {size:?} of {shape:?}")));
                 };
-                if layout.is_some_and(|layout| !matches!(layout, "NHWC" | "channels_last")) {
-                    return Err(e.unsupported("channels first", "build the network with its channels last"));
-                }
                 let wrong = || e.invalid(format!("blocks of {size} of {shape:?}"));
                 let s = usize::try_from(size).ok().filter(|s| (1..=1 << 15).contains(s)).ok_or_else(wrong)?;
                 let apart = match self {
@@ -126,17 +128,61 @@ impl Way {
                     Way::SpaceToDepth if h.is_multiple_of(s) && w.is_multiple_of(s) => [n, h / s, s, w / s, s, c],
                     _ => return Err(wrong()),
                 };
-                let perm = vec![0, 1, 3, 2, 4, 5];
-                let turned: Vec<usize> = perm.iter().map(|&a| apart[a]).collect();
                 let to = match self {
                     Way::DepthToSpace => [n, h * s, w * s, c / (s * s)],
                     _ => [n, h / s, w / s, c * s * s],
                 };
-                let y = e.node("blocks", Op::Reshape, &[x], &apart)?;
-                let y = e.node("turned", Op::Transpose { perm }, &[y], &turned)?;
-                e.node("", Op::Reshape, &[y], &to)
+                parts::shuffled(e, x, &apart, vec![0, 1, 3, 2, 4, 5], &to).map_err(|fail| own(e, fail))
             }
             Way::Pool(kind) => pool::function(e, b, x, kind),
+            Way::Difference => {
+                let times = b.integers(e, &["n"], 1)?.map_or(1, |n| n.first().copied().unwrap_or(1));
+                let axis = b.integers(e, &["axis"], 2)?.map_or(-1, |axis| axis.first().copied().unwrap_or(-1));
+                let axis = axis_of(e, axis, shape.len())?;
+                if !(0..=MAX_PIECES as i64).contains(&times) || times >= shape[axis] as i64 {
+                    return Err(e.unsupported(format!("{times} differences of {} elements", shape[axis]), "take fewer"));
+                }
+                let mut y = x;
+                for i in 0..times {
+                    let mut parts = parts::whole(&e.shape(y));
+                    parts[axis].1 -= 1;
+                    let before = slicing::part(e, &format!("{i}/before"), y, parts.clone())?;
+                    parts[axis].0 = 1;
+                    let after = slicing::part(e, &format!("{i}/after"), y, parts)?;
+                    y = pair(e, if i + 1 == times { String::new() } else { i.to_string() }.as_str(), BinaryOp::Sub, after, before)?;
+                }
+                Ok(y)
+            }
+            Way::Extent => {
+                let (axes, keep_dims) = reduced(e, b, &shape)?;
+                let largest = reduce(e, "largest", ReduceKind::Max, x, &axes, keep_dims)?;
+                let smallest = reduce(e, "smallest", ReduceKind::Min, x, &axes, keep_dims)?;
+                pair(e, "", BinaryOp::Sub, largest, smallest)
+            }
+            Way::Gated => {
+                let axis = b.integers(e, &["axis"], 1)?.map_or(-1, |axis| axis.first().copied().unwrap_or(-1));
+                let axis = axis_of(e, axis, shape.len())?;
+                let half = shape[axis] / 2;
+                if half == 0 || !shape[axis].is_multiple_of(2) {
+                    return Err(e.invalid(format!("{} elements have no halves", shape[axis])));
+                }
+                let [value, gate] = slicing::split(e, x, axis, &[half, half])?[..] else { return Err(e.invalid("has no halves")) };
+                let gate = apply(e, gate, &[Step::Act(Act::Sigmoid)], false)?;
+                pair(e, "", BinaryOp::Mul, value, gate)
+            }
+            Way::SquarePlus => {
+                let smooth = b.number(e, &["b"], 1)?.unwrap_or(4.0);
+                let square = pair(e, "square", BinaryOp::Mul, x, x)?;
+                let root = apply(e, square, &[Step::Shift(smooth), Step::Act(Act::Sqrt)], false)?;
+                let sum = pair(e, "sum", BinaryOp::Add, x, root)?;
+                apply(e, sum, &[Step::Scale(0.5)], true)
+            }
+            Way::Grey => {
+                b.channels_last(e, 1)?;
+                let [lead @ .., 3] = &shape[..] else { return Err(e.invalid(format!("colours of {shape:?}"))) };
+                let weights = e.constant("weights", &[3, 1], vec![0.2989, 0.587, 0.114])?;
+                e.node("", Op::Dense { bias: false, act: Act::None }, &[x, weights], &[lead, &[1]].concat())
+            }
             Way::Ravel => {
                 let all = e.check(&shape)?;
                 e.node("", Op::Reshape, &[x], &[all])
@@ -176,12 +222,12 @@ pub(super) fn reduce(
 }
 
 /// `x / max(sqrt(sum of squares), least)` along axes.
-fn unit(e: &mut Emit<'_>, x: ValueId, axes: Vec<usize>, least: f32) -> Result<ValueId> {
+pub(super) fn unit(e: &mut Emit<'_>, part: &str, x: ValueId, axes: &[usize], least: f32) -> Result<ValueId> {
     let square = pair(e, "square", BinaryOp::Mul, x, x)?;
-    let sum = reduce(e, "sum", ReduceKind::Sum, square, &axes, true)?;
+    let sum = reduce(e, "sum", ReduceKind::Sum, square, axes, true)?;
     let steps = [Step::Act(Act::Sqrt), Step::Act(Act::Clamp { lo: least, hi: f32::INFINITY })];
     let norm = apply(e, sum, &steps, false)?;
-    pair(e, "", BinaryOp::Div, x, norm)
+    pair(e, part, BinaryOp::Div, x, norm)
 }
 
 /// `UnitNormalization`: along axes, of which there may be several.
@@ -201,54 +247,6 @@ impl Layer for UnitNormalization {
     fn emit(&self, e: &mut Emit<'_>, inputs: &Operands) -> Result<ValueId> {
         let x = e.single(inputs)?;
         let axes = axes(e, Some(self.axes.clone()), e.graph.shape(x))?;
-        unit(e, x, axes, self.least)
+        unit(e, "", x, &axes, self.least)
     }
-}
-
-/// Appends a product of two matrices, or of many; the second may be a constant.
-fn matmul(e: &mut Emit<'_>, b: &Bound<'_>, x: ValueId) -> Result<ValueId> {
-    let y = b.term(e, &["y", "x2", "b"], 1)?;
-    // Of real numbers these are the same.
-    let turned = [
-        b.flag(e, &["transpose_a"], 2)? | b.flag(e, &["adjoint_a"], 4)?,
-        b.flag(e, &["transpose_b"], 3)? | b.flag(e, &["adjoint_b"], 5)?,
-    ];
-    if e.graph.data(y).is_some() && (e.shape(y).len() != 2 || turned[1]) {
-        return Err(e.unsupported("a product with this constant", "give it as one matrix that is not to be turned"));
-    }
-    let mut both = [x, y];
-    for (side, turn) in both.iter_mut().zip(turned) {
-        let mut shape = e.shape(*side);
-        let rank = shape.len();
-        if rank < 2 {
-            return Err(e.unsupported(format!("a product of a tensor of the shape {shape:?}"), "Reshape it to a matrix"));
-        }
-        if turn {
-            let mut perm: Vec<usize> = (0..rank).collect();
-            perm.swap(rank - 2, rank - 1);
-            shape.swap(rank - 2, rank - 1);
-            let part = format!("turned{}", side.0);
-            *side = e.node(&part, Op::Transpose { perm }, &[*side], &shape)?;
-        }
-    }
-    let shapes = both.map(|v| e.shape(v));
-    let ([lead_a @ .., m, k], [lead_b @ .., kb, n]) = (&shapes[0][..], &shapes[1][..]) else {
-        return Err(e.invalid("a product takes matrices"));
-    };
-    let wrong = || e.invalid(format!("{:?} times {:?}", shapes[0], shapes[1]));
-    if k != kb {
-        return Err(wrong());
-    }
-    if e.graph.data(both[1]).is_some() {
-        return e.node("", Op::Dense { bias: false, act: Act::None }, &both, &[lead_a, &[*m, *n]].concat());
-    }
-    let lead = broadcast(lead_a, lead_b).map_err(|_| wrong())?;
-    let mut full = [(both[0], [*m, *k]), (both[1], [*k, *n])];
-    for (v, tail) in &mut full {
-        let shape = [&lead[..], &tail[..]].concat();
-        if e.graph.shape(*v) != shape {
-            *v = e.node(&format!("repeated{}", v.0), Op::Broadcast, &[*v], &shape)?;
-        }
-    }
-    e.node("", Op::Matmul, &full.map(|(v, _)| v), &[&lead[..], &[*m, *n]].concat())
 }

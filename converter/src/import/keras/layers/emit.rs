@@ -59,6 +59,11 @@ pub(in super::super) struct Operands {
 }
 
 impl Operands {
+    /// One tensor.
+    pub fn one(x: ValueId) -> Operands {
+        Operands { args: vec![Operand::Tensor(Made { value: x, integer: None })], named: Vec::new() }
+    }
+
     /// The operand of a name, or else at a position.
     pub fn get(&self, names: &[&str], position: usize) -> Option<&Operand> {
         let named = self.named.iter().find(|(n, _)| names.contains(&n.as_str())).map(|(_, o)| o);
@@ -68,6 +73,12 @@ impl Operands {
     /// Any tensor that it is called with.
     pub fn any(&self) -> Option<Made> {
         self.all().next()
+    }
+
+    /// Anything else that it is called with.
+    pub fn any_value(&self) -> Option<&Value> {
+        let all = self.args.iter().chain(self.named.iter().map(|(_, o)| o));
+        all.into_iter().find_map(|o| if let Operand::Value(v) = o { Some(&**v) } else { None })
     }
 
     /// Whether any tensor is one of integers.
@@ -278,7 +289,7 @@ impl Emit<'_> {
     /// A constant operand: a number or a nested list of numbers.
     pub fn constant_of(&mut self, part: &str, value: &Value) -> Result<ValueId> {
         let (shape, data) = super::values(value)
-            .ok_or_else(|| self.invalid(format!("cannot compute with the constant {}", super::cfg::short(value))))?;
+            .ok_or_else(|| self.unsupported(format!("the constant {}", super::cfg::short(value)), "compute with numbers"))?;
         let shape = if shape.is_empty() { vec![1] } else { shape };
         self.constant(part, &shape, data.into_iter().map(|v| v as f32).collect())
     }

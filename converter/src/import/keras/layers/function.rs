@@ -4,10 +4,11 @@
 use super::activation::{Step, Steps, apply, axis_of, gelu, named};
 use super::cfg::{flag, short, values};
 use super::derived;
+use super::known;
 use super::merge::{Concatenate, pair};
 use super::moving::{self, Way};
 use super::shape::{reshape_to, transpose};
-use super::{Cfg, Emit, Integers, Layer, Made, Operand, Operands, builtin, resizing, slicing};
+use super::{Cfg, Emit, Integers, Layer, Made, Operand, Operands, builtin, products, resizing, slicing};
 use crate::error::Result;
 use crate::import::keras::config::MAX_CLASS;
 use crate::import::keras::parse_json;
@@ -16,7 +17,7 @@ use crate::ir::{Act, BinaryOp, Op, ReduceKind, Unary, ValueId};
 use serde_json::{Map, Value};
 use std::cell::RefCell;
 use std::collections::HashSet;
-use std::f32::consts::{LOG2_E, LOG10_E};
+use std::f32::consts::{LN_2, LOG2_E, LOG10_E, PI};
 use std::sync::Arc;
 
 /// Most operands of a function that are constants of the configuration.
@@ -34,6 +35,8 @@ enum Function {
     Cast,
     /// A cast, if a type is said.
     Convert,
+    /// Nothing, if it is said to give what it is given.
+    View,
     Binary(BinaryOp),
     Activation(Steps),
     LeakyRelu,
@@ -72,6 +75,10 @@ enum Function {
     Border {
         larger: bool,
     },
+    /// By an equation.
+    Einsum,
+    /// Nothing but of numbers that are known, by the name that the file has for it.
+    Known(String),
 }
 
 /// The function of a name in snake case, without its module.
@@ -79,6 +86,7 @@ fn function(name: &str, keras: u32) -> Option<Function> {
     Some(match name {
         "identity" | "stop_gradient" | "ensure_shape" => Function::Nothing,
         "copy" | "real" | "conj" | "conjugate" if keras >= 3 => Function::Nothing,
+        "view" | "saturate_cast" if keras >= 3 => Function::View,
         "check_numerics" if keras < 3 => Function::Nothing,
         "dropout" if keras < 3 => Function::Dropout,
         "cast" => Function::Cast,
@@ -101,6 +109,9 @@ fn function(name: &str, keras: u32) -> Option<Function> {
         "log1p" => Function::Activation(vec![Step::Shift(1.0), Step::Unary(Unary::Log)]),
         "log2" if keras >= 3 => Function::Activation(vec![Step::Unary(Unary::Log), Step::Scale(LOG2_E)]),
         "log10" if keras >= 3 => Function::Activation(vec![Step::Unary(Unary::Log), Step::Scale(LOG10_E)]),
+        "exp2" if keras >= 3 => Function::Activation(vec![Step::Scale(LN_2), Step::Act(Act::Exp)]),
+        "deg2rad" if keras >= 3 => Function::Activation(vec![Step::Scale(PI / 180.0)]),
+        "rad2deg" if keras >= 3 => Function::Activation(vec![Step::Scale(180.0 / PI)]),
         "expm1" => Function::Activation(vec![Step::Act(Act::Exp), Step::Shift(-1.0)]),
         "atan" | "arctan" => Function::Activation(vec![Step::Unary(Unary::Atan)]),
         "round" | "rint" => Function::Round,
@@ -137,6 +148,7 @@ fn function(name: &str, keras: u32) -> Option<Function> {
         // Of Keras 3, and of TensorFlow.
         "get_item" | "getitem" => Function::GetItem,
         "take" if keras >= 3 => Function::Take,
+        "einsum" if keras >= 3 => Function::Einsum,
         "resize" if keras >= 3 => Function::Resize,
         IMAGE_RESIZE => Function::Resize,
         "crop_images" if keras >= 3 => Function::Border { larger: false },
@@ -151,6 +163,8 @@ fn function(name: &str, keras: u32) -> Option<Function> {
 
 struct Call {
     function: Function,
+    /// The same of numbers that follow from shapes.
+    known: Option<known::Way>,
     /// What the configuration fixes, by name.
     config: Map<String, Value>,
     /// What the configuration fixes, by position among all operands.
@@ -160,10 +174,11 @@ struct Call {
 }
 
 fn call(cfg: &Cfg<'_>, name: &str, shown: &str, config: Map<String, Value>, fixed: Vec<(usize, Arc<Value>)>) -> Box<dyn Layer> {
-    match function(name, cfg.keras) {
+    let known = Some(name).filter(|_| matches!(cfg.class, "TFOpLambda" | "SlicingOpLambda")).and_then(known::named);
+    match function(name, cfg.keras).or_else(|| known.map(|_| Function::Known(short(shown)))) {
         Some(function) => {
             let floats = [matches!(name, "cast" | "divide" | "truediv" | "true_divide"), cfg.keras >= 3];
-            Box::new(Call { function, config, fixed, floats })
+            Box::new(Call { function, known, config, fixed, floats })
         }
         None => {
             cfg.refuse(format!("function `{shown}`"), "replace it by built-in layers, or cut the graph before it with `--outputs`");
@@ -260,7 +275,7 @@ pub(super) struct Bound<'a> {
 
 impl Bound<'_> {
     /// The operand of a name, or else at a position.
-    fn get(&self, names: &[&str], position: usize) -> Option<&Operand> {
+    pub(super) fn get(&self, names: &[&str], position: usize) -> Option<&Operand> {
         // Nobody asks for them where nothing has a name.
         if !self.operands.named.is_empty() || !self.config.is_empty() {
             self.names.borrow_mut().extend(names.iter().map(|n| (*n).to_owned()));
@@ -271,7 +286,13 @@ impl Bound<'_> {
         self.operands.get(names, position)
     }
 
-    fn value(&self, e: &Emit<'_>, names: &[&str], position: usize) -> Result<Option<&Value>> {
+    /// All operands, as read.
+    pub(super) fn all(&self) -> &Operands {
+        self.positions.borrow_mut().extend(0..self.operands.args.len());
+        &self.operands
+    }
+
+    pub(super) fn value(&self, e: &Emit<'_>, names: &[&str], position: usize) -> Result<Option<&Value>> {
         let found = match self.get(names, position) {
             Some(Operand::Value(v)) => Some(&**v),
             Some(Operand::Tensor(_)) => {
@@ -322,6 +343,14 @@ impl Bound<'_> {
                 Ok(())
             }
             Some(other) => Err(e.unsupported(format!("cast to {}", short(other)), "cast to float32, or not at all")),
+        }
+    }
+
+    /// Refuses a layout other than channels last.
+    pub(super) fn channels_last(&self, e: &Emit<'_>, position: usize) -> Result<()> {
+        match self.text(e, &["data_format"], position)? {
+            None | Some("channels_last" | "NHWC") => Ok(()),
+            Some(_) => Err(e.unsupported("channels first", "build the network with data_format=\"channels_last\"")),
         }
     }
 
@@ -392,9 +421,9 @@ impl Bound<'_> {
 }
 
 /// Names of the first operand.
-const X: &[&str] = &["x", "x1", "input", "inputs", "tensor", "features", "input_tensor", "t", "a", "value", "values"];
+pub(super) const X: &[&str] = &["x", "x1", "input", "inputs", "tensor", "features", "input_tensor", "t", "a", "value", "values"];
 /// Names of the second operand.
-const Y: &[&str] = &["y", "x2", "bias"];
+pub(super) const Y: &[&str] = &["y", "x2", "bias"];
 
 impl Layer for Call {
     fn integers(&self, inputs: &Operands) -> Integers {
@@ -429,15 +458,18 @@ impl Layer for Call {
         }
     }
 
+    fn known(&self, e: &mut Emit<'_>, inputs: &Operands) -> Result<Option<Vec<Value>>> {
+        let Some(way) = self.known.filter(|&way| known::asks_shape(way) || inputs.any().is_none()) else { return Ok(None) };
+        let b = self.bound(e, inputs)?;
+        let found = known::compute(way, e, &b)?;
+        let what = "something that follows from shapes and is not computed here";
+        let found = found.ok_or_else(|| e.unsupported(what, "build the network with the number itself"))?;
+        b.all_read(e)?;
+        Ok(Some(found))
+    }
+
     fn results(&self, e: &mut Emit<'_>, inputs: &Operands) -> Result<Vec<ValueId>> {
-        let mut operands = inputs.clone();
-        for (i, value) in &self.fixed {
-            if *i > operands.args.len() {
-                return Err(e.invalid(format!("a constant for operand {i} of {}", operands.args.len())));
-            }
-            operands.args.insert(*i, Operand::Value(value.clone()));
-        }
-        let b = Bound { operands, config: &self.config, names: RefCell::default(), positions: RefCell::default() };
+        let b = self.bound(e, inputs)?;
         let all = match self.function {
             Function::Split { .. } | Function::Unstack | Function::TopK => self.pieces(e, &b)?,
             _ => vec![self.compute(e, &b)?],
@@ -448,6 +480,18 @@ impl Layer for Call {
 }
 
 impl Call {
+    /// The operands of one call, with those that the configuration fixes.
+    fn bound(&self, e: &Emit<'_>, inputs: &Operands) -> Result<Bound<'_>> {
+        let mut operands = inputs.clone();
+        for (i, value) in &self.fixed {
+            if *i > operands.args.len() {
+                return Err(e.invalid(format!("a constant for operand {i} of {}", operands.args.len())));
+            }
+            operands.args.insert(*i, Operand::Value(value.clone()));
+        }
+        Ok(Bound { operands, config: &self.config, names: RefCell::default(), positions: RefCell::default() })
+    }
+
     fn compute(&self, e: &mut Emit<'_>, b: &Bound<'_>) -> Result<ValueId> {
         if let Function::Concat = self.function {
             let (axis, all) = b.joined(e, if e.kind == "TFOpLambda" { 0 } else { -1 })?;
@@ -464,13 +508,17 @@ impl Call {
             }
             return Concatenate(axis).emit(e, &Operands { args: turned, named: Vec::new() });
         }
+        if let Function::Einsum = self.function {
+            return products::by_equation(e, b);
+        }
         if let Function::Binary(op) = self.function {
             // Of `bias_add`, which adds along the channels.
-            if b.text(e, &["data_format"], 2)?.is_some_and(|layout| !matches!(layout, "channels_last" | "NHWC")) {
-                return Err(e.unsupported("channels first", "build the network with data_format=\"channels_last\""));
-            }
+            b.channels_last(e, 2)?;
             let (x, y) = (b.term(e, X, 0)?, b.term(e, Y, 1)?);
             return pair(e, "", op, x, y);
+        }
+        if let Function::Known(name) = &self.function {
+            return Err(e.unsupported(format!("function `{name}` of what the network computes"), "replace it by built-in layers"));
         }
         let x = b.term(e, X, 0)?;
         if e.graph.data(x).is_some() {
@@ -495,6 +543,10 @@ impl Call {
                 b.floats(e, 1)?;
                 Ok(x)
             }
+            Function::View => match b.text(e, &["dtype"], 1)? {
+                None | Some("float32") => Ok(x),
+                Some(other) => Err(e.unsupported(format!("as {}", short(other)), "leave it float32")),
+            },
             Function::Activation(steps) => apply(e, x, steps, true),
             Function::LeakyRelu => {
                 let slope = b.number(e, &["negative_slope", "alpha"], 1)?.unwrap_or(0.2);
@@ -604,6 +656,8 @@ impl Call {
                 }
             }
             Function::Binary(_)
+            | Function::Known(_)
+            | Function::Einsum
             | Function::Concat
             | Function::Stack
             | Function::Split { .. }

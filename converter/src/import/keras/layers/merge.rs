@@ -1,25 +1,15 @@
 //! Layers with several inputs.
 
 use super::activation::axis_of;
+use super::slicing::own;
 use super::{Cfg, Emit, Integers, Layer, Operands, short};
 use crate::error::Result;
+use crate::import::shape::broadcast;
 use crate::ir::{Act, BinaryOp, Op, ValueId};
-
-/// The extents of two operands under numpy's broadcasting.
-pub(super) fn broadcast(e: &Emit<'_>, a: &[usize], b: &[usize]) -> Result<Vec<usize>> {
-    let rank = a.len().max(b.len());
-    let at = |s: &[usize], i: usize| (i + s.len()).checked_sub(rank).map_or(1, |j| s[j]);
-    let one = |i| match (at(a, i), at(b, i)) {
-        (x, y) if x == y || y == 1 => Ok(x),
-        (1, y) => Ok(y),
-        _ => Err(e.invalid(format!("shapes {a:?} and {b:?} do not fit together"))),
-    };
-    (0..rank).map(one).collect()
-}
 
 /// Appends an operation on two values.
 pub(super) fn pair(e: &mut Emit<'_>, part: &str, op: BinaryOp, a: ValueId, b: ValueId) -> Result<ValueId> {
-    let shape = broadcast(e, e.graph.shape(a), e.graph.shape(b))?;
+    let shape = broadcast(e.graph.shape(a), e.graph.shape(b)).map_err(|fail| own(e, fail))?;
     e.node(part, Op::Binary { op, act: Act::None }, &[a, b], &shape)
 }
 

@@ -5,19 +5,23 @@
 
 use crate::error::Result;
 use crate::ir::ValueId;
+use serde_json::Value;
 
 pub(super) mod activation;
+mod attention;
 mod cfg;
 mod conv;
 mod dense;
 mod derived;
 mod emit;
 mod function;
+mod known;
 mod merge;
 mod moving;
 mod nested;
 mod norm;
 mod pool;
+mod products;
 mod resizing;
 mod shape;
 mod slicing;
@@ -28,8 +32,12 @@ pub(super) use emit::{Constants, Emit, Kind, Made, Operand, Operands};
 /// A variable of a layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Var {
-    /// Keras's name: `kernel`, `moving_mean`.
+    /// Keras's name: `kernel`, `moving_mean`; unique in its layer, of which a part may be before a slash.
     pub name: &'static str,
+    /// The part of the layer that has it; empty if that is the layer itself.
+    pub part: &'static str,
+    /// Its number among those of the part in `.keras` files, if it is not the next one.
+    pub number: Option<usize>,
     /// Whether training changes it (unless the layer is frozen).
     pub trainable: bool,
 }
@@ -37,12 +45,22 @@ pub(super) struct Var {
 impl Var {
     /// One that training changes.
     pub const fn trained(name: &'static str) -> Var {
-        Var { name, trainable: true }
+        Var { name, part: "", number: None, trainable: true }
     }
 
     /// One that training does not change.
     pub const fn fixed(name: &'static str) -> Var {
-        Var { name, trainable: false }
+        Var { name, part: "", number: None, trainable: false }
+    }
+
+    /// The same of a part of the layer.
+    pub const fn of(self, part: &'static str) -> Var {
+        Var { part, ..self }
+    }
+
+    /// The name within the part.
+    pub fn base(&self) -> &'static str {
+        self.name.rsplit('/').next().unwrap_or(self.name)
     }
 }
 
@@ -67,6 +85,14 @@ pub(super) trait Layer {
     /// What it makes of integers, if it is called with any.
     fn integers(&self, _inputs: &Operands) -> Integers {
         Integers::Computed
+    }
+
+    /// The results of one call where they are numbers that follow from shapes alone, and no nodes.
+    ///
+    /// # Errors
+    /// As [`Layer::emit`].
+    fn known(&self, _e: &mut Emit<'_>, _inputs: &Operands) -> Result<Option<Vec<Value>>> {
+        Ok(None)
     }
 
     /// Appends the nodes of one call and gives the result.
@@ -147,8 +173,18 @@ fn has(class: &str, cfg: &Cfg<'_>) -> bool {
         "BatchNormalizationV1" | "BatchNormalizationV2" | "SyncBatchNormalization" => cfg.keras < 3,
         "MaxPool1D" | "AvgPool1D" | "GlobalMaxPool1D" | "GlobalAvgPool1D" => cfg.keras < 3,
         "MaxPool2D" | "AvgPool2D" | "GlobalMaxPool2D" | "GlobalAvgPool2D" => cfg.keras < 3,
-        "Resizing" | "CenterCrop" | "RandomCrop" | "Rescaling" | "Normalization" | "LayerNormalization" | "GroupNormalization"
-        | "UnitNormalization" => cfg.keras >= 2,
+        "Resizing"
+        | "CenterCrop"
+        | "RandomCrop"
+        | "Rescaling"
+        | "Normalization"
+        | "LayerNormalization"
+        | "GroupNormalization"
+        | "UnitNormalization"
+        | "SpectralNormalization"
+        | "EinsumDense"
+        | "MultiHeadAttention"
+        | "Attention" => cfg.keras >= 2,
         "RMSNormalization" => cfg.keras >= 3,
         // ConvNeXt's.
         "LayerScale" => cfg.map.contains_key("projection_dim"),
@@ -181,6 +217,10 @@ pub(super) fn parse(cfg: &Cfg<'_>) -> Result<Box<dyn Layer>> {
         "Conv1DTranspose" | "Convolution1DTranspose" => conv::transposed(cfg, 1),
         "Conv2DTranspose" | "Convolution2DTranspose" | "Deconvolution2D" => conv::transposed(cfg, 2),
         "Dense" => dense::dense(cfg),
+        "EinsumDense" => products::einsum_dense(cfg),
+        "Dot" => products::dot(cfg),
+        "MultiHeadAttention" => attention::multi_head(cfg),
+        "Attention" => attention::attention(cfg),
         "BatchNormalization" | "BatchNormalizationV1" | "BatchNormalizationV2" | "SyncBatchNormalization" => norm::batch(cfg),
         "LayerNormalization" => norm::layer(cfg),
         "GroupNormalization" => norm::group(cfg),
@@ -224,11 +264,14 @@ pub(super) fn parse(cfg: &Cfg<'_>) -> Result<Box<dyn Layer>> {
         "RandomCrop" => resizing::random_crop(cfg),
         "Pipeline" if cfg.keras >= 3 => nested::pipeline(cfg),
         "TimeDistributed" => nested::distributed(cfg),
+        "SpectralNormalization" => nested::spectral(cfg),
         // They leave integers alone, and so do not make floats of them.
         "RandomHeight" | "RandomWidth" => Ok(Box::new(shape::Nothing(Integers::Computed))),
         class if random(class).is_some() => Ok(Box::new(shape::Nothing(Integers::Floats))),
         // They have an attribute that otherwise only layers have.
-        "Cast" | "ConvertToTensor" | "FullLike" | "ZerosLike" | "OnesLike" | "Cumsum" | "Cumprod" if cfg.keras >= 3 => {
+        "Cast" | "View" | "SaturateCast" | "ConvertToTensor" | "FullLike" | "ZerosLike" | "OnesLike" | "Cumsum" | "Cumprod"
+            if cfg.keras >= 3 =>
+        {
             function::operation(cfg)
         }
         "TFOpLambda" | "SlicingOpLambda" => function::lambda(cfg),

@@ -15,8 +15,12 @@ use crate::ir::{Op, ValueId};
 pub(super) enum Way {
     /// What leaves an axis at one end comes in at the other.
     Roll,
-    /// The last element first.
-    Flip,
+    /// The last element first, along an axis or those that are named.
+    Flip(Option<i64>),
+    /// What lies on one side of a diagonal, and nothing but where that is all.
+    Triangle {
+        lower: bool,
+    },
     Tile,
     /// Each element, one behind the other.
     Repeat,
@@ -50,7 +54,11 @@ pub(super) enum Gives {
 pub(super) fn named(name: &str, keras: u32) -> Option<Way> {
     Some(match name {
         "roll" => Way::Roll,
-        "flip" | "reverse" | "reverse_v2" => Way::Flip,
+        "flip" | "reverse" | "reverse_v2" => Way::Flip(None),
+        "flipud" if keras >= 3 => Way::Flip(Some(0)),
+        "fliplr" if keras >= 3 => Way::Flip(Some(1)),
+        "tril" if keras >= 3 => Way::Triangle { lower: true },
+        "triu" if keras >= 3 => Way::Triangle { lower: false },
         "tile" => Way::Tile,
         // TensorFlow has others of the names, of pictures and of rows.
         "repeat" if keras >= 3 => Way::Repeat,
@@ -94,8 +102,17 @@ impl Way {
                 let axes = match b.integers(e, &["axis"], 2)? {
                     Some(list) => axes(e, list)?,
                     // Through all of the elements, as if there were one axis.
-                    None if by.iter().all(|&n| n == 0) => return Ok(x),
-                    None => return Err(missing(e, "axis")),
+                    None => {
+                        let (row, len, _) = flat(e, x, None, None)?;
+                        let y = slicing::roll(
+                            e,
+                            "rolled",
+                            row,
+                            0,
+                            by.iter().fold(0, |sum, n| sum.wrapping_add(n % len[0].max(1) as i64)),
+                        )?;
+                        return if y == x { Ok(x) } else { e.node("", Op::Reshape, &[y], &shape) };
+                    }
                 };
                 if by.len() == 1 && axes.len() <= MAX_PIECES {
                     by = vec![by[0]; axes.len()];
@@ -109,8 +126,19 @@ impl Way {
                 }
                 Ok(y)
             }
-            Way::Flip => {
-                let list = b.integers(e, &["axis"], 1)?.unwrap_or_else(|| (0..shape.len() as i64).collect());
+            Way::Triangle { lower } => {
+                let diagonal = b.integers(e, &["k"], 1)?.map_or(0, |k| k.first().copied().unwrap_or(0));
+                let &[.., rows, columns] = &shape[..] else { return Err(e.invalid("takes matrices")) };
+                // Of a matrix all of whose elements lie there nothing is made 0.
+                let all = if lower { diagonal >= columns as i64 - 1 } else { diagonal <= 1 - rows as i64 };
+                if all { Ok(x) } else { Err(e.unsupported("a part of a matrix", "multiply it with a constant of ones and zeros")) }
+            }
+            Way::Flip(axis) => {
+                let named = match axis {
+                    Some(axis) => Some(vec![axis]),
+                    None => b.integers(e, &["axis"], 1)?,
+                };
+                let list = named.unwrap_or_else(|| (0..shape.len() as i64).collect());
                 let mut parts = whole(&shape);
                 for axis in axes(e, list)? {
                     parts[axis] = (shape[axis] as i64 - 1, shape[axis], -1);

@@ -1,6 +1,6 @@
 //! Layers that hold other layers: `Pipeline` and `TimeDistributed`.
 
-use super::{Cfg, Constants, Emit, Integers, Layer, Made, Operand, Operands, parse};
+use super::{Cfg, Emit, Integers, Layer, Operands, Var, parse};
 use crate::error::Result;
 use crate::import::keras::config::{MAX_CLASS, full_class, refuse_dtype};
 use crate::ir::{Graph, Node, Op, ValueId};
@@ -13,11 +13,12 @@ const MAX_FAULTS: usize = 64;
 struct Inner {
     class: String,
     layer: Box<dyn Layer>,
+    trainable: bool,
 }
 
 impl Inner {
     /// Understands a layer in a configuration; what it asks for in vain is refused in the name of the one that holds it.
-    fn read(cfg: &Cfg<'_>, key: &str, json: &Value) -> Result<Inner> {
+    fn read(cfg: &Cfg<'_>, key: &str, json: &Value, weights: bool) -> Result<Inner> {
         let text = |name: &str| json.get(name).and_then(Value::as_str);
         if ["class_name", "registered_name", "module"].iter().any(|name| text(name).is_some_and(|t| t.len() > MAX_CLASS)) {
             return Err(cfg.bad(key));
@@ -28,7 +29,7 @@ impl Inner {
         inner.middles = cfg.middles;
         refuse_dtype(&inner);
         let layer = parse(&inner)?;
-        if !layer.vars().is_empty() {
+        if !layer.vars().is_empty() && (!weights || layer.vars().iter().any(|var| !var.part.is_empty())) {
             inner.refuse(format!("it has weights, within {}", cfg.class), "put it into the network itself");
         }
         // Each says the path, which is paid for when all are known.
@@ -36,7 +37,13 @@ impl Inner {
         for fault in inner.into_faults().into_iter().take(left) {
             cfg.refuse(format!("{}: {}", super::short(&class), fault.what), fault.remedy);
         }
-        Ok(Inner { class, layer })
+        Ok(Inner { class, layer, trainable: map.get("trainable").and_then(Value::as_bool).unwrap_or(true) })
+    }
+
+    /// Its variables, as those of the layer that holds it.
+    fn vars(&self) -> impl Iterator<Item = Var> {
+        let own = |var: Var| Var { trainable: var.trainable && self.trainable, ..var.of("layer") };
+        self.layer.vars().into_iter().map(own)
     }
 
     /// One call, whose last node has a path of its own if there is a `part`.
@@ -50,13 +57,12 @@ impl Inner {
             path,
             layer: e.layer,
             kind: &self.class,
-            located: &[],
+            located: e.located,
             file: e.file,
-            constants: &mut Constants::new(),
+            constants: e.constants,
             budget: e.budget,
         };
-        let args = vec![Operand::Tensor(Made { value: x, integer: None })];
-        self.layer.emit(&mut emit, &Operands { args, named: Vec::new() })
+        self.layer.emit(&mut emit, &Operands::one(x))
     }
 }
 
@@ -66,7 +72,7 @@ struct Pipeline(Vec<Inner>);
 /// `Pipeline`, whose layers have no weights.
 pub(super) fn pipeline(cfg: &Cfg<'_>) -> Result<Box<dyn Layer>> {
     let all = cfg.get("layers").and_then(Value::as_array).ok_or_else(|| cfg.bad("layers"))?;
-    Ok(Box::new(Pipeline(all.iter().map(|json| Inner::read(cfg, "layers", json)).collect::<Result<_>>()?)))
+    Ok(Box::new(Pipeline(all.iter().map(|json| Inner::read(cfg, "layers", json, false)).collect::<Result<_>>()?)))
 }
 
 impl Layer for Pipeline {
@@ -86,16 +92,49 @@ impl Layer for Pipeline {
     }
 }
 
+/// The layer that another one holds.
+fn held(cfg: &Cfg<'_>) -> Result<Inner> {
+    let json = cfg.get("layer").ok_or_else(|| cfg.bad("layer"))?;
+    Inner::read(cfg, "layer", json, true)
+}
+
+/// A layer whose kernel is divided by its norm in training, and stays as it is otherwise.
+struct Spectral(Inner);
+
+/// `SpectralNormalization`.
+pub(super) fn spectral(cfg: &Cfg<'_>) -> Result<Box<dyn Layer>> {
+    Ok(Box::new(Spectral(held(cfg)?)))
+}
+
+impl Layer for Spectral {
+    fn vars(&self) -> Vec<Var> {
+        // The kernel is there once more, as the wrapper's own.
+        self.0.vars().chain([Var { number: Some(1), ..Var::fixed("vector_u") }]).collect()
+    }
+
+    fn integers(&self, inputs: &Operands) -> Integers {
+        self.0.layer.integers(inputs)
+    }
+
+    fn emit(&self, e: &mut Emit<'_>, inputs: &Operands) -> Result<ValueId> {
+        let x = e.single(inputs)?;
+        self.0.emit(e, "", x)
+    }
+}
+
 /// A layer that is called with each slice along axis 1.
 struct Distributed(Inner);
 
-/// `TimeDistributed` of a layer without weights.
+/// `TimeDistributed`.
 pub(super) fn distributed(cfg: &Cfg<'_>) -> Result<Box<dyn Layer>> {
-    let json = cfg.get("layer").ok_or_else(|| cfg.bad("layer"))?;
-    Ok(Box::new(Distributed(Inner::read(cfg, "layer", json)?)))
+    Ok(Box::new(Distributed(held(cfg)?)))
 }
 
 impl Layer for Distributed {
+    fn vars(&self) -> Vec<Var> {
+        self.0.vars().collect()
+    }
+
     fn integers(&self, inputs: &Operands) -> Integers {
         self.0.layer.integers(inputs)
     }
@@ -127,7 +166,8 @@ impl Layer for Distributed {
 fn mixes(graph: &Graph, node: &Node) -> bool {
     // A constant that is another one for each.
     let apart = |v: &ValueId| {
-        graph.data(*v).is_some() && graph.shape(*v).len() == graph.shape(node.output).len() && graph.shape(*v)[0] != 1
+        let shape = graph.shape(*v);
+        graph.data(*v).is_some() && shape.len() == graph.shape(node.output).len() && shape.first() != Some(&1)
     };
     match &node.op {
         Op::Softmax { axis, .. } | Op::Concat { axis } => *axis == 0,

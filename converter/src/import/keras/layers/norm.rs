@@ -1,8 +1,7 @@
 //! Batch normalisation, and the fixed affine maps of preprocessing.
 
 use super::activation::axis_of;
-use super::cfg::EPSILON;
-use super::cfg::values;
+use super::cfg::{EPSILON, values};
 use super::merge::pair;
 use super::{Cfg, Emit, Integers, Layer, Operands, Var};
 use crate::error::Result;

@@ -3,7 +3,7 @@
 use super::cfg::Padding;
 use super::conv::Geometry;
 use super::function::Bound;
-use super::{Cfg, Emit, Layer, Made, Operand, Operands, short};
+use super::{Cfg, Emit, Layer, Operands, short};
 use crate::error::Result;
 use crate::import::shape::MAX_STEP;
 use crate::ir::{Op, PoolKind, ReduceKind, ValueId};
@@ -51,11 +51,9 @@ pub(super) fn function(e: &mut Emit<'_>, b: &Bound<'_>, x: ValueId, kind: PoolKi
         Some("same") => Padding::Same,
         Some(other) => return Err(e.invalid(format!("`padding` is {}", short(other)))),
     };
-    if b.text(e, &["data_format"], 4)?.is_some_and(|layout| layout != "channels_last") {
-        return Err(e.unsupported("channels first", "build the network with data_format=\"channels_last\""));
-    }
+    b.channels_last(e, 4)?;
     let pool = Pool { geometry: Geometry { rank, kernel, stride, dilation: [1, 1], padding }, kind };
-    pool.emit(e, &Operands { args: vec![Operand::Tensor(Made { value: x, integer: None })], named: Vec::new() })
+    pool.emit(e, &Operands::one(x))
 }
 
 impl Layer for Pool {

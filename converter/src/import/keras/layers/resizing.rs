@@ -132,17 +132,9 @@ impl Layer for CenterCrop {
     }
 }
 
-/// Refuses a function's layout other than channels last.
-fn channels_last(e: &Emit<'_>, b: &Bound<'_>) -> Result<()> {
-    match b.text(e, &["data_format"], usize::MAX)? {
-        None | Some("channels_last") => Ok(()),
-        Some(_) => Err(e.unsupported("channels first", "build the network with data_format=\"channels_last\"")),
-    }
-}
-
 /// Appends `image.resize` of Keras or of TensorFlow.
 pub(super) fn function(e: &mut Emit<'_>, b: &Bound<'_>, x: ValueId) -> Result<ValueId> {
-    channels_last(e, b)?;
+    b.channels_last(e, usize::MAX)?;
     let list = b.integers(e, &["size"], 1)?.unwrap_or_default();
     let size: Option<Vec<usize>> = list.iter().map(|&n| usize::try_from(n).ok().filter(|&n| n > 0)).collect();
     let Some(&[height, width]) = size.as_deref() else { return Err(e.invalid(format!("a size of {list:?}"))) };
@@ -161,7 +153,7 @@ pub(super) fn function(e: &mut Emit<'_>, b: &Bound<'_>, x: ValueId) -> Result<Va
 
 /// Appends `image.crop_images`, or `image.pad_images`, which makes pictures larger.
 pub(super) fn border(e: &mut Emit<'_>, b: &Bound<'_>, x: ValueId, larger: bool) -> Result<ValueId> {
-    channels_last(e, b)?;
+    b.channels_last(e, usize::MAX)?;
     let [n, h, w, c] = e.shape(x)[..] else { return Err(e.invalid("an image has four axes")) };
     let word = if larger { "padding" } else { "cropping" };
     let count = |name: &str, at: usize| match b.integers(e, &[name], at)?.as_deref() {

@@ -11,7 +11,7 @@ use serde_json::Value;
 use std::sync::Arc;
 
 /// One entry of an index.
-enum Entry {
+pub(super) enum Entry {
     /// One element, and the axis goes.
     At(i64),
     /// A new axis of one element.
@@ -19,18 +19,20 @@ enum Entry {
     /// All axes that no other entry is for.
     Rest,
     /// Some elements: the first, the one behind the last, the step.
-    Range([Option<i64>; 3]),
+    Range([i64; 3]),
 }
 
 /// `{"class_name": "__slice__", "config": {"start", "stop", "step"}}`, in Keras 2 `{"start", "stop", "step"}`; `{"class_name":
 /// "__ellipsis__"}`; null; a number. Nothing for what is none of these, as a tensor.
-fn entry(v: &Value) -> Option<Entry> {
+pub(super) fn entry(v: &Value) -> Option<Entry> {
     let range = |v: &Value| {
         let bound = |key: &str| match v.get(key)? {
             Value::Null => Some(None),
             v => v.as_i64().map(Some),
         };
-        Some(Entry::Range([bound("start")?, bound("stop")?, bound("step")?]))
+        let step = bound("step")?.unwrap_or(1);
+        let all = if step > 0 { (0, i64::MAX) } else { (i64::MAX, i64::MIN) };
+        Some(Entry::Range([bound("start")?.unwrap_or(all.0), bound("stop")?.unwrap_or(all.1), step]))
     };
     match v {
         Value::Null => Some(Entry::New),
@@ -76,9 +78,6 @@ pub(super) fn slice(e: &mut Emit<'_>, x: ValueId, index: &Value) -> Result<Value
                 axis += 1;
             }
             Entry::Range([first, end, step]) => {
-                let step = step.unwrap_or(1);
-                let all = if step > 0 { (0, i64::MAX) } else { (i64::MAX, i64::MIN) };
-                let (first, end) = (first.unwrap_or(all.0), end.unwrap_or(all.1));
                 let (start, len) = shape::slice(from[axis], first, end, step).map_err(|fail| own(e, fail))?;
                 parts[axis] = (start, len, step);
                 to.push(len);
@@ -186,7 +185,7 @@ fn place(e: &Emit<'_>, i: i64, axis: usize, extent: usize) -> Result<i64> {
 }
 
 /// The error of a layer.
-fn own(e: &Emit<'_>, fail: Fail) -> Error {
+pub(super) fn own(e: &Emit<'_>, fail: Fail) -> Error {
     match fail {
         Fail::Invalid(why) => e.invalid(why),
         Fail::Unsupported { what, remedy } => e.unsupported(what, remedy),

@@ -93,6 +93,8 @@ fn what_does_nothing_and_what_is_derived_is_keras_own() {
             golden(&format!("{name}.{version}"), &[]);
         }
     }
+    golden("sundry.k3.keras", &[]);
+    golden("sundry.k3.h5", &[]);
     golden("caffe.k2.h5", &[]);
     golden("upsampling.k2.keras", &[]);
     golden("upsampling.k2.h5", &[]);
@@ -107,6 +109,10 @@ fn moves_that_do_not_fit_are_refused() {
         Ok::<_, Error>(graph.shape(graph.outputs[0]).to_vec())
     };
     assert_eq!(of("Roll", r#", "shift": -5, "axis": 1"#).unwrap(), [1, 3, 4]);
+    assert_eq!(of("Roll", r#", "shift": 1"#).unwrap(), [1, 3, 4]);
+    assert_eq!(of("Triu", r#", "k": -2"#).unwrap(), [1, 3, 4]);
+    assert_eq!(of("Tril", r#", "k": 3"#).unwrap(), [1, 3, 4]);
+    assert_eq!(of("Diff", r#", "n": 2"#).unwrap(), [1, 3, 2]);
     assert_eq!(of("Tile", r#", "repeats": [2]"#).unwrap(), [1, 3, 8]);
     assert_eq!(of("Swapaxes", r#", "axis1": 1, "axis2": -1"#).unwrap(), [1, 4, 3]);
     assert_eq!(of("Moveaxis", r#", "source": [1, 2], "destination": [2, 0]"#).unwrap(), [4, 1, 3]);
@@ -114,7 +120,16 @@ fn moves_that_do_not_fit_are_refused() {
     for (class, config) in [
         ("Roll", r#", "shift": 1, "axis": 3"#),
         ("Roll", r#", "shift": [1, 2], "axis": 1"#),
-        ("Roll", r#", "shift": 1"#),
+        ("Triu", r#", "k": -1"#),
+        ("Tril", r#", "k": 2"#),
+        ("Diff", r#", "n": 4"#),
+        ("Diff", r#", "n": -1"#),
+        ("Glu", r#", "axis": 1"#),
+        ("View", r#", "dtype": "int32""#),
+        ("SaturateCast", r#", "dtype": "int8""#),
+        ("Einsum", r#", "subscripts": "bii->bi""#),
+        ("Einsum", r#", "subscripts": "bij,bjk->bik""#),
+        ("Einsum", ""),
         ("Flip", r#", "axis": -4"#),
         ("Tile", r#", "repeats": [1, 1, 1, 1]"#),
         ("Tile", r#", "repeats": [0]"#),

@@ -6,6 +6,7 @@ use super::super::shape;
 use super::super::tensor::{Const, Data, Type};
 use super::number::{fit, integer};
 use super::{Args, around, room, strides, walk};
+use crate::import::einsum::{Equation, equation};
 use crate::interp::ELEMENT;
 
 /// The first element of a reduction, and what an element becomes before it is added up.
@@ -135,65 +136,6 @@ pub(super) fn running(cx: &mut Ctx<'_, '_, '_>, args: &Args) -> Res<Const> {
             Ok(Const::of_type(x.ty, x.dims.clone(), y))
         }
     }
-}
-
-/// Letters of the axes of each input and of the result.
-pub(in super::super) struct Equation {
-    pub inputs: Vec<Vec<char>>,
-    pub output: Vec<char>,
-}
-
-/// Reads an equation; an ellipsis becomes letters that no equation has, the last axis the first of them.
-pub(in super::super) fn equation(text: &str, ranks: &[usize]) -> Res<Equation> {
-    let text: String = text.chars().filter(|c| !c.is_whitespace()).collect();
-    let (left, right) = match text.split_once("->") {
-        Some((l, r)) => (l, Some(r)),
-        None => (&*text, None),
-    };
-    let wrong = || bad(format!("equation {text:?} for {} inputs", ranks.len()));
-    let terms: Vec<&str> = left.split(',').collect();
-    if terms.len() != ranks.len() {
-        return wrong();
-    }
-    let rest = |n: usize| (0..n as u32).rev().filter_map(|i| char::from_u32(0xE000 + i)).collect::<Vec<_>>();
-    let letters = |term: &str, hidden: usize| -> Option<Vec<char>> {
-        let (before, after) = term.split_once("...").map_or((term, None), |(b, a)| (b, Some(a)));
-        let named = before.chars().chain(after.unwrap_or("").chars());
-        if !named.clone().all(|c| c.is_ascii_alphabetic()) {
-            return None;
-        }
-        let middle = if after.is_some() { rest(hidden) } else { vec![] };
-        Some(before.chars().chain(middle).chain(after.unwrap_or("").chars()).collect())
-    };
-    let (mut inputs, mut most) = (vec![], 0);
-    for (term, &rank) in terms.iter().zip(ranks) {
-        let named = term.chars().filter(|c| *c != '.').count();
-        let Some(hidden) = rank.checked_sub(named) else { return wrong() };
-        match letters(term, hidden) {
-            Some(l) if l.len() == rank => inputs.push(l),
-            _ => return wrong(),
-        }
-        most = most.max(hidden);
-    }
-    let output = match right {
-        Some(r) => match letters(r, most) {
-            Some(l) => l,
-            None => return wrong(),
-        },
-        // What appears once, in the order of the alphabet.
-        None => {
-            let all: Vec<char> = inputs.iter().flatten().copied().collect();
-            let mut times = [0usize; 128];
-            all.iter().filter(|c| c.is_ascii_alphabetic()).for_each(|&c| times[c as usize] += 1);
-            let once: Vec<char> = (0..128u8).map(char::from).filter(|&c| times[c as usize] == 1).collect();
-            rest(most).into_iter().chain(once).collect()
-        }
-    };
-    let twice = output.iter().enumerate().any(|(i, c)| output[..i].contains(c));
-    if twice || output.iter().any(|c| !inputs.iter().flatten().any(|d| d == c)) {
-        return wrong();
-    }
-    Ok(Equation { inputs, output })
 }
 
 /// Each element of the result is a sum over all letters that it does not have.

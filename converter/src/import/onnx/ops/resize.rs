@@ -7,6 +7,7 @@ use super::super::tensor::{Const, Data};
 use super::Values;
 use super::resize_agree::{self, Axis};
 use super::resize_matrix::{self, Rule};
+use crate::import::parts::shuffled;
 use crate::ir::{Op, Places, ResizeKind};
 
 /// Output pixels that are looked at when a rounding rule is checked; beyond that it repeats.
@@ -265,9 +266,7 @@ pub(super) fn depth_to_space(cx: &mut Ctx<'_, '_, '_>) -> Values {
         "CRD" => ([n, o, b, b, h, w], vec![0, 1, 4, 2, 5, 3]),
         other => return bad(format!("mode is {other:?}")),
     };
-    let y = cx.emit("blocks", Op::Reshape, &[x], &split)?;
-    let y = cx.emit("", Op::Transpose { perm }, &[y], &[n, o, h, b, w, b])?;
-    Ok(vec![cx.emit("image", Op::Reshape, &[y], &[n, o, h * b, w * b])?])
+    Ok(vec![shuffled(cx, x, &split, perm, &[n, o, h * b, w * b])?])
 }
 
 pub(super) fn space_to_depth(cx: &mut Ctx<'_, '_, '_>) -> Values {
@@ -277,12 +276,10 @@ pub(super) fn space_to_depth(cx: &mut Ctx<'_, '_, '_>) -> Values {
     if h % b != 0 || w % b != 0 {
         return bad(format!("{h} by {w} pixels do not make blocks of {b} by {b}"));
     }
-    let (perm, split) = match cx.string("mode", "DCR")? {
-        "DCR" => (vec![0, 3, 5, 1, 2, 4], [n, b, b, c, h / b, w / b]),
-        "CRD" => (vec![0, 1, 3, 5, 2, 4], [n, c, b, b, h / b, w / b]),
+    let perm = match cx.string("mode", "DCR")? {
+        "DCR" => vec![0, 3, 5, 1, 2, 4],
+        "CRD" => vec![0, 1, 3, 5, 2, 4],
         other => return bad(format!("mode is {other:?}")),
     };
-    let y = cx.emit("blocks", Op::Reshape, &[x], &[n, c, h / b, b, w / b, b])?;
-    let y = cx.emit("", Op::Transpose { perm }, &[y], &split)?;
-    Ok(vec![cx.emit("image", Op::Reshape, &[y], &[n, c * b * b, h / b, w / b])?])
+    Ok(vec![shuffled(cx, x, &[n, c, h / b, b, w / b, b], perm, &[n, c * b * b, h / b, w / b])?])
 }

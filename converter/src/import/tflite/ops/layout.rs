@@ -3,7 +3,7 @@
 use super::fail::{Res, bad, unsupported};
 use super::schema::options as field;
 use super::{Ctx, Values, shape};
-use crate::import::parts::{MAX_PIECES, cut};
+use crate::import::parts::{MAX_PIECES, cut, shuffled};
 use crate::import::tflite::tensor::is_narrow;
 use crate::ir::{Op, ValueId};
 use std::sync::Arc;
@@ -167,14 +167,6 @@ pub(super) fn tile(cx: &mut Ctx<'_, '_>) -> Values {
     broadcast(cx, x, &dims)
 }
 
-/// A reshape, a transpose, a reshape.
-fn shuffle(cx: &mut Ctx<'_, '_>, x: ValueId, split: &[usize], perm: Vec<usize>, joined: &[usize]) -> Res<ValueId> {
-    let blocks = cx.emit("blocks", Op::Reshape, &[x], split)?;
-    let turned: Vec<usize> = perm.iter().map(|&p| split[p]).collect();
-    let moved = cx.emit("", Op::Transpose { perm }, &[blocks], &turned)?;
-    cx.emit("image", Op::Reshape, &[moved], joined)
-}
-
 fn block(cx: &Ctx<'_, '_>) -> Res<usize> {
     let b = cx.int(field::BLOCK_SIZE, 0)?;
     usize::try_from(b).ok().filter(|b| (1..=1 << 12).contains(b)).map_or_else(|| bad(format!("block size {b}")), Ok)
@@ -187,7 +179,7 @@ pub(super) fn depth_to_space(cx: &mut Ctx<'_, '_>) -> Values {
         return bad(format!("{c} channels do not make blocks of {b} by {b}"));
     }
     let o = c / (b * b);
-    Ok(vec![shuffle(cx, x, &[n, h, w, b, b, o], vec![0, 1, 3, 2, 4, 5], &[n, h * b, w * b, o])?])
+    Ok(vec![shuffled(cx, x, &[n, h, w, b, b, o], vec![0, 1, 3, 2, 4, 5], &[n, h * b, w * b, o])?])
 }
 
 pub(super) fn space_to_depth(cx: &mut Ctx<'_, '_>) -> Values {
@@ -197,7 +189,7 @@ pub(super) fn space_to_depth(cx: &mut Ctx<'_, '_>) -> Values {
         return bad(format!("{h} by {w} pixels do not make blocks of {b} by {b}"));
     }
     let joined = [n, h / b, w / b, c * b * b];
-    Ok(vec![shuffle(cx, x, &[n, h / b, b, w / b, b, c], vec![0, 1, 3, 2, 4, 5], &joined)?])
+    Ok(vec![shuffled(cx, x, &[n, h / b, b, w / b, b, c], vec![0, 1, 3, 2, 4, 5], &joined)?])
 }
 
 /// What an operator of blocks does to rows and columns.
@@ -260,7 +252,7 @@ pub(super) fn space_to_batch(cx: &mut Ctx<'_, '_>) -> Values {
     let pads = vec![(0, 0), rows, columns, (0, 0)];
     let x = cx.emit("pad", Op::Pad { pads, value: 0.0 }, &[x], &[n, h, w, c])?;
     let joined = [n.saturating_mul(by * bx), h / by, w / bx, c];
-    let y = shuffle(cx, x, &[n, h / by, by, w / bx, bx, c], vec![2, 4, 0, 1, 3, 5], &joined)?;
+    let y = shuffled(cx, x, &[n, h / by, by, w / bx, bx, c], vec![2, 4, 0, 1, 3, 5], &joined)?;
     as_rows(cx, y, rows_alone)
 }
 
@@ -274,7 +266,7 @@ pub(super) fn batch_to_space(cx: &mut Ctx<'_, '_>) -> Values {
     }
     let n = n / (by * bx);
     let whole = [n, h.saturating_mul(by), w.saturating_mul(bx), c];
-    let y = shuffle(cx, x, &[by, bx, n, h, w, c], vec![2, 3, 0, 4, 1, 5], &whole)?;
+    let y = shuffled(cx, x, &[by, bx, n, h, w, c], vec![2, 3, 0, 4, 1, 5], &whole)?;
     let left = |extent: usize, (a, b): (usize, usize)| extent.checked_sub(a)?.checked_sub(b).filter(|&d| d > 0);
     let (Some(h), Some(w)) = (left(whole[1], rows), left(whole[2], columns)) else {
         return bad(format!("nothing is left of {whole:?}"));
