@@ -326,6 +326,7 @@ impl Walk<'_> {
                 continue;
             }
             let operands = operands(&layer.calls[c], &results, &layer.name, !self.faults.is_empty())?;
+            self.pay_known(&layer.calls[c], &operands, &path)?;
             // Keras 3 does as the call says only where its caller does not say otherwise.
             if operands.named.iter().any(|(n, o)| n == "training" && matches!(o, Operand::Value(v) if flag(v) == Some(true))) {
                 self.graph.leave_trained(&path);
@@ -367,6 +368,22 @@ impl Walk<'_> {
         Ok(())
     }
 
+    /// Takes what numbers that are known cost whoever reads them out of the budget, as if they were written where they are read.
+    fn pay_known(&mut self, call: &Call, operands: &Operands, path: &str) -> Result<()> {
+        let args = call
+            .args
+            .iter()
+            .zip(&operands.args)
+            .chain(call.named.iter().map(|(_, a)| a).zip(operands.named.iter().map(|(_, o)| o)));
+        let read = args.map(|(arg, operand)| match (arg, operand) {
+            (Arg::Tensor(_), Operand::Value(v)) => weight(v),
+            _ => 0,
+        });
+        let paid = self.budget.checked_sub(read.sum::<usize>() / 8);
+        self.budget = paid.ok_or_else(|| invalid(format!("too much is computed from shapes, the last of it for `{path}`")))?;
+        Ok(())
+    }
+
     /// Refuses what an input of a nested network is given. A network may be called often, with a long path.
     fn refuse(&mut self, path: &str, input: &LayerDef, what: String, remedy: String) -> Result<()> {
         let (node, kind) = (short(&join(path, &input.name)), short(&input.class));
@@ -389,7 +406,8 @@ impl Walk<'_> {
         // looked at, too.
         let none = || operands.any_value().map(|_| Operand::Value(Value::Null.into()));
         let stand_in = operands.any().map(|made| Operand::Tensor(made.float())).or_else(none);
-        if let Some(v) = stand_in.clone().filter(|_| !layer.faults.is_empty()) {
+        let lost = !self.faults.is_empty() && operands.args.iter().any(|o| matches!(o, Operand::Value(v) if v.is_null()));
+        if let Some(v) = stand_in.clone().filter(|_| lost || !layer.faults.is_empty()) {
             return Ok(vec![v]);
         }
         let constants = self.shared.entry(std::ptr::from_ref(layer)).or_insert_with(|| {

@@ -150,7 +150,7 @@ impl MultiHead {
     /// Appends one of [`PARTS`]: a product with a kernel of so many heads, whose axes are those of `source`.
     fn dense(&self, e: &mut Emit<'_>, part: &str, which: usize, x: ValueId, source: &[usize], to: &[usize]) -> Result<ValueId> {
         let [kernel, bias, _] = PARTS[which];
-        let columns: usize = to.iter().product();
+        let columns = e.check(to)?;
         let mut shape = e.shape(x);
         let Some(last) = shape.last_mut() else { return Err(e.invalid("takes sequences")) };
         let matrix = [std::mem::replace(last, columns), columns];

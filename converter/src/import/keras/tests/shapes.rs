@@ -145,3 +145,24 @@ fn what_stands_in_a_list_of_numbers_is_looked_at() {
     assert_eq!(what(&[("math.reduce_max", r#"["x", 0, 0, {}]"#), crop]), ["l1"]);
     assert_eq!(what(&[("compat.v1.shape", r#"["x", 0, 0, {}]"#)]), ["l0"]);
 }
+
+/// Whoever reads many numbers pays for them, however short a call is; and one fault is told once.
+#[test]
+fn numbers_are_paid_where_they_are_read() {
+    let fill = ("fill", r#"[["_CONSTANT_VALUE", -1, 65536, {"value": 1}]]"#);
+    let sum = ("math.reduce_sum", r#"["l0", 0, 0, {}]"#);
+    let few = [&[fill][..], &vec![sum; 100]].concat();
+    assert!(matches!(functions(&few), Err(Error::Unsupported(_))), "the last sum is an output");
+    let joined = format!("[{}]", (1..=1000).map(|i| format!(r#"["l{i}", 0, 0, {{"axis": 0}}]"#)).collect::<Vec<_>>().join(", "));
+    let many = [&[fill][..], &vec![sum; 1000], &[("stack", &*joined)]].concat();
+    match functions(&many) {
+        Err(Error::Invalid(text)) => assert!(text.contains("too much is computed from shapes"), "{text}"),
+        other => panic!("{other:?}"),
+    }
+    let unknown = ("math.sin", r#"["l0", 0, 0, {}]"#);
+    let doubled = ("math.multiply", r#"["l1", 0, 0, {"y": 2}]"#);
+    match functions(&[("compat.v1.shape", r#"["x", 0, 0, {}]"#), unknown, doubled]) {
+        Err(Error::Unsupported(all)) => assert_eq!(all.iter().map(|fault| &*fault.node).collect::<Vec<_>>(), ["l1"]),
+        other => panic!("{other:?}"),
+    }
+}
