@@ -37,6 +37,7 @@ features! {
     DEPTHWISE "depthwise";
     DEPTHWISE_5X5 "depthwise-5x5";
     DEPTHWISE_RELU "depthwise-relu";
+    DEPTHWISE_STRIDE2 "depthwise-stride2";
     SEPARABLE "separable";
     POOL "pool";
     REDUCE "reduce";

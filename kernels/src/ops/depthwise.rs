@@ -48,6 +48,7 @@ impl Depthwise<'_> {
     pub fn feature(window: &Window, pre_relu: bool) -> Option<&'static str> {
         match (window.kernel, window.stride, window.dilation, pre_relu) {
             ([3, 3], [1, 1], [1, 1], true) => Some("depthwise-relu"),
+            ([3, 3], [2, 2], [1, 1], false) => Some("depthwise-stride2"),
             ([5, 5], [1, 1] | [2, 2], [1, 1], false) => Some("depthwise-5x5"),
             _ => None,
         }
@@ -114,10 +115,11 @@ impl Kernel for Rows<'_> {
         // What is behind these is what `Depthwise::feature` tells.
         let five = unrolled && cfg!(feature = "depthwise-5x5");
         let relu = unrolled && cfg!(feature = "depthwise-relu");
+        let stride2 = unrolled && cfg!(feature = "depthwise-stride2");
         match (kernel, stride, self.args.pre_relu) {
             ([3, 3], [1, 1], false) if unrolled => s.vectorize(Sweep::<3, 1, false>(self)),
             ([3, 3], [1, 1], true) if relu => s.vectorize(Sweep::<3, 1, true>(self)),
-            ([3, 3], [2, 2], false) if unrolled => s.vectorize(Sweep::<3, 2, false>(self)),
+            ([3, 3], [2, 2], false) if stride2 => s.vectorize(Sweep::<3, 2, false>(self)),
             ([5, 5], [1, 1], false) if five => s.vectorize(Sweep::<5, 1, false>(self)),
             ([5, 5], [2, 2], false) if five => s.vectorize(Sweep::<5, 2, false>(self)),
             _ => s.vectorize(AnyWindow(self)),

@@ -468,9 +468,9 @@ impl Kernel for Gemm<'_> {
         // Blocks of pixels: their part of A stays in L2 while all panels go by.
         let per_pixel = (segments.len * segments.nx).max(1);
         let group = if S::PARTS == 1 { S::NB } else { 4 };
-        // A last panel that is half empty goes with the one before it in vectors of half the width.
-        let narrow_blocks =
-            if S::PARTS == 1 && S::Half::PARTS == 2 && blocks > 1 && half_empty(n) && self.whole_blocks && simple { 2 } else { 0 };
+        // A last panel that is half empty goes with the one before it in vectors of half the width, where there are pixels enough.
+        let halves = S::PARTS == 1 && S::Half::PARTS == 2 && blocks > 1 && half_empty(n) && self.whole_blocks && simple;
+        let narrow_blocks = if halves && m >= 4 * S::MR { 2 } else { 0 };
         let mut sums: Sums = [[0.0; BLOCK]; MAX_BLOCKS];
         let mut offsets = [0usize; MAX_PIXELS];
         let mut m0 = 0;
@@ -596,7 +596,8 @@ fn group<S: Simd, const MR: usize, const NB: usize, const NV: usize>(
     });
 }
 
-/// Tiles of up to 6 pixels x 4 panels, for sets whose vector is a whole block.
+/// Tiles of up to 6 pixels x 4 panels, for sets whose vector is a whole block. Few pixels are those of images that are smaller than 5x5:
+/// two or three panels that are left there go by one after the other, and have no code of their own.
 #[inline(always)]
 fn wide<S: Simd>(
     s: S,
@@ -610,22 +611,26 @@ fn wide<S: Simd>(
     sums: &mut Sums,
 ) {
     macro_rules! tiles {
-        ($($mr:literal)*) => {
+        (few: $($few:literal)*, many: $($many:literal)*) => {
             match (mr, nb) {
                 $(
-                    ($mr, 4) => group::<S, $mr, 4, 4>(s, tile, offsets, block, 1, m, out, sums),
-                    ($mr, 3) => group::<S, $mr, 3, 3>(s, tile, offsets, block, 1, m, out, sums),
-                    ($mr, 2) => group::<S, $mr, 2, 2>(s, tile, offsets, block, 1, m, out, sums),
-                    ($mr, 1) => group::<S, $mr, 1, 1>(s, tile, offsets, block, 1, m, out, sums),
+                    ($few, 4) => group::<S, $few, 4, 4>(s, tile, offsets, block, 1, m, out, sums),
+                    ($few, _) => group::<S, $few, 1, 1>(s, tile, offsets, block, nb, m, out, sums),
                 )*
-                _ => unreachable!("a tile has 1 to MR pixels and 1 to NB panels"),
+                $(
+                    ($many, 4) => group::<S, $many, 4, 4>(s, tile, offsets, block, 1, m, out, sums),
+                    ($many, 3) => group::<S, $many, 3, 3>(s, tile, offsets, block, 1, m, out, sums),
+                    ($many, 2) => group::<S, $many, 2, 2>(s, tile, offsets, block, 1, m, out, sums),
+                    ($many, _) => group::<S, $many, 1, 1>(s, tile, offsets, block, 1, m, out, sums),
+                )*
+                _ => unreachable!("a tile has 1 to MR pixels"),
             }
         };
     }
-    tiles!(1 2 3 4 5 6)
+    tiles!(few: 1 2 3 4, many: 5 6)
 }
 
-/// Tiles of up to 8 pixels x 1 1/2 panels, for sets that have 32 registers of half a block.
+/// Tiles of 5 to 8 pixels x 1 1/2 panels, for sets that have 32 registers of half a block.
 #[inline(always)]
 fn one_and_a_half<S: Simd>(
     s: S,
@@ -641,11 +646,12 @@ fn one_and_a_half<S: Simd>(
         ($($mr:literal)*) => {
             match mr {
                 $($mr => group::<S, $mr, 2, 3>(s, tile, offsets, block, 1, m, out, sums),)*
-                _ => unreachable!("a tile has 1 to MR pixels"),
+                // A dozen pixels or more make no such tiles.
+                _ => group::<S, 1, 2, 3>(s, tile, offsets, block, 1, m, out, sums),
             }
         };
     }
-    tiles!(1 2 3 4 5 6 7 8)
+    tiles!(5 6 7 8)
 }
 
 /// Tiles of up to 6 pixels x 1 panel, for sets with narrower vectors; `nb` panels go by for each tile, and `half` leaves out the

@@ -379,7 +379,7 @@ impl Walk<'_> {
             (Arg::Tensor(_), Operand::Value(v)) => weight(v),
             _ => 0,
         });
-        let paid = self.budget.checked_sub(read.sum::<usize>() / 8);
+        let paid = self.budget.checked_sub(read.sum());
         self.budget = paid.ok_or_else(|| invalid(format!("too much is computed from shapes, the last of it for `{path}`")))?;
         Ok(())
     }
@@ -402,11 +402,12 @@ impl Walk<'_> {
 
     fn layer(&mut self, layer: &LayerDef, path: String, weights: &str, operands: &Operands) -> Result<Vec<Operand>> {
         let Body::Layer(body) = &layer.body else { return Err(invalid(format!("`{path}` is not a layer"))) };
-        // Past a fault, a value of any shape stands for the result, or no number for one that is known, so that the calls after it are
-        // looked at, too.
-        let none = || operands.any_value().map(|_| Operand::Value(Value::Null.into()));
-        let stand_in = operands.any().map(|made| Operand::Tensor(made.float())).or_else(none);
-        let lost = !self.faults.is_empty() && operands.args.iter().any(|o| matches!(o, Operand::Value(v) if v.is_null()));
+        // Past a fault, a value of any shape stands for the result, or [`COMPUTED`] for numbers, so that the calls after it are looked at,
+        // too.
+        let computed = || Operand::Value(Value::from(COMPUTED).into());
+        let stand_in =
+            operands.any().map(|made| Operand::Tensor(made.float())).or_else(|| operands.values().next().map(|_| computed()));
+        let lost = !self.faults.is_empty() && operands.values().any(|v| v == COMPUTED);
         if let Some(v) = stand_in.clone().filter(|_| lost || !layer.faults.is_empty()) {
             return Ok(vec![v]);
         }
@@ -455,8 +456,8 @@ fn result(results: &Results, t: TensorRef, name: &str, faulty: bool) -> Result<O
     found.ok_or_else(|| invalid(format!("layer `{name}` has no result {} of call {}", t.tensor, t.call)))
 }
 
-/// What stands for a tensor in a list of numbers: nothing that is a number.
-const COMPUTED: &str = "computed";
+/// What stands for a tensor in a list of numbers, and for what would be known without a fault: nothing that is a number.
+const COMPUTED: &str = "(computed)";
 
 fn operands(call: &Call, results: &Results, name: &str, faulty: bool) -> Result<Operands> {
     let one = |arg: &Arg| match arg {

@@ -75,10 +75,10 @@ impl Operands {
         self.all().next()
     }
 
-    /// Anything else that it is called with.
-    pub fn any_value(&self) -> Option<&Value> {
+    /// All that it is called with besides.
+    pub fn values(&self) -> impl Iterator<Item = &Value> {
         let all = self.args.iter().chain(self.named.iter().map(|(_, o)| o));
-        all.into_iter().find_map(|o| if let Operand::Value(v) = o { Some(&**v) } else { None })
+        all.filter_map(|o| if let Operand::Value(v) = o { Some(&**v) } else { None })
     }
 
     /// Whether any tensor is one of integers.

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 /// Most numbers that a call may make.
 const MAX_NUMBERS: usize = 1 << 16;
-/// What a number of JSON costs, in elements of the budget.
+/// What a number or a list of JSON costs, in elements of the budget.
 const NUMBER: usize = 8;
 
 /// What a function computes.
@@ -164,13 +164,24 @@ impl Numbers {
         };
         let mut level = self.data.iter().map(number).collect::<Option<Vec<_>>>()?;
         for &extent in self.shape.iter().rev() {
-            level = level.chunks(extent.max(1)).map(|part| Value::from(part.to_vec())).collect();
+            let (parts, mut all) = (level.len() / extent.max(1), level.into_iter());
+            level = (0..parts).map(|_| all.by_ref().take(extent).collect()).collect();
         }
         let [only] = &level[..] else { return None };
         Some(match self.kind {
             Kind::Double => json!({ "class_name": "__numpy__", "config": { "value": only, "dtype": "float64" } }),
             _ => only.clone(),
         })
+    }
+
+    /// The numbers and lists of what is written.
+    fn weight(&self) -> usize {
+        let mut lists = 1;
+        let all = self.shape.iter().map(|&extent| {
+            lists *= extent;
+            lists
+        });
+        1 + all.sum::<usize>()
     }
 
     fn integers(shape: Vec<usize>, data: &[usize]) -> Numbers {
@@ -231,7 +242,7 @@ pub(super) fn asks_shape(way: Way) -> bool {
 /// If its arguments are none that it can have, or there are too many numbers in the network.
 pub(super) fn compute(way: Way, e: &mut Emit<'_>, b: &Bound<'_>) -> Result<Option<Vec<Value>>> {
     let Some(made) = results(way, e, b)? else { return Ok(None) };
-    let cost = made.iter().map(|numbers| (1 + numbers.data.len()) * NUMBER).sum();
+    let cost = made.iter().map(|numbers| numbers.weight() * NUMBER).sum();
     e.afford(cost)?;
     *e.budget -= cost;
     Ok(made.iter().map(Numbers::write).collect())
@@ -358,8 +369,10 @@ fn range([start, limit, delta]: [Option<Numbers>; 3]) -> Option<Numbers> {
     let start = whole(&start?)?;
     let step = delta.map_or(Some(1), |delta| whole(&delta))?;
     let (start, end) = limit.map_or(Some((0, start)), |limit| Some((start, whole(&limit)?)))?;
-    let count = (end - start).checked_div(step).filter(|_| step > 0).and_then(|n| usize::try_from(n).ok())?;
-    let count = count + usize::from((end - start) % step != 0);
+    if step <= 0 || end <= start {
+        return None;
+    }
+    let count = (end - start + step - 1) as usize / step as usize;
     let data: Vec<f64> = (0..count.min(MAX_NUMBERS)).map(|i| (start + i as i64 * step) as f64).collect();
     (1..=MAX_NUMBERS).contains(&count).then(|| Numbers { kind: Kind::Integer, shape: vec![count], data })
 }
