@@ -6,8 +6,10 @@
 
 use super::activation::{Step, apply};
 use super::merge::pair;
+use super::slicing::own;
 use super::{Cfg, Emit, Layer, Operand, Operands, Var, short};
 use crate::error::Result;
+use crate::import::einsum::turned;
 use crate::ir::{Act, BinaryOp, Op, ValueId};
 use serde_json::Value;
 
@@ -44,9 +46,7 @@ fn product(e: &mut Emit<'_>, part: &str, a: ValueId, b: ValueId) -> Result<Value
 
 /// Appends a transpose.
 fn ordered(e: &mut Emit<'_>, part: &str, x: ValueId, perm: &[usize]) -> Result<ValueId> {
-    let shape = e.shape(x);
-    let to: Vec<usize> = perm.iter().map(|&axis| shape[axis]).collect();
-    e.node(part, Op::Transpose { perm: perm.to_vec() }, &[x], &to)
+    turned(e, part, x, perm.to_vec()).map_err(|fail| own(e, fail))
 }
 
 /// `Attention`: of the first input to the third, or the second, by the second.

@@ -324,7 +324,8 @@ fn results(way: Way, e: &Emit<'_>, b: &Bound<'_>) -> Result<Option<Vec<Numbers>>
             let batch = b.integers(e, &["batch_dims"], 4)?.is_some_and(|axes| axes != [0]);
             let first = axis(3)?.is_none_or(|axis| axis == [0]) && x.shape.len() == 1 && !batch;
             numbers(&["indices"], 1)?.filter(|_| first).and_then(|at| {
-                let one = |&n: &f64| shape::index(n as i64, x.data.len()).ok().map(|i| x.data[i]);
+                // TensorFlow counts none from the end.
+                let one = |&n: &f64| x.data.get(usize::try_from(n as i64).ok()?).copied();
                 let data = at.data.iter().map(one).collect::<Option<_>>()?;
                 (at.kind == Kind::Integer).then_some(Numbers { kind: x.kind, shape: at.shape, data })
             })

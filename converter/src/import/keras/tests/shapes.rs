@@ -121,6 +121,7 @@ fn numbers_that_are_not_known_are_refused() {
         ("concat", r#"[["l0", 0, 0, {"axis": 1}], ["l0", 0, 0, {"axis": 1}]]"#),
         ("reshape", r#"["l0", 0, 0, {"shape": [2, 2]}]"#),
         ("gather", r#"["l0", 0, 0, {"indices": 3}]"#),
+        ("gather", r#"["l0", 0, 0, {"indices": -1}]"#),
         ("unstack", r#"["l0", 0, 0, {"num": 2}]"#),
     ] {
         assert!(
