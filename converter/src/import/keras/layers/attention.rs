@@ -5,6 +5,7 @@
 //! ```
 
 use super::activation::{Step, apply};
+use super::emit::nothing;
 use super::merge::pair;
 use super::slicing::own;
 use super::{Cfg, Emit, Layer, Operand, Operands, Var, short};
@@ -15,7 +16,7 @@ use serde_json::Value;
 
 /// What one of the layers may be called with besides tensors: what holds without it.
 fn only(e: &Emit<'_>, inputs: &Operands, tensors: &[&str]) -> Result<()> {
-    let nothing = |o: &Operand| matches!(o, Operand::Value(v) if v.is_null() || *v == Value::Bool(false).into());
+    let nothing = |o: &Operand| matches!(o, Operand::Value(v) if nothing(v) || **v == Value::Bool(false));
     let tensor = |o: &Operand| matches!(o, Operand::Tensor(_));
     let wrong = |name: String| e.unsupported(format!("argument {name}"), "call it with tensors alone, without masks");
     for (name, operand) in &inputs.named {

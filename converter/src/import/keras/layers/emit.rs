@@ -150,7 +150,7 @@ impl Operands {
 }
 
 /// Whether a value is null, or a list or map of nothing else, or of such, as the masks of several inputs are.
-fn nothing(v: &Value) -> bool {
+pub(super) fn nothing(v: &Value) -> bool {
     match v {
         Value::Null => true,
         Value::Array(list) => list.iter().all(nothing),
