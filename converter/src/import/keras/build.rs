@@ -375,12 +375,13 @@ impl Walk<'_> {
             .iter()
             .zip(&operands.args)
             .chain(call.named.iter().map(|(_, a)| a).zip(operands.named.iter().map(|(_, o)| o)));
-        let read = args.map(|(arg, operand)| match (arg, operand) {
-            (Arg::Tensor(_), Operand::Value(v)) => weight(v),
-            _ => 0,
-        });
-        let paid = self.budget.checked_sub(read.sum());
-        self.budget = paid.ok_or_else(|| invalid(format!("too much is computed from shapes, the last of it for `{path}`")))?;
+        for (arg, operand) in args {
+            if let (Arg::Tensor(_), Operand::Value(v)) = (arg, operand) {
+                let paid = self.budget.checked_sub(weight(v));
+                let too_much = || invalid(format!("too much is computed from shapes, the last of it for `{path}`"));
+                self.budget = paid.ok_or_else(too_much)?;
+            }
+        }
         Ok(())
     }
 

@@ -8,14 +8,12 @@
 
 use super::cfg::values;
 use super::function::{Bound, X, Y};
-use super::slicing::{Entry, entry};
-use super::{Emit, Operand, Operands};
+use super::numbers::{Kind, MAX_NUMBERS, Numbers, One, Pair};
+use super::{Emit, Operand, Operands, slicing};
 use crate::error::Result;
 use crate::import::shape;
-use serde_json::{Value, json};
+use serde_json::Value;
 
-/// Most numbers that a call may make.
-const MAX_NUMBERS: usize = 1 << 16;
 /// What a number or a list of JSON costs, in elements of the budget.
 const NUMBER: usize = 8;
 
@@ -32,42 +30,35 @@ pub(super) enum Way {
     Cast,
     Binary(Pair),
     Unary(One),
-    /// Of all elements of a list.
+    /// Of all elements along axes.
     Fold(Pair),
+    Mean,
     Stack,
     Concat,
     Reshape,
+    Transpose,
     Squeeze,
     ExpandDims,
     GetItem,
     Gather,
+    Slice,
+    StridedSlice,
+    Split,
     Unstack,
+    BroadcastTo,
+    Tile,
+    Repeat,
+    Where,
     /// As many of a number, or of one that is given.
     Fill(Option<f64>),
+    /// The same as an array has elements.
+    Like(f64),
     Range,
-}
-
-/// An operation on two numbers.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Pair {
-    Add,
-    Sub,
-    Mul,
-    Div,
-    FloorDiv,
-    Mod,
-    Max,
-    Min,
-}
-
-/// An operation on a number.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum One {
-    Negative,
-    Floor,
-    Ceil,
-    Round,
-    Sqrt,
+    Linspace,
+    Eye,
+    OneHot,
+    /// What lies near the diagonal, zeros elsewhere.
+    Band,
 }
 
 /// The function of a name, without its module.
@@ -84,151 +75,60 @@ pub(super) fn named(name: &str) -> Option<Way> {
         "divide" | "truediv" => Way::Binary(Pair::Div),
         "floordiv" | "floor_div" => Way::Binary(Pair::FloorDiv),
         "mod" | "floormod" => Way::Binary(Pair::Mod),
+        "pow" => Way::Binary(Pair::Pow),
         "maximum" => Way::Binary(Pair::Max),
         "minimum" => Way::Binary(Pair::Min),
+        "greater" => Way::Binary(Pair::Greater),
+        "greater_equal" => Way::Binary(Pair::GreaterEqual),
+        "less" => Way::Binary(Pair::Less),
+        "less_equal" => Way::Binary(Pair::LessEqual),
+        "equal" => Way::Binary(Pair::Equal),
+        "not_equal" => Way::Binary(Pair::NotEqual),
         "negative" => Way::Unary(One::Negative),
+        "abs" => Way::Unary(One::Abs),
+        "square" => Way::Unary(One::Square),
         "floor" => Way::Unary(One::Floor),
         "ceil" => Way::Unary(One::Ceil),
         "round" => Way::Unary(One::Round),
         "sqrt" => Way::Unary(One::Sqrt),
+        "rsqrt" => Way::Unary(One::Rsqrt),
+        "exp" => Way::Unary(One::Exp),
+        "log" => Way::Unary(One::Log),
+        "sin" => Way::Unary(One::Sin),
+        "cos" => Way::Unary(One::Cos),
         "reduce_sum" => Way::Fold(Pair::Add),
         "reduce_prod" => Way::Fold(Pair::Mul),
         "reduce_max" => Way::Fold(Pair::Max),
         "reduce_min" => Way::Fold(Pair::Min),
+        "reduce_mean" => Way::Mean,
         "stack" => Way::Stack,
         "concat" => Way::Concat,
         "reshape" => Way::Reshape,
+        "transpose" => Way::Transpose,
         "squeeze" => Way::Squeeze,
         "expand_dims" => Way::ExpandDims,
         "getitem" => Way::GetItem,
         "gather" => Way::Gather,
+        "slice" => Way::Slice,
+        "strided_slice" => Way::StridedSlice,
+        "split" => Way::Split,
         "unstack" => Way::Unstack,
+        "broadcast_to" => Way::BroadcastTo,
+        "tile" => Way::Tile,
+        "repeat" => Way::Repeat,
+        "where" => Way::Where,
         "zeros" => Way::Fill(Some(0.0)),
         "ones" => Way::Fill(Some(1.0)),
         "fill" => Way::Fill(None),
+        "zeros_like" => Way::Like(0.0),
+        "ones_like" => Way::Like(1.0),
         "range" => Way::Range,
+        "linspace" => Way::Linspace,
+        "eye" => Way::Eye,
+        "one_hot" => Way::OneHot,
+        "band_part" => Way::Band,
         _ => return None,
     })
-}
-
-/// The type of numbers; of two the later one is that of the result.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Kind {
-    Integer,
-    Single,
-    Double,
-}
-
-impl Kind {
-    /// By TensorFlow's name, or by its number.
-    fn named(name: &Value) -> Option<Kind> {
-        match (name.as_str(), name.as_u64()) {
-            (Some("int32" | "int64"), _) | (_, Some(3 | 9)) => Some(Kind::Integer),
-            (Some("float32"), _) | (_, Some(1)) => Some(Kind::Single),
-            (Some("float64"), _) | (_, Some(2)) => Some(Kind::Double),
-            _ => None,
-        }
-    }
-
-    /// A number as this type has it; nothing for one that it has not.
-    fn round(self, n: f64) -> Option<f64> {
-        let n = if self == Kind::Single { f64::from(n as f32) } else { n };
-        let fits = if self == Kind::Integer { n.abs() <= f64::from(i32::MAX) && n.fract() == 0.0 } else { n.is_finite() };
-        fits.then_some(n)
-    }
-}
-
-/// An array.
-#[derive(Clone, Debug)]
-struct Numbers {
-    kind: Kind,
-    shape: Vec<usize>,
-    data: Vec<f64>,
-}
-
-impl Numbers {
-    /// As the configuration has them, or as [`write`](Self::write) has written them. A constant of Python is rounded when something is
-    /// computed with it, whose type it takes.
-    fn read(v: &Value) -> Option<Numbers> {
-        let (shape, data) = values(v).filter(|(_, data)| data.len() <= MAX_NUMBERS)?;
-        let double = v.get("config").and_then(|c| c.get("dtype")).and_then(Value::as_str) == Some("float64");
-        let kind = if double { Kind::Double } else { kind(v) };
-        Some(Numbers { kind, shape, data })
-    }
-
-    /// As JSON; f64 is said, since nothing else would tell.
-    fn write(&self) -> Option<Value> {
-        let number = |&n: &f64| {
-            let n = self.kind.round(n)?;
-            Some(if self.kind == Kind::Integer { Value::from(n as i64) } else { Value::from(n) })
-        };
-        let mut level = self.data.iter().map(number).collect::<Option<Vec<_>>>()?;
-        for &extent in self.shape.iter().rev() {
-            let (parts, mut all) = (level.len() / extent.max(1), level.into_iter());
-            level = (0..parts).map(|_| all.by_ref().take(extent).collect()).collect();
-        }
-        let [only] = &level[..] else { return None };
-        Some(match self.kind {
-            Kind::Double => json!({ "class_name": "__numpy__", "config": { "value": only, "dtype": "float64" } }),
-            _ => only.clone(),
-        })
-    }
-
-    /// The numbers and lists of what is written.
-    fn weight(&self) -> usize {
-        let mut lists = 1;
-        let all = self.shape.iter().map(|&extent| {
-            lists *= extent;
-            lists
-        });
-        1 + all.sum::<usize>()
-    }
-
-    fn integers(shape: Vec<usize>, data: &[usize]) -> Numbers {
-        Numbers { kind: Kind::Integer, shape, data: data.iter().map(|&n| n as f64).collect() }
-    }
-
-    fn scalar(&self, n: f64) -> Numbers {
-        Numbers { kind: self.kind, shape: Vec::new(), data: vec![n] }
-    }
-
-    fn list(&self, data: Vec<f64>) -> Numbers {
-        Numbers { kind: self.kind, shape: vec![data.len()], data }
-    }
-
-    /// The elements, if they are whole and one row of them at most.
-    fn extents(&self) -> Option<Vec<usize>> {
-        let whole = |&n: &f64| (n >= 0.0 && n.fract() == 0.0 && n <= f64::from(i32::MAX)).then_some(n as usize);
-        if self.shape.len() > 1 { None } else { self.data.iter().map(whole).collect() }
-    }
-}
-
-/// The type of a number or of a nest of lists, of which the same is in all.
-fn kind(v: &Value) -> Kind {
-    match v {
-        Value::Array(list) => list.iter().map(kind).max().unwrap_or(Kind::Integer),
-        v if v.is_f64() => Kind::Single,
-        _ => Kind::Integer,
-    }
-}
-
-impl Pair {
-    fn of(self, kind: Kind, a: f64, b: f64) -> Option<f64> {
-        let (a, b) = (kind.round(a)?, kind.round(b)?);
-        kind.round(match self {
-            Pair::Add => a + b,
-            Pair::Sub => a - b,
-            Pair::Mul => a * b,
-            // Of f32 the quotient in f64, rounded, is that in f32.
-            Pair::Div => a / b,
-            Pair::FloorDiv if kind == Kind::Integer && b != 0.0 => (a / b).floor(),
-            Pair::Mod if kind == Kind::Integer && b != 0.0 => a - (a / b).floor() * b,
-            // Near whole numbers TensorFlow's of floats are matters of rounding.
-            Pair::FloorDiv | Pair::Mod => return None,
-            Pair::Max => a.max(b),
-            Pair::Min => a.min(b),
-        })
-    }
 }
 
 /// Whether a function tells something of a tensor without its elements.
@@ -241,187 +141,306 @@ pub(super) fn asks_shape(way: Way) -> bool {
 /// # Errors
 /// If its arguments are none that it can have, or there are too many numbers in the network.
 pub(super) fn compute(way: Way, e: &mut Emit<'_>, b: &Bound<'_>) -> Result<Option<Vec<Value>>> {
-    let Some(made) = results(way, e, b)? else { return Ok(None) };
+    let Some(made) = results(way, &Args { e, b })? else { return Ok(None) };
     let cost = made.iter().map(|numbers| numbers.weight() * NUMBER).sum();
     e.afford(cost)?;
     *e.budget -= cost;
     Ok(made.iter().map(Numbers::write).collect())
 }
 
-fn results(way: Way, e: &Emit<'_>, b: &Bound<'_>) -> Result<Option<Vec<Numbers>>> {
-    if asks_shape(way) {
-        let shape = match b.get(X, 0) {
-            Some(Operand::Tensor(made)) => Some(e.shape(made.value)),
-            Some(Operand::Value(v)) => values(v).map(|(shape, _)| shape),
-            None => None,
-        };
-        let integers = b.value(e, &["out_type"], 1)?.is_none_or(|name| Kind::named(name) == Some(Kind::Integer));
-        return Ok(shape.filter(|_| integers).map(|shape| {
-            vec![match way {
+/// The arguments of a function.
+struct Args<'a> {
+    e: &'a Emit<'a>,
+    b: &'a Bound<'a>,
+}
+
+/// An axis, which may be counted from the end.
+fn axis_of(axis: i64, rank: usize) -> Option<usize> {
+    shape::axis(axis, rank).ok()
+}
+
+impl Args<'_> {
+    fn numbers(&self, names: &[&str], at: usize) -> Result<Option<Numbers>> {
+        Ok(self.b.value(self.e, names, at)?.and_then(Numbers::read))
+    }
+
+    /// A type, if there is none that is not known; without a word the `default`.
+    fn dtype(&self, at: usize, default: Kind) -> Result<Option<Kind>> {
+        Ok(self.b.value(self.e, &["dtype"], at)?.map_or(Some(default), Kind::named))
+    }
+
+    fn integers(&self, name: &str, at: usize) -> Result<Option<Vec<i64>>> {
+        self.b.integers(self.e, &[name], at)
+    }
+
+    /// An axis; without a word the `default`.
+    fn axis(&self, at: usize, default: i64, rank: usize) -> Result<Option<usize>> {
+        Ok(match self.integers("axis", at)?.as_deref() {
+            None => axis_of(default, rank),
+            Some(&[axis]) => axis_of(axis, rank),
+            Some(_) => None,
+        })
+    }
+
+    /// The axes of a reduction, all of them without a word, and whether they stay.
+    fn reduced(&self, rank: usize) -> Result<Option<(Vec<usize>, bool)>> {
+        let list = self.integers("axis", 1)?.unwrap_or_else(|| (0..rank as i64).collect());
+        let axes = list.into_iter().map(|axis| axis_of(axis, rank)).collect::<Option<Vec<_>>>();
+        let keep_dims = self.b.flag(self.e, &["keepdims"], 2)?;
+        Ok(axes.map(|axes| (axes, keep_dims)))
+    }
+}
+
+fn results(way: Way, args: &Args<'_>) -> Result<Option<Vec<Numbers>>> {
+    let Args { e, b } = args;
+    let one = |found: Option<Numbers>| found.map(|numbers| vec![numbers]);
+    match way {
+        Way::Shape | Way::Size | Way::Rank => {
+            let shape = match b.get(X, 0) {
+                Some(Operand::Tensor(made)) => Some(e.shape(made.value)),
+                Some(Operand::Value(v)) => values(v).map(|(shape, _)| shape),
+                None => None,
+            };
+            let integers = b.value(e, &["out_type"], 1)?.is_none_or(|name| Kind::named(name) == Some(Kind::Integer));
+            let told = |shape: Vec<usize>| match way {
                 Way::Shape => Numbers::integers(vec![shape.len()], &shape),
                 Way::Size => Numbers::integers(Vec::new(), &[shape.iter().product()]),
                 _ => Numbers::integers(Vec::new(), &[shape.len()]),
-            }]
-        }));
-    }
-    let numbers = |names: &[&str], at: usize| Ok::<_, crate::Error>(b.value(e, names, at)?.and_then(Numbers::read));
-    let dtype = |at: usize| Ok::<_, crate::Error>(b.value(e, &["dtype"], at)?.map(Kind::named));
-    let one = |found: Option<Numbers>| found.map(|numbers| vec![numbers]);
-    let axis = |at: usize| b.integers(e, &["axis"], at);
-    match way {
+            };
+            return Ok(one(shape.filter(|_| integers).map(told)));
+        }
         Way::Stack | Way::Concat => {
             // What is joined has the positions.
-            let axis = axis(usize::MAX)?;
-            return Ok(one(joined(b.all(), way == Way::Stack, axis.as_deref())));
+            let axis = args.integers("axis", usize::MAX)?;
+            let axis = match axis.as_deref() {
+                None => Some(0),
+                Some(&[axis]) => Some(axis),
+                Some(_) => None,
+            };
+            return Ok(one(axis.and_then(|axis| joined(b.all(), way == Way::Stack, axis))));
         }
         Way::Fill(number) => {
-            // The extents are one list, or what is left of one.
+            // The extents are one list, or what is left of one; the type has a name.
             let many = b.all().args.len() > 1;
-            let dims = if many { joined(b.all(), true, None) } else { numbers(&["shape", "dims"], 0)? };
+            let dims = if many { joined(b.all(), true, 0) } else { args.numbers(&["shape", "dims"], 0)? };
             let value = match number {
                 Some(value) => {
-                    dtype(1)?.unwrap_or(Some(Kind::Single)).map(|kind| Numbers { kind, shape: Vec::new(), data: vec![value] })
+                    args.dtype(usize::MAX, Kind::Single)?.map(|kind| Numbers { kind, shape: Vec::new(), data: vec![value] })
                 }
-                None => numbers(&["value"], usize::MAX)?,
+                None => args.numbers(&["value"], usize::MAX)?.filter(|value| value.data.len() == 1),
             };
-            return Ok(one(filled(dims, value)));
+            let filled = dims.and_then(|dims| Numbers { shape: Vec::new(), ..value? }.broadcast(&dims.extents()?));
+            return Ok(one(filled));
         }
         Way::Range => {
-            let (start, limit, delta) = (numbers(&["start"], 0)?, numbers(&["limit"], 1)?, numbers(&["delta"], 2)?);
-            let given = dtype(3)?.is_none_or(|kind| kind == Some(Kind::Integer));
-            return Ok(one(range([start, limit, delta]).filter(|_| given)));
+            let all = [args.numbers(&["start"], 0)?, args.numbers(&["limit"], 1)?, args.numbers(&["delta"], 2)?];
+            let kind = args.dtype(3, Kind::Integer)?;
+            return Ok(one(range(all).and_then(|range| range.cast(kind?))));
+        }
+        Way::Linspace => {
+            let (start, stop) = (args.numbers(&["start"], 0)?, args.numbers(&["stop"], 1)?);
+            let (num, first) = (args.numbers(&["num"], 2)?, args.axis(4, 0, 1)? == Some(0));
+            return Ok(one(first.then(|| linspace(start?, stop?, num?.whole()?)).flatten()));
+        }
+        Way::Eye => {
+            let rows = args.numbers(&["num_rows"], 0)?.and_then(|n| n.whole());
+            let columns = args.numbers(&["num_columns"], 1)?.map_or(rows, |n| n.whole());
+            let kind = args.dtype(3, Kind::Single)?;
+            return Ok(one(rows.zip(columns).and_then(|size| ones_where(&[size.0, size.1], kind?, |i, j| i == j))));
         }
         _ => {}
     }
-    let Some(x) = numbers(X, 0)? else { return Ok(None) };
-    let row = x.shape.len() <= 1;
-    let found = match way {
+    let Some(x) = args.numbers(if way == Way::Where { &["condition"] } else { X }, 0)? else { return Ok(None) };
+    let rank = x.shape.len();
+    let all_axes = |list: &[i64], rank: usize| list.iter().map(|&axis| axis_of(axis, rank)).collect::<Option<Vec<_>>>();
+    let extents = |list: Option<Vec<i64>>| list?.into_iter().map(|n| usize::try_from(n).ok()).collect::<Option<Vec<_>>>();
+    Ok(one(match way {
         Way::Same => Some(x),
-        Way::Cast => dtype(1)?.flatten().and_then(|kind| {
-            let cast = |&n: &f64| kind.round(if kind == Kind::Integer { n.trunc() } else { n });
-            Some(Numbers { kind, data: x.data.iter().map(cast).collect::<Option<_>>()?, shape: x.shape.clone() })
+        Way::Cast => match b.value(e, &["dtype"], 1)?.and_then(Kind::named) {
+            Some(kind) => x.cast(kind),
+            None => None,
+        },
+        Way::Binary(pair) => args.numbers(Y, 1)?.and_then(|y| x.binary(pair, &y)),
+        Way::Unary(op) => x.unary(op),
+        Way::Fold(pair) => args.reduced(rank)?.and_then(|(axes, keep)| x.fold(pair, &axes, keep)),
+        Way::Mean => args.reduced(rank)?.filter(|_| x.kind.is_float()).and_then(|(axes, keep)| {
+            let terms = axes.iter().map(|&axis| x.shape[axis]).product::<usize>();
+            let count = Numbers { kind: x.kind, shape: Vec::new(), data: vec![terms as f64] };
+            x.fold(Pair::Add, &axes, keep)?.binary(Pair::Div, &count)
         }),
-        Way::Binary(pair) => numbers(Y, 1)?.and_then(|y| binary(pair, &x, &y)),
-        Way::Unary(op) => unary(op, &x),
-        Way::Fold(pair) => {
-            let all = axis(1)?.is_none_or(|axis| matches!(axis[..], [0 | -1])) && row && !b.flag(e, &["keepdims"], 2)?;
-            let mut folded = x.data.iter().skip(1).try_fold(x.data[0], |sum, &n| pair.of(x.kind, sum, n));
-            folded.take_if(|_| !all);
-            folded.map(|n| x.scalar(n))
-        }
         Way::Reshape => {
-            let target = b.integers(e, &["shape"], 1)?.unwrap_or_default();
+            let target = args.integers("shape", 1)?.unwrap_or_default();
             shape::reshape(&x.shape, &target, true).ok().map(|shape| Numbers { shape, ..x })
         }
-        Way::Squeeze => axis(1)?.is_none().then(|| Numbers { shape: x.shape.iter().copied().filter(|&d| d != 1).collect(), ..x }),
-        Way::ExpandDims => match axis(1)?.as_deref() {
-            Some([0]) => Some(Numbers { shape: [&[1], &x.shape[..]].concat(), ..x }),
-            Some([-1]) => Some(Numbers { shape: [&x.shape[..], &[1]].concat(), ..x }),
-            _ => None,
+        Way::Transpose => match args.integers("perm", 1)? {
+            None => x.transpose(&(0..rank).rev().collect::<Vec<_>>()),
+            Some(list) => all_axes(&list, rank).and_then(|perm| x.transpose(&perm)),
         },
-        Way::GetItem => b.value(e, &["slice_spec"], 1)?.filter(|_| x.shape.len() == 1).and_then(|index| item(&x, index)),
-        Way::Gather => {
-            let batch = b.integers(e, &["batch_dims"], 4)?.is_some_and(|axes| axes != [0]);
-            let first = axis(3)?.is_none_or(|axis| axis == [0]) && x.shape.len() == 1 && !batch;
-            numbers(&["indices"], 1)?.filter(|_| first).and_then(|at| {
-                // TensorFlow counts none from the end.
-                let one = |&n: &f64| x.data.get(usize::try_from(n as i64).ok()?).copied();
-                let data = at.data.iter().map(one).collect::<Option<_>>()?;
-                (at.kind == Kind::Integer).then_some(Numbers { kind: x.kind, shape: at.shape, data })
+        Way::Squeeze => {
+            let ones = || (0..rank).filter(|&axis| x.shape[axis] == 1).map(|axis| axis as i64).collect();
+            let list = args.integers("axis", 1)?.unwrap_or_else(ones);
+            all_axes(&list, rank).filter(|axes| axes.iter().all(|&axis| x.shape[axis] == 1)).map(|axes| Numbers {
+                shape: (0..rank).filter(|axis| !axes.contains(axis)).map(|axis| x.shape[axis]).collect(),
+                ..x
             })
         }
+        Way::ExpandDims => args.axis(1, 0, rank + 1)?.and_then(|axis| x.expanded(axis)),
+        // `x[None]` says nothing else.
+        Way::GetItem => x.item(b.value(e, &["slice_spec"], 1)?.unwrap_or(&Value::Null)),
+        Way::Gather => {
+            let (at, axis) = (args.numbers(&["indices"], 1)?, args.axis(3, 0, rank)?);
+            let batch = args.integers("batch_dims", 4)?.is_some_and(|axes| axes != [0]);
+            at.filter(|at| !batch && !at.kind.is_float()).and_then(|at| gathered(&x, &at, axis?))
+        }
+        Way::Slice => {
+            let (start, size) = (extents(args.integers("begin", 1)?), args.integers("size", 2)?);
+            start.zip(size).and_then(|(start, size)| {
+                // -1 is TensorFlow's word for all that is left.
+                let len = |(axis, &n): (usize, &i64)| {
+                    if n == -1 { x.shape.get(axis)?.checked_sub(*start.get(axis)?) } else { usize::try_from(n).ok() }
+                };
+                let to = size.iter().enumerate().map(len).collect::<Option<Vec<_>>>()?;
+                x.part(&start, to)
+            })
+        }
+        Way::StridedSlice => {
+            let (begin, end) = (args.integers("begin", 1)?.unwrap_or_default(), args.integers("end", 2)?.unwrap_or_default());
+            let steps = args.integers("strides", 3)?.unwrap_or_else(|| vec![1; begin.len()]);
+            let one = |((start, stop), step)| serde_json::json!({ "start": start, "stop": stop, "step": step });
+            let index: Vec<Value> = begin.iter().zip(&end).zip(&steps).map(one).collect();
+            if index.len() == begin.len() && end.len() == begin.len() { x.item(&index.into()) } else { None }
+        }
+        Way::Split => {
+            let axis = args.axis(2, 0, rank)?;
+            let count = b.value(e, &["num_or_size_splits"], 1)?.and_then(Value::as_i64);
+            let list = args.integers("num_or_size_splits", 1)?.unwrap_or_default();
+            return Ok(axis.and_then(|axis| {
+                let lens =
+                    count.map_or_else(|| slicing::sizes(x.shape[axis], &list), |count| slicing::equal(x.shape[axis], count))?;
+                let mut start = vec![0; rank];
+                let part = |len: usize| {
+                    let mut to = x.shape.clone();
+                    to[axis] = len;
+                    let part = x.part(&start, to);
+                    start[axis] += len;
+                    part
+                };
+                lens.into_iter().map(part).collect()
+            }));
+        }
         Way::Unstack => {
-            let given = b.integers(e, &["num"], 1)?.is_some_and(|n| n != [x.data.len() as i64]);
-            let first = axis(2)?.is_none_or(|axis| matches!(axis[..], [0 | -1])) && x.shape.len() == 1;
-            return Ok((first && !given).then(|| x.data.iter().map(|&n| x.scalar(n)).collect()));
+            let axis = args.axis(2, 0, rank)?;
+            let given = args.integers("num", 1)?;
+            return Ok(axis.filter(|&axis| given.is_none_or(|n| n == [x.shape[axis] as i64])).and_then(|axis| {
+                let one = |i: usize| {
+                    let mut index = vec![serde_json::json!({ "start": null, "stop": null, "step": null }); axis];
+                    index.push(i.into());
+                    x.item(&index.into())
+                };
+                (0..x.shape[axis]).map(one).collect()
+            }));
+        }
+        Way::BroadcastTo => extents(args.integers("shape", 1)?).and_then(|to| x.broadcast(&to)),
+        Way::Tile => extents(args.integers("multiples", 1)?).and_then(|times| x.tile(&times)),
+        Way::Repeat => {
+            let (times, axis) = (args.numbers(&["repeats"], 1)?.and_then(|n| n.whole()), args.integers("axis", 2)?);
+            let times = times.and_then(|n| usize::try_from(n).ok()).filter(|&n| n > 0);
+            match axis.as_deref() {
+                Some(&[axis]) => times.zip(axis_of(axis, rank)).and_then(|(times, axis)| x.repeat(times, axis)),
+                _ => None,
+            }
+        }
+        Way::Where => args.numbers(&["x"], 1)?.zip(args.numbers(&["y"], 2)?).and_then(|(yes, no)| x.choose(&yes, &no)),
+        Way::Like(number) => {
+            let kind = args.dtype(1, x.kind)?;
+            kind.and_then(|kind| Numbers { kind, shape: Vec::new(), data: vec![number] }.broadcast(&x.shape))
+        }
+        Way::OneHot => {
+            let (depth, kind) = (args.numbers(&["depth"], 1)?.and_then(|n| n.whole()), args.dtype(5, Kind::Single)?);
+            let last = args.integers("axis", 4)?.is_none_or(|axis| axis == [-1]);
+            let plain = [("on_value", 2, 1.0), ("off_value", 3, 0.0)];
+            let mut usual = last && !x.kind.is_float();
+            for (name, at, value) in plain {
+                usual &= b.number(e, &[name], at)?.is_none_or(|n| n == value);
+            }
+            let depth = depth.and_then(|n| usize::try_from(n).ok()).filter(|n| usual && (1..=MAX_NUMBERS).contains(n));
+            depth.and_then(|n| {
+                let places = Numbers::integers(vec![n], &(0..n).collect::<Vec<_>>());
+                x.expanded(rank)?.binary(Pair::Equal, &places)?.cast(kind?)
+            })
+        }
+        Way::Band => {
+            let bounds = [args.numbers(&["num_lower"], 1)?, args.numbers(&["num_upper"], 2)?].map(|n| n.and_then(|n| n.whole()));
+            match (&x.shape[..], bounds) {
+                (&[.., rows, columns], [Some(lower), Some(upper)]) => {
+                    let near = |i: i64, j: i64| (lower < 0 || i - j <= lower) && (upper < 0 || j - i <= upper);
+                    ones_where(&[rows as i64, columns as i64], x.kind, near).and_then(|band| x.binary(Pair::Mul, &band))
+                }
+                _ => None,
+            }
         }
         _ => None,
-    };
-    Ok(one(found))
+    }))
 }
 
-/// Numbers side by side along a new axis, or lists one behind the other.
-fn joined(all: &Operands, stack: bool, axis: Option<&[i64]>) -> Option<Numbers> {
-    if !axis.is_none_or(|axis| matches!(axis, [0 | -1])) {
-        return None;
-    }
+/// Numbers side by side along a new axis, or one behind the other along one that they have.
+fn joined(all: &Operands, stack: bool, axis: i64) -> Option<Numbers> {
     let one = |operand: &Operand| if let Operand::Value(v) = operand { Numbers::read(v) } else { None };
-    let parts = all.args.iter().map(one).collect::<Option<Vec<_>>>()?;
-    let axes = usize::from(!stack);
-    let fits = parts.iter().all(|part| part.shape.len() == axes) && !parts.is_empty();
-    let kind = parts.iter().map(|part| part.kind).max()?;
-    let data: Vec<f64> = parts.into_iter().flat_map(|part| part.data).collect();
-    fits.then(|| Numbers { kind, shape: vec![data.len()], data })
+    let mut parts = all.args.iter().map(one).collect::<Option<Vec<_>>>()?;
+    let rank = parts.first()?.shape.len() + usize::from(stack);
+    let axis = axis_of(axis, rank)?;
+    if stack {
+        parts = parts.into_iter().map(|part| part.expanded(axis)).collect::<Option<_>>()?;
+    }
+    Numbers::concat(&parts, axis)
 }
 
-fn filled(dims: Option<Numbers>, value: Option<Numbers>) -> Option<Numbers> {
-    let (shape, value) = (dims?.extents()?, value?);
-    let count = shape::count(&shape).filter(|n| (1..=MAX_NUMBERS).contains(n) && shape.len() <= shape::MAX_RANK)?;
-    let [n] = value.data[..] else { return None };
-    Some(Numbers { kind: value.kind, shape, data: vec![n; count] })
+/// The elements at indices along an axis; none is counted from the end.
+fn gathered(x: &Numbers, at: &Numbers, axis: usize) -> Option<Numbers> {
+    let one = |&n: &f64| {
+        let mut start = vec![0; x.shape.len()];
+        start[axis] = usize::try_from(n as i64).ok()?;
+        let mut to = x.shape.clone();
+        to[axis] = 1;
+        x.part(&start, to)
+    };
+    let parts = at.data.iter().map(one).collect::<Option<Vec<_>>>()?;
+    let mut all = Numbers::concat(&parts, axis)?;
+    all.shape.splice(axis..=axis, at.shape.iter().copied());
+    Some(all)
 }
 
 /// From 0 to the first number if there is no second one.
 fn range([start, limit, delta]: [Option<Numbers>; 3]) -> Option<Numbers> {
-    let whole = |numbers: &Numbers| {
-        let n = numbers.kind.round(numbers.data[0])?;
-        (numbers.kind == Kind::Integer && numbers.shape.is_empty()).then_some(n as i64)
-    };
-    let start = whole(&start?)?;
-    let step = delta.map_or(Some(1), |delta| whole(&delta))?;
-    let (start, end) = limit.map_or(Some((0, start)), |limit| Some((start, whole(&limit)?)))?;
+    let whole = |numbers: Numbers| numbers.whole().filter(|_| numbers.shape.is_empty());
+    let start = whole(start?)?;
+    let step = delta.map_or(Some(1), whole)?;
+    let (start, end) = limit.map_or(Some((0, start)), |limit| Some((start, whole(limit)?)))?;
     if step <= 0 || end <= start {
         return None;
     }
     let count = (end - start + step - 1) as usize / step as usize;
     let data: Vec<f64> = (0..count.min(MAX_NUMBERS)).map(|i| (start + i as i64 * step) as f64).collect();
-    (1..=MAX_NUMBERS).contains(&count).then(|| Numbers { kind: Kind::Integer, shape: vec![count], data })
+    (count <= MAX_NUMBERS).then(|| Numbers { kind: Kind::Integer, shape: vec![count], data })
 }
 
-/// Of two of one shape, or of one with a single number.
-fn binary(pair: Pair, x: &Numbers, y: &Numbers) -> Option<Numbers> {
-    let single = |numbers: &Numbers| numbers.shape.is_empty();
-    if x.shape != y.shape && !single(x) && !single(y) {
-        return None;
-    }
-    // TensorFlow divides integers in f64.
-    let kind = match x.kind.max(y.kind) {
-        Kind::Integer if pair == Pair::Div => Kind::Double,
-        kind => kind,
-    };
-    let at = |numbers: &Numbers, i: usize| numbers.data[if single(numbers) { 0 } else { i }];
-    let shape = if single(x) { &y.shape } else { &x.shape };
-    let data = (0..x.data.len().max(y.data.len())).map(|i| pair.of(kind, at(x, i), at(y, i))).collect::<Option<_>>()?;
-    Some(Numbers { kind, shape: shape.clone(), data })
+/// So many floats at equal distances, of which the last is `stop`.
+fn linspace(start: Numbers, stop: Numbers, num: i64) -> Option<Numbers> {
+    let kind = start.kind.max(stop.kind);
+    let ([first], [last]) = (&start.data[..], &stop.data[..]) else { return None };
+    let count = usize::try_from(num).ok().filter(|n| (1..=MAX_NUMBERS).contains(n))?;
+    let (first, last) = (kind.round(*first)?, kind.round(*last)?);
+    let step = kind.round(kind.round(last - first)? / (count - 1).max(1) as f64)?;
+    let one = |i: usize| if i > 0 && i + 1 == count { Some(last) } else { kind.round(first + kind.round(step * i as f64)?) };
+    let data = (0..count).map(one).collect::<Option<_>>()?;
+    (kind.is_float() && start.shape.is_empty() && stop.shape.is_empty()).then(|| Numbers { kind, shape: vec![count], data })
 }
 
-fn unary(op: One, x: &Numbers) -> Option<Numbers> {
-    let of = |&n: &f64| {
-        let n = x.kind.round(n)?;
-        x.kind.round(match op {
-            One::Negative => -n,
-            One::Floor => n.floor(),
-            One::Ceil => n.ceil(),
-            One::Round => n.round_ties_even(),
-            One::Sqrt => n.sqrt(),
-        })
-    };
-    let data = x.data.iter().map(of).collect::<Option<_>>()?;
-    (op == One::Negative || x.kind != Kind::Integer).then(|| Numbers { kind: x.kind, shape: x.shape.clone(), data })
-}
-
-/// An element of a list, or some of them.
-fn item(x: &Numbers, index: &Value) -> Option<Numbers> {
-    let list = index.as_array().map_or(std::slice::from_ref(index), |list| list);
-    let [only] = list else { return None };
-    match entry(only)? {
-        Entry::At(i) => Some(x.scalar(x.data[shape::index(i, x.data.len()).ok()?])),
-        Entry::Range([first, end, step]) => {
-            let (start, len) = shape::slice(x.data.len(), first, end, step).ok()?;
-            let at = |i: usize| usize::try_from(start + i as i64 * step).ok().and_then(|at| x.data.get(at).copied());
-            (0..len).map(at).collect::<Option<_>>().map(|data| x.list(data))
-        }
-        Entry::Rest => Some(x.clone()),
-        Entry::New => None,
-    }
+/// A matrix of ones and zeros.
+fn ones_where(size: &[i64; 2], kind: Kind, one: impl Fn(i64, i64) -> bool) -> Option<Numbers> {
+    let [rows, columns] = *size;
+    let shape = size.iter().map(|&n| usize::try_from(n).ok()).collect::<Option<Vec<_>>>()?;
+    shape::count(&shape).filter(|n| (1..=MAX_NUMBERS).contains(n))?;
+    let data = (0..rows).flat_map(|i| (0..columns).map(move |j| (i, j))).map(|(i, j)| f64::from(u8::from(one(i, j)))).collect();
+    Some(Numbers { kind, shape, data })
 }

@@ -20,6 +20,7 @@ mod merge;
 mod moving;
 mod nested;
 mod norm;
+mod numbers;
 mod pool;
 mod products;
 mod resizing;
@@ -217,6 +218,7 @@ pub(super) fn parse(cfg: &Cfg<'_>) -> Result<Box<dyn Layer>> {
         "Conv1DTranspose" | "Convolution1DTranspose" => conv::transposed(cfg, 1),
         "Conv2DTranspose" | "Convolution2DTranspose" | "Deconvolution2D" => conv::transposed(cfg, 2),
         "Dense" => dense::dense(cfg),
+        "Embedding" => dense::embedding(cfg),
         "EinsumDense" => products::einsum_dense(cfg),
         "Dot" => products::dot(cfg),
         "MultiHeadAttention" => attention::multi_head(cfg),

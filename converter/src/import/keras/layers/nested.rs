@@ -28,6 +28,9 @@ impl Inner {
         let mut inner = Cfg::new(cfg.path, &class, text("module").unwrap_or_default(), cfg.keras, map);
         inner.middles = cfg.middles;
         refuse_dtype(&inner);
+        if map.contains_key("layers") && ["Sequential", "Functional", "Model"].contains(&class.as_str()) {
+            cfg.refuse(format!("a network within {}", cfg.class), "put a layer into it, or the network itself into the network");
+        }
         let layer = parse(&inner)?;
         if !layer.vars().is_empty() && (!weights || layer.vars().iter().any(|var| !var.part.is_empty())) {
             inner.refuse(format!("it has weights, within {}", cfg.class), "put it into the network itself");
