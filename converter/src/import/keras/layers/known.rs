@@ -16,6 +16,10 @@ use serde_json::Value;
 
 /// What a number or a list of JSON costs, in elements of the budget.
 const NUMBER: usize = 8;
+/// What a call costs of which nothing is made, whatever has been tried.
+const REFUSED: usize = 1 << 13;
+/// Most results of a call.
+const MAX_RESULTS: usize = 1024;
 
 /// What a function computes.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -141,11 +145,11 @@ pub(super) fn asks_shape(way: Way) -> bool {
 /// # Errors
 /// If its arguments are none that it can have, or there are too many numbers in the network.
 pub(super) fn compute(way: Way, e: &mut Emit<'_>, b: &Bound<'_>) -> Result<Option<Vec<Value>>> {
-    let Some(made) = results(way, &Args { e, b })? else { return Ok(None) };
-    let cost = made.iter().map(|numbers| numbers.weight() * NUMBER).sum();
+    let made = results(way, &Args { e, b })?;
+    let cost = made.as_ref().map_or(REFUSED, |made| made.iter().map(|numbers| numbers.weight() * NUMBER).sum());
     e.afford(cost)?;
     *e.budget -= cost;
-    Ok(made.iter().map(Numbers::write).collect())
+    Ok(made.and_then(|made| made.iter().map(Numbers::write).collect()))
 }
 
 /// The arguments of a function.
@@ -182,12 +186,18 @@ impl Args<'_> {
         })
     }
 
-    /// The axes of a reduction, all of them without a word, and whether they stay.
+    /// The axes of a reduction, all of them without a word, each once, and whether they stay.
     fn reduced(&self, rank: usize) -> Result<Option<(Vec<usize>, bool)>> {
         let list = self.integers("axis", 1)?.unwrap_or_else(|| (0..rank as i64).collect());
-        let axes = list.into_iter().map(|axis| axis_of(axis, rank)).collect::<Option<Vec<_>>>();
         let keep_dims = self.b.flag(self.e, &["keepdims"], 2)?;
-        Ok(axes.map(|axes| (axes, keep_dims)))
+        let mut axes = Vec::new();
+        for axis in list {
+            match axis_of(axis, rank).filter(|axis| !axes.contains(axis)) {
+                Some(axis) => axes.push(axis),
+                None => return Ok(None),
+            }
+        }
+        Ok(Some((axes, keep_dims)))
     }
 }
 
@@ -290,7 +300,7 @@ fn results(way: Way, args: &Args<'_>) -> Result<Option<Vec<Numbers>>> {
         Way::Gather => {
             let (at, axis) = (args.numbers(&["indices"], 1)?, args.axis(3, 0, rank)?);
             let batch = args.integers("batch_dims", 4)?.is_some_and(|axes| axes != [0]);
-            at.filter(|at| !batch && !at.kind.is_float()).and_then(|at| gathered(&x, &at, axis?))
+            at.filter(|at| !batch && !at.kind.is_float()).and_then(|at| x.gather(&at, axis?))
         }
         Way::Slice => {
             let (start, size) = (extents(args.integers("begin", 1)?), args.integers("size", 2)?);
@@ -314,24 +324,27 @@ fn results(way: Way, args: &Args<'_>) -> Result<Option<Vec<Numbers>>> {
             let axis = args.axis(2, 0, rank)?;
             let count = b.value(e, &["num_or_size_splits"], 1)?.and_then(Value::as_i64);
             let list = args.integers("num_or_size_splits", 1)?.unwrap_or_default();
-            return Ok(axis.and_then(|axis| {
-                let lens =
-                    count.map_or_else(|| slicing::sizes(x.shape[axis], &list), |count| slicing::equal(x.shape[axis], count))?;
-                let mut start = vec![0; rank];
-                let part = |len: usize| {
-                    let mut to = x.shape.clone();
-                    to[axis] = len;
-                    let part = x.part(&start, to);
-                    start[axis] += len;
-                    part
-                };
-                lens.into_iter().map(part).collect()
-            }));
+            return Ok(axis.filter(|_| count.is_none_or(|n| n <= MAX_RESULTS as i64) && list.len() <= MAX_RESULTS).and_then(
+                |axis| {
+                    let lens =
+                        count.map_or_else(|| slicing::sizes(x.shape[axis], &list), |count| slicing::equal(x.shape[axis], count))?;
+                    let mut start = vec![0; rank];
+                    let part = |len: usize| {
+                        let mut to = x.shape.clone();
+                        to[axis] = len;
+                        let part = x.part(&start, to);
+                        start[axis] += len;
+                        part
+                    };
+                    lens.into_iter().map(part).collect()
+                },
+            ));
         }
         Way::Unstack => {
             let axis = args.axis(2, 0, rank)?;
             let given = args.integers("num", 1)?;
-            return Ok(axis.filter(|&axis| given.is_none_or(|n| n == [x.shape[axis] as i64])).and_then(|axis| {
+            let few = |axis: &usize| x.shape[*axis] <= MAX_RESULTS;
+            return Ok(axis.filter(few).filter(|&axis| given.is_none_or(|n| n == [x.shape[axis] as i64])).and_then(|axis| {
                 let one = |i: usize| {
                     let mut index = vec![serde_json::json!({ "start": null, "stop": null, "step": null }); axis];
                     index.push(i.into());
@@ -393,21 +406,6 @@ fn joined(all: &Operands, stack: bool, axis: i64) -> Option<Numbers> {
         parts = parts.into_iter().map(|part| part.expanded(axis)).collect::<Option<_>>()?;
     }
     Numbers::concat(&parts, axis)
-}
-
-/// The elements at indices along an axis; none is counted from the end.
-fn gathered(x: &Numbers, at: &Numbers, axis: usize) -> Option<Numbers> {
-    let one = |&n: &f64| {
-        let mut start = vec![0; x.shape.len()];
-        start[axis] = usize::try_from(n as i64).ok()?;
-        let mut to = x.shape.clone();
-        to[axis] = 1;
-        x.part(&start, to)
-    };
-    let parts = at.data.iter().map(one).collect::<Option<Vec<_>>>()?;
-    let mut all = Numbers::concat(&parts, axis)?;
-    all.shape.splice(axis..=axis, at.shape.iter().copied());
-    Some(all)
 }
 
 /// From 0 to the first number if there is no second one.

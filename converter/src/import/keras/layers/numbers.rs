@@ -264,6 +264,21 @@ impl Numbers {
         if !fits { None } else { self.pick(to, |at| (0..rank).map(|a| (start[a] + at[a]) * steps[a]).sum()) }
     }
 
+    /// The elements at indices along an axis; none is counted from the end.
+    pub fn gather(&self, at: &Numbers, axis: usize) -> Option<Numbers> {
+        let extent = self.shape[axis];
+        let indices = at.data.iter().map(|&n| (n >= 0.0 && n < extent as f64).then_some(n as usize)).collect::<Option<Vec<_>>>()?;
+        let (behind, rank) = (axis + at.shape.len(), at.shape.len());
+        let to = [&self.shape[..axis], &at.shape, &self.shape[axis + 1..]].concat();
+        let (steps, rows) = (strides(&self.shape), strides(&at.shape));
+        self.pick(to, |place| {
+            let row: usize = (0..rank).map(|a| place[axis + a] * rows[a]).sum();
+            let before: usize = (0..axis).map(|a| place[a] * steps[a]).sum();
+            let after: usize = (behind..place.len()).map(|a| place[a] * steps[axis + 1 + a - behind]).sum();
+            before + indices[row] * steps[axis] + after
+        })
+    }
+
     /// `x[index]`.
     pub fn item(&self, index: &Value) -> Option<Numbers> {
         let list = index.as_array().map_or(std::slice::from_ref(index), |list| list);
