@@ -41,6 +41,15 @@ impl Default for Options {
 #[cfg(feature = "std")]
 const PAGE: usize = 4096;
 
+/// Reads a number of each page of the weights. Kernels ask for weights before they need them, and to ask for what is not mapped yet costs
+/// a walk through the page tables each time that ends in nothing: the first inference of a mapped model took up to five times as long.
+#[cfg(feature = "std")]
+fn touch(view: &ModelView) {
+    for page in view.weights().chunks(PAGE / 4) {
+        core::hint::black_box(page[0]);
+    }
+}
+
 /// Larger arenas get their pages as an inference writes them: a file may ask for much that it does not use.
 #[cfg(feature = "std")]
 const TOUCHED: usize = 64 << 20;
@@ -67,6 +76,9 @@ pub struct Session<'m> {
     view: ModelView<'m>,
     isa: Isa,
     arena: Arena<'m>,
+    /// Whether the weights have been read once.
+    #[cfg(feature = "std")]
+    touched: bool,
     #[cfg(feature = "threads")]
     pool: Option<Pool>,
 }
@@ -143,6 +155,8 @@ impl<'m> Session<'m> {
             view,
             isa: model.isa(),
             arena,
+            #[cfg(feature = "std")]
+            touched: false,
             #[cfg(feature = "threads")]
             pool,
         })
@@ -169,6 +183,8 @@ impl<'m> Session<'m> {
             view,
             isa: model.isa(),
             arena: Arena::Borrowed(floats),
+            #[cfg(feature = "std")]
+            touched: false,
             #[cfg(feature = "threads")]
             pool: None,
         })
@@ -211,6 +227,10 @@ impl<'m> Session<'m> {
         #[cfg(not(feature = "threads"))]
         let par: &dyn Parallel = &Serial;
         let _rules = FloatRules::standard();
+        #[cfg(feature = "std")]
+        if !core::mem::replace(&mut self.touched, true) {
+            touch(&self.view);
+        }
         let arena = self.arena.floats_mut();
         let steps = self.view.steps();
         let mut pipelines = self.view.pipelines().iter().peekable();
