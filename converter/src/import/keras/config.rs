@@ -241,7 +241,7 @@ pub(super) fn full_class(json: &Value, class: &str) -> String {
 
 /// Whether a serialized object is a network rather than a single layer. A class that somebody derived from these may do something else
 /// with its layers.
-fn is_model(full_class: &str, config: &Value) -> bool {
+pub(super) fn is_model(full_class: &str, config: &Value) -> bool {
     match layers::builtin(full_class) {
         Some("Sequential") => true,
         Some("Functional" | "Model") => has_layers(config),

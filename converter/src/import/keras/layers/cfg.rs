@@ -48,6 +48,13 @@ impl<'a> Cfg<'a> {
         self.faults.borrow_mut().push(Unsupported { node, kind, what: what.into(), remedy: remedy.into() });
     }
 
+    /// Refuses weights that are not floats.
+    pub fn refuse_quantized(&self) {
+        if let Some(mode) = self.get("quantization_config").or(self.get("quantization_mode")) {
+            self.refuse(format!("quantization = {}", short(mode)), "save the network with float weights");
+        }
+    }
+
     /// The error for an attribute that makes no sense.
     pub fn bad(&self, key: &str) -> Error {
         let value = self.map.get(key).map_or("missing".into(), short);

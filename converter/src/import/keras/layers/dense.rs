@@ -15,9 +15,7 @@ struct Dense {
 
 /// `Dense`.
 pub(super) fn dense(cfg: &Cfg<'_>) -> Result<Box<dyn Layer>> {
-    if let Some(mode) = cfg.get("quantization_config").or(cfg.get("quantization_mode")) {
-        cfg.refuse(format!("quantization = {}", super::cfg::short(mode)), "save the network with float weights");
-    }
+    cfg.refuse_quantized();
     let units = cfg.count(if cfg.map.contains_key("units") { "units" } else { "output_dim" })?;
     Ok(Box::new(Dense { units, bias: cfg.flag("use_bias", true)?, activation: attribute(cfg)? }))
 }
@@ -60,9 +58,7 @@ pub(super) fn embedding(cfg: &Cfg<'_>) -> Result<Box<dyn Layer>> {
     if cfg.flag("mask_zero", false)? {
         cfg.refuse("mask_zero = true", "use mask_zero=False");
     }
-    if let Some(mode) = cfg.get("quantization_config").or(cfg.get("quantization_mode")) {
-        cfg.refuse(format!("quantization = {}", super::cfg::short(mode)), "save the network with float weights");
-    }
+    cfg.refuse_quantized();
     Ok(Box::new(Embedding { table: [cfg.count("input_dim")?, cfg.count("output_dim")?] }))
 }
 

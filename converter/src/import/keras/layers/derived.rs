@@ -136,9 +136,8 @@ impl Way {
             }
             Way::Pool(kind) => pool::function(e, b, x, kind),
             Way::Difference => {
-                let times = b.integers(e, &["n"], 1)?.map_or(1, |n| n.first().copied().unwrap_or(1));
-                let axis = b.integers(e, &["axis"], 2)?.map_or(-1, |axis| axis.first().copied().unwrap_or(-1));
-                let axis = axis_of(e, axis, shape.len())?;
+                let times = b.whole(e, &["n"], 1, 1)?;
+                let axis = axis_of(e, b.whole(e, &["axis"], 2, -1)?, shape.len())?;
                 if !(0..=MAX_PIECES as i64).contains(&times) || times >= shape[axis] as i64 {
                     return Err(e.unsupported(format!("{times} differences of {} elements", shape[axis]), "take fewer"));
                 }
@@ -149,7 +148,8 @@ impl Way {
                     let before = slicing::part(e, &format!("{i}/before"), y, parts.clone())?;
                     parts[axis].0 = 1;
                     let after = slicing::part(e, &format!("{i}/after"), y, parts)?;
-                    y = pair(e, if i + 1 == times { String::new() } else { i.to_string() }.as_str(), BinaryOp::Sub, after, before)?;
+                    let part = if i + 1 == times { String::new() } else { i.to_string() };
+                    y = pair(e, &part, BinaryOp::Sub, after, before)?;
                 }
                 Ok(y)
             }
@@ -160,8 +160,7 @@ impl Way {
                 pair(e, "", BinaryOp::Sub, largest, smallest)
             }
             Way::Gated => {
-                let axis = b.integers(e, &["axis"], 1)?.map_or(-1, |axis| axis.first().copied().unwrap_or(-1));
-                let axis = axis_of(e, axis, shape.len())?;
+                let axis = axis_of(e, b.whole(e, &["axis"], 1, -1)?, shape.len())?;
                 let half = shape[axis] / 2;
                 if half == 0 || !shape[axis].is_multiple_of(2) {
                     return Err(e.invalid(format!("{} elements have no halves", shape[axis])));

@@ -77,8 +77,7 @@ impl Operands {
 
     /// All that it is called with besides.
     pub fn values(&self) -> impl Iterator<Item = &Value> {
-        let all = self.args.iter().chain(self.named.iter().map(|(_, o)| o));
-        all.filter_map(|o| if let Operand::Value(v) = o { Some(&**v) } else { None })
+        self.each().filter_map(|o| if let Operand::Value(v) = o { Some(&**v) } else { None })
     }
 
     /// Whether any tensor is one of integers.
@@ -88,8 +87,7 @@ impl Operands {
 
     /// Whether any operand is a constant tensor, of whatever type.
     pub fn any_constant(&self) -> bool {
-        let all = self.args.iter().chain(self.named.iter().map(|(_, o)| o));
-        all.into_iter().any(|o| matches!(o, Operand::Value(v) if v.is_array() || v.is_object() || v.is_f64()))
+        self.values().any(|v| v.is_array() || v.is_object() || v.is_f64())
     }
 
     /// The type of all tensors, if none is one of floats.
@@ -100,9 +98,12 @@ impl Operands {
         Some(if kinds.iter().all(|&kind| kind == first) { first } else { Kind::Several })
     }
 
+    fn each(&self) -> impl Iterator<Item = &Operand> {
+        self.args.iter().chain(self.named.iter().map(|(_, o)| o))
+    }
+
     fn all(&self) -> impl Iterator<Item = Made> {
-        let all = self.args.iter().chain(self.named.iter().map(|(_, o)| o));
-        all.filter_map(|o| if let Operand::Tensor(made) = o { Some(*made) } else { None })
+        self.each().filter_map(|o| if let Operand::Tensor(made) = o { Some(*made) } else { None })
     }
 
     /// The tensors of such names, if it is called with a dictionary of these and no others.

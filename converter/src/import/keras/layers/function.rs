@@ -321,6 +321,15 @@ impl Bound<'_> {
         list.map(Some).ok_or_else(|| e.invalid(format!("`{}` is {}", names[0], short(v))))
     }
 
+    /// A whole number; without a word the `default`.
+    pub(super) fn whole(&self, e: &Emit<'_>, names: &[&str], position: usize, default: i64) -> Result<i64> {
+        match self.integers(e, names, position)?.as_deref() {
+            None => Ok(default),
+            Some(&[n]) => Ok(n),
+            Some(other) => Err(e.invalid(format!("`{}` is {other:?}, not a number", names[0]))),
+        }
+    }
+
     pub(super) fn number(&self, e: &Emit<'_>, names: &[&str], position: usize) -> Result<Option<f32>> {
         let Some(v) = self.value(e, names, position)? else { return Ok(None) };
         match values(v) {
@@ -384,11 +393,7 @@ impl Bound<'_> {
         let number = |o: &Operand| matches!(o, Operand::Value(v) if values(v).is_some_and(|(shape, _)| shape.is_empty()));
         let last = self.operands.args.len().wrapping_sub(1);
         let at = if self.operands.args.last().is_some_and(number) { last } else { usize::MAX };
-        let axis = match self.integers(e, &["axis"], at)?.as_deref() {
-            None => default,
-            Some(&[axis]) => axis,
-            Some(_) => return Err(e.invalid("`axis` is not a number")),
-        };
+        let axis = self.whole(e, &["axis"], at, default)?;
         let mut all = self.operands.clone();
         all.args.truncate(if at == last { at } else { all.args.len() });
         all.named.retain(|(n, _)| n != "axis" && n != "name");
@@ -685,12 +690,7 @@ impl Call {
                 _ => Err(e.unsupported("which elements are the largest", "cut the graph before it with `--outputs`")),
             };
         }
-        let axis = match b.integers(e, &["axis"], 2)?.as_deref() {
-            None => 0,
-            Some(&[axis]) => axis,
-            Some(_) => return Err(e.invalid("`axis` is not a number")),
-        };
-        let axis = axis_of(e, axis, shape.len())?;
+        let axis = axis_of(e, b.whole(e, &["axis"], 2, 0)?, shape.len())?;
         let extent = shape[axis];
         if let Function::Unstack = self.function {
             let given = b.integers(e, &["num"], 1)?.is_some_and(|n| n != [extent as i64]);

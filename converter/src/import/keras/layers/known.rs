@@ -9,7 +9,8 @@
 use super::cfg::values;
 use super::function::{Bound, X, Y};
 use super::numbers::{Kind, MAX_NUMBERS, Numbers, One, Pair};
-use super::{Emit, Operand, Operands, slicing};
+use super::slicing::{self, Entry};
+use super::{Emit, Operand, Operands};
 use crate::error::Result;
 use crate::import::shape;
 use serde_json::Value;
@@ -179,11 +180,7 @@ impl Args<'_> {
 
     /// An axis; without a word the `default`.
     fn axis(&self, at: usize, default: i64, rank: usize) -> Result<Option<usize>> {
-        Ok(match self.integers("axis", at)?.as_deref() {
-            None => axis_of(default, rank),
-            Some(&[axis]) => axis_of(axis, rank),
-            Some(_) => None,
-        })
+        Ok(axis_of(self.b.whole(self.e, &["axis"], at, default)?, rank))
     }
 
     /// The axes of a reduction, all of them without a word, each once, and whether they stay.
@@ -221,13 +218,8 @@ fn results(way: Way, args: &Args<'_>) -> Result<Option<Vec<Numbers>>> {
         }
         Way::Stack | Way::Concat => {
             // What is joined has the positions.
-            let axis = args.integers("axis", usize::MAX)?;
-            let axis = match axis.as_deref() {
-                None => Some(0),
-                Some(&[axis]) => Some(axis),
-                Some(_) => None,
-            };
-            return Ok(one(axis.and_then(|axis| joined(b.all(), way == Way::Stack, axis))));
+            let axis = b.whole(e, &["axis"], usize::MAX, 0)?;
+            return Ok(one(joined(b.all(), way == Way::Stack, axis)));
         }
         Way::Fill(number) => {
             // The extents are one list, or what is left of one; the type has a name.
@@ -266,10 +258,7 @@ fn results(way: Way, args: &Args<'_>) -> Result<Option<Vec<Numbers>>> {
     let extents = |list: Option<Vec<i64>>| list?.into_iter().map(|n| usize::try_from(n).ok()).collect::<Option<Vec<_>>>();
     Ok(one(match way {
         Way::Same => Some(x),
-        Way::Cast => match b.value(e, &["dtype"], 1)?.and_then(Kind::named) {
-            Some(kind) => x.cast(kind),
-            None => None,
-        },
+        Way::Cast => b.value(e, &["dtype"], 1)?.and_then(Kind::named).and_then(|kind| x.cast(kind)),
         Way::Binary(pair) => args.numbers(Y, 1)?.and_then(|y| x.binary(pair, &y)),
         Way::Unary(op) => x.unary(op),
         Way::Fold(pair) => args.reduced(rank)?.and_then(|(axes, keep)| x.fold(pair, &axes, keep)),
@@ -316,9 +305,9 @@ fn results(way: Way, args: &Args<'_>) -> Result<Option<Vec<Numbers>>> {
         Way::StridedSlice => {
             let (begin, end) = (args.integers("begin", 1)?.unwrap_or_default(), args.integers("end", 2)?.unwrap_or_default());
             let steps = args.integers("strides", 3)?.unwrap_or_else(|| vec![1; begin.len()]);
-            let one = |((start, stop), step)| serde_json::json!({ "start": start, "stop": stop, "step": step });
-            let index: Vec<Value> = begin.iter().zip(&end).zip(&steps).map(one).collect();
-            if index.len() == begin.len() && end.len() == begin.len() { x.item(&index.into()) } else { None }
+            let one = |((&start, &stop), &step): ((&i64, &i64), &i64)| Entry::Range([start, stop, step]);
+            let index: Vec<Entry> = begin.iter().zip(&end).zip(&steps).map(one).collect();
+            if index.len() == begin.len() && end.len() == begin.len() { x.at(index) } else { None }
         }
         Way::Split => {
             let axis = args.axis(2, 0, rank)?;
@@ -346,9 +335,8 @@ fn results(way: Way, args: &Args<'_>) -> Result<Option<Vec<Numbers>>> {
             let few = |axis: &usize| x.shape[*axis] <= MAX_RESULTS;
             return Ok(axis.filter(few).filter(|&axis| given.is_none_or(|n| n == [x.shape[axis] as i64])).and_then(|axis| {
                 let one = |i: usize| {
-                    let mut index = vec![serde_json::json!({ "start": null, "stop": null, "step": null }); axis];
-                    index.push(i.into());
-                    x.item(&index.into())
+                    let before = (0..axis).map(|_| Entry::Range([0, i64::MAX, 1]));
+                    x.at(before.chain([Entry::At(i as i64)]).collect())
                 };
                 (0..x.shape[axis]).map(one).collect()
             }));

@@ -104,13 +104,8 @@ impl Way {
                     // Through all of the elements, as if there were one axis.
                     None => {
                         let (row, len, _) = flat(e, x, None, None)?;
-                        let y = slicing::roll(
-                            e,
-                            "rolled",
-                            row,
-                            0,
-                            by.iter().fold(0, |sum, n| sum.wrapping_add(n % len[0].max(1) as i64)),
-                        )?;
+                        let by = by.iter().fold(0, |sum: i64, n| sum.wrapping_add(n % len[0].max(1) as i64));
+                        let y = slicing::roll(e, "rolled", row, 0, by)?;
                         return if y == x { Ok(x) } else { e.node("", Op::Reshape, &[y], &shape) };
                     }
                 };
@@ -127,7 +122,7 @@ impl Way {
                 Ok(y)
             }
             Way::Triangle { lower } => {
-                let diagonal = b.integers(e, &["k"], 1)?.map_or(0, |k| k.first().copied().unwrap_or(0));
+                let diagonal = b.whole(e, &["k"], 1, 0)?;
                 let &[.., rows, columns] = &shape[..] else { return Err(e.invalid("takes matrices")) };
                 // Of a matrix all of whose elements lie there nothing is made 0.
                 let all = if lower { diagonal >= columns as i64 - 1 } else { diagonal <= 1 - rows as i64 };

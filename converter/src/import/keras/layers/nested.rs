@@ -1,8 +1,8 @@
 //! Layers that hold other layers: `Pipeline` and `TimeDistributed`.
 
-use super::{Cfg, Emit, Integers, Layer, Operands, Var, parse};
+use super::{Cfg, Emit, Integers, Layer, Operands, Var, nothing, parse};
 use crate::error::Result;
-use crate::import::keras::config::{MAX_CLASS, full_class, refuse_dtype};
+use crate::import::keras::config::{MAX_CLASS, full_class, is_model, refuse_dtype};
 use crate::ir::{Graph, Node, Op, ValueId};
 use serde_json::Value;
 
@@ -28,10 +28,12 @@ impl Inner {
         let mut inner = Cfg::new(cfg.path, &class, text("module").unwrap_or_default(), cfg.keras, map);
         inner.middles = cfg.middles;
         refuse_dtype(&inner);
-        if map.contains_key("layers") && ["Sequential", "Functional", "Model"].contains(&class.as_str()) {
-            cfg.refuse(format!("a network within {}", cfg.class), "put a layer into it, or the network itself into the network");
-        }
-        let layer = parse(&inner)?;
+        let layer = if json.get("config").is_some_and(|config| is_model(&class, config)) {
+            inner.refuse(format!("a network within {}", cfg.class), "put a layer into it, or the network itself into the network");
+            nothing()
+        } else {
+            parse(&inner)?
+        };
         if !layer.vars().is_empty() && (!weights || layer.vars().iter().any(|var| !var.part.is_empty())) {
             inner.refuse(format!("it has weights, within {}", cfg.class), "put it into the network itself");
         }

@@ -282,7 +282,11 @@ impl Numbers {
     /// `x[index]`.
     pub fn item(&self, index: &Value) -> Option<Numbers> {
         let list = index.as_array().map_or(std::slice::from_ref(index), |list| list);
-        let mut entries = list.iter().map(entry).collect::<Option<Vec<_>>>()?;
+        self.at(list.iter().map(entry).collect::<Option<_>>()?)
+    }
+
+    /// The elements that the entries of an index name.
+    pub fn at(&self, mut entries: Vec<Entry>) -> Option<Numbers> {
         let named = entries.iter().filter(|one| matches!(one, Entry::At(_) | Entry::Range(_))).count();
         let rest = self.shape.len().checked_sub(named)?;
         if !entries.iter().any(|one| matches!(one, Entry::Rest)) {
@@ -328,16 +332,15 @@ impl Numbers {
         let over: Vec<usize> = axes.iter().map(|&a| self.shape[a]).collect();
         let terms = shape::count(&over)?;
         let inner = strides(&over);
-        let folded = self.pick(kept.clone(), |at| at.iter().zip(&steps).map(|(i, step)| i * step).sum())?;
         // The places of the first of each sum, and how far from there the others are.
-        let places =
-            Numbers { kind: Kind::Integer, shape: self.shape.clone(), data: (0..self.data.len()).map(|i| i as f64).collect() };
+        let places = Numbers::integers(self.shape.clone(), &(0..self.data.len()).collect::<Vec<_>>());
         let starts = places.pick(kept.clone(), |at| at.iter().zip(&steps).map(|(i, step)| i * step).sum())?;
         let away = |t: usize| (0..axes.len()).map(|a| t / inner[a] % over[a] * steps[axes[a]]).sum::<usize>();
-        let one = |(&first, &start): (&f64, &f64)| {
-            (1..terms).try_fold(first, |sum, t| pair.of(self.kind, sum, self.data[start as usize + away(t)]))
+        let one = |&start: &f64| {
+            let term = |t: usize| self.data[start as usize + away(t)];
+            (1..terms).try_fold(term(0), |sum, t| pair.of(self.kind, sum, term(t)))
         };
-        let data = folded.data.iter().zip(&starts.data).map(one).collect::<Option<_>>()?;
+        let data = starts.data.iter().map(one).collect::<Option<_>>()?;
         let to = (0..kept.len()).filter(|a| keep_dims || !axes.contains(a)).map(|a| kept[a]).collect();
         Some(Numbers { kind: self.kind, shape: to, data })
     }

@@ -144,9 +144,7 @@ struct EinsumDense {
 
 /// `EinsumDense`.
 pub(super) fn einsum_dense(cfg: &Cfg<'_>) -> Result<Box<dyn Layer>> {
-    if let Some(mode) = cfg.get("quantization_config").or(cfg.get("quantization_mode")) {
-        cfg.refuse(format!("quantization = {}", short(mode)), "save the network with float weights");
-    }
+    cfg.refuse_quantized();
     let one = |v: &Value| v.as_u64().and_then(|n| usize::try_from(n).ok());
     let output = match cfg.get("output_shape") {
         Some(Value::Array(list)) => list.iter().map(one).collect(),

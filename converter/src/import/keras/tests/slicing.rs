@@ -124,6 +124,7 @@ fn moves_that_do_not_fit_are_refused() {
         ("Tril", r#", "k": 2"#),
         ("Diff", r#", "n": 4"#),
         ("Diff", r#", "n": -1"#),
+        ("Diff", r#", "axis": [1, 2]"#),
         ("Glu", r#", "axis": 1"#),
         ("View", r#", "dtype": "int32""#),
         ("SaturateCast", r#", "dtype": "int8""#),
@@ -245,6 +246,17 @@ fn time_is_not_mixed_with_samples() {
             Err(Error::Unsupported(all)) => assert!(all[0].what.contains("along the axis of samples"), "{layer}: {all:?}"),
             other => panic!("{layer}: {other:?}"),
         }
+    }
+}
+
+#[test]
+fn a_network_within_a_layer_is_one_fault() {
+    let inner = r#", "trainable": true, "layer": {"class_name": "Sequential", "module": "keras", "config": {"layers": []}}"#;
+    match built(&network("float32", &[(r#""TimeDistributed""#, inner, CALL)]), 3) {
+        Err(Error::Unsupported(all)) => {
+            assert_eq!(all.iter().map(|fault| &*fault.what).collect::<Vec<_>>(), ["Sequential: a network within TimeDistributed"]);
+        }
+        other => panic!("{other:?}"),
     }
 }
 
