@@ -16,6 +16,9 @@ struct Victim {
     file: AlignedBytes,
     /// Where the weights begin.
     structure: usize,
+    /// Of so many mutants one is tried. What is refused does not depend on the instruction set, and what runs takes twenty times as
+    /// long without wide vectors, or in an emulator.
+    every: usize,
     /// Mutants that passed verification and ran.
     accepted: usize,
 }
@@ -28,7 +31,8 @@ impl Victim {
     fn of(file: &[u8]) -> Victim {
         let file = AlignedBytes::copy(file).unwrap();
         let structure = file.len() - ModelView::parse(&file).unwrap().weights().len() * 4;
-        Victim { file, structure, accepted: 0 }
+        let wide = matches!(Model::from_bytes(&file).unwrap().isa().name(), "avx2" | "avx512");
+        Victim { file, structure, every: if wide { 1 } else { 7 }, accepted: 0 }
     }
 
     /// Ranges of the file that hold records, the table and the header.
@@ -119,20 +123,23 @@ fn every_byte_of_every_record() {
 }
 
 fn every_byte_of(mut v: Victim) {
-    let mut tried = 0;
+    let (mut mutant, mut tried) = (0, 0);
     for range in v.records() {
         for i in range {
             let old = v.file[i];
             for new in [old ^ 1, old ^ 2, old ^ 0x10, old ^ 0x40, old ^ 0x80, 0, 0xff, old.wrapping_add(1)] {
-                v.file[i] = new;
-                v.try_out(1);
-                tried += 1;
+                mutant += 1;
+                if mutant % v.every == 0 {
+                    v.file[i] = new;
+                    v.try_out(1);
+                    tried += 1;
+                }
             }
             v.file[i] = old;
         }
     }
     assert_eq!(v.try_out(1), None);
-    assert!(tried > 30_000, "{tried}");
+    assert!(tried > 30_000 / v.every, "{tried}");
     // Lives, names, activations, strides may change; most else may not.
     assert!(v.accepted > tried / 100 && v.accepted < tried / 2, "{} of {tried} accepted", v.accepted);
 }
@@ -152,7 +159,7 @@ fn several_words_of(mut v: Victim) {
     records.retain(|range| range.len() >= 16);
     let mut rng = Rng(2024);
     let clean = AlignedBytes::copy(&v.file).unwrap();
-    for i in 0..30_000 {
+    for i in 0..30_000 / v.every {
         for _ in 0..1 + rng.below(3) {
             let range = records[rng.below(records.len())].clone();
             let at = range.start + rng.below(range.len() / 4) * 4;
@@ -177,7 +184,7 @@ fn several_words_of(mut v: Victim) {
         v.try_out(1 + i % 2);
         v.file.copy_from_slice(&clean);
     }
-    assert!(v.accepted > 300, "{} accepted", v.accepted);
+    assert!(v.accepted > 300 / v.every, "{} accepted", v.accepted);
 }
 
 /// What a change to the model of all operators is refused for.

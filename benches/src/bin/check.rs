@@ -23,13 +23,14 @@ const LAYERS: [(&str, &[&str]); 9] = [
 ];
 
 /// The files in which `unsafe` may be written, and what for.
-const UNSAFE: [(&str, &str); 17] = [
+const UNSAFE: [(&str, &str); 18] = [
+    ("kernels/src/simd/aarch64.rs", "the CPU's control word of floats"),
+    ("kernels/src/simd/arm.rs", "the CPU's control word of floats"),
     ("kernels/src/simd/avx2.rs", "instructions that the CPU was asked for"),
     ("kernels/src/simd/avx512.rs", "instructions that the CPU was asked for"),
-    ("kernels/src/simd/cpuid.rs", "asking the CPU without the standard library"),
     ("kernels/src/simd/neon.rs", "instructions that the CPU was asked for"),
-    ("kernels/src/simd/rules.rs", "the CPU's control word of floats"),
     ("kernels/src/simd/wasm.rs", "instructions that a module was built for"),
+    ("kernels/src/simd/x86.rs", "the CPU's control word of floats, and asking the CPU without the standard library"),
     ("runtime/src/map.rs", "mapping a file is a promise that it stays as it is"),
     (
         "runtime/src/pool.rs",

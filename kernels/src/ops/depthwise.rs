@@ -255,55 +255,42 @@ impl<const K: usize, const STRIDE: usize, const PRE: bool> Sweep<'_, K, STRIDE, 
             let first_pixel = (start + i * r.out_shape.w) * r.out_step + c0;
             let mut pixels = r.out[first_pixel..].chunks_mut(r.out_step);
             let out: [&mut [Block]; COLS] = core::array::from_fn(|_| &mut pixels.next().unwrap_or_default()[..nb]);
-            for cb in 0..nb {
-                for j in 0..S::PARTS {
-                    let mut acc = [s.load(&bias[cb], j); COLS];
-                    macro_rules! line {
-                        ($ky:expr) => {
-                            if inside[$ky] {
-                                let mut w = [s.splat(0.0); K];
-                                for kx in 0..K {
-                                    w[kx] = s.load(&weights[cb][$ky][kx], j);
-                                }
-                                for ix in 0..touched {
-                                    let v = if EDGE {
-                                        match input[$ky][ix].get(cb) {
-                                            Some(v) => v,
-                                            None => continue,
-                                        }
-                                    } else {
-                                        &input[$ky][ix][cb]
-                                    };
-                                    let mut v = s.load(v, j);
-                                    if PRE {
-                                        v = s.max(s.splat(0.0), v);
+            macro_rules! pixels {
+                ($inside:expr) => {
+                    for cb in 0..nb {
+                        for j in 0..S::PARTS {
+                            let mut acc = [s.load(&bias[cb], j); COLS];
+                            macro_rules! line {
+                                ($ky:expr) => {
+                                    if $inside[$ky] {
+                                        Self::line::<S, COLS, EDGE>(s, &mut acc, &weights[cb][$ky], &input[$ky], cb, j);
                                     }
-                                    for kx in 0..K {
-                                        if ix >= kx && (ix - kx) % STRIDE == 0 && (ix - kx) / STRIDE < COLS {
-                                            let o = (ix - kx) / STRIDE;
-                                            acc[o] = s.fma(v, w[kx], acc[o]);
-                                        }
-                                    }
+                                };
+                            }
+                            line!(0);
+                            line!(1);
+                            line!(2);
+                            if K > 3 {
+                                line!(3);
+                                line!(4);
+                            }
+                            if clamps {
+                                for a in &mut acc {
+                                    *a = clamp(s, *a, lo, hi);
                                 }
                             }
-                        };
-                    }
-                    line!(0);
-                    line!(1);
-                    line!(2);
-                    if K > 3 {
-                        line!(3);
-                        line!(4);
-                    }
-                    if clamps {
-                        for a in &mut acc {
-                            *a = clamp(s, *a, lo, hi);
+                            for o in 0..COLS {
+                                s.store(acc[o], &mut out[o][cb], j);
+                            }
                         }
                     }
-                    for o in 0..COLS {
-                        s.store(acc[o], &mut out[o][cb], j);
-                    }
-                }
+                };
+            }
+            // Where no branch joins them, sums stay in their registers: worth its code where a block is four vectors.
+            if !EDGE && S::LANES == 4 && inside == [true; K] {
+                pixels!([true; K]);
+            } else {
+                pixels!(inside);
             }
             for ky in 0..K - STRIDE {
                 input[ky] = input[ky + STRIDE];
@@ -311,6 +298,42 @@ impl<const K: usize, const STRIDE: usize, const PRE: bool> Sweep<'_, K, STRIDE, 
             }
             if r.args.act.clamp().is_none() {
                 s.vectorize(InPlace { act: r.args.act, x: &mut r.out[first_pixel..], pixels: COLS, nb, pb: r.out_step });
+            }
+        }
+    }
+
+    /// Adds row `line` of the input by a row of the window to the sums of `COLS` pixels: vector `j` of channel block `cb`.
+    #[inline(always)]
+    fn line<S: Simd, const COLS: usize, const EDGE: bool>(
+        s: S,
+        acc: &mut [S::V; COLS],
+        weights: &[Block; K],
+        line: &[&[Block]; COLUMNS],
+        cb: usize,
+        j: usize,
+    ) {
+        let mut w = [s.splat(0.0); K];
+        for kx in 0..K {
+            w[kx] = s.load(&weights[kx], j);
+        }
+        for ix in 0..(COLS - 1) * STRIDE + K {
+            let v = if EDGE {
+                match line[ix].get(cb) {
+                    Some(v) => v,
+                    None => continue,
+                }
+            } else {
+                &line[ix][cb]
+            };
+            let mut v = s.load(v, j);
+            if PRE {
+                v = s.max(s.splat(0.0), v);
+            }
+            for kx in 0..K {
+                if ix >= kx && (ix - kx) % STRIDE == 0 && (ix - kx) / STRIDE < COLS {
+                    let o = (ix - kx) / STRIDE;
+                    acc[o] = s.fma(v, w[kx], acc[o]);
+                }
             }
         }
     }

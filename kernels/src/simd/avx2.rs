@@ -20,7 +20,7 @@ impl Avx2 {
         }
         #[cfg(not(feature = "std"))]
         {
-            super::cpuid::avx2().then_some(Self(()))
+            super::x86::avx2().then_some(Self(()))
         }
     }
 }

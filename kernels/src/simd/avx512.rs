@@ -25,7 +25,7 @@ impl Avx512 {
         }
         #[cfg(not(feature = "std"))]
         {
-            super::cpuid::avx512().then_some(Self(()))
+            super::x86::avx512().then_some(Self(()))
         }
     }
 }

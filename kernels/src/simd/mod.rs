@@ -16,9 +16,13 @@
 
 use sepal_format::layout::BLOCK;
 
-#[cfg(target_arch = "x86_64")]
-pub mod cpuid;
+#[cfg(target_arch = "aarch64")]
+mod aarch64;
+#[cfg(all(target_arch = "arm", target_abi = "eabihf"))]
+mod arm;
 mod rules;
+#[cfg(any(target_arch = "x86_64", all(target_arch = "x86", target_feature = "sse")))]
+pub mod x86;
 pub use rules::FloatRules;
 mod scalar;
 pub use scalar::Scalar;

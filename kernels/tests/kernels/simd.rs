@@ -255,11 +255,11 @@ fn fma_without_an_instruction() {
 #[cfg(target_arch = "x86_64")]
 #[test]
 fn the_cpu_says_what_the_standard_library_says() {
-    use sepal_kernels::simd::cpuid;
+    use sepal_kernels::simd::x86;
     use std::arch::is_x86_feature_detected as has;
     let avx2 = has!("avx2") && has!("fma") && has!("f16c");
-    assert_eq!(cpuid::avx2(), avx2);
-    assert_eq!(cpuid::avx512(), avx2 && has!("avx512f") && has!("avx512vl") && has!("avx512bw") && has!("avx512dq"));
+    assert_eq!(x86::avx2(), avx2);
+    assert_eq!(x86::avx512(), avx2 && has!("avx512f") && has!("avx512vl") && has!("avx512bw") && has!("avx512dq"));
 }
 
 /// A subnormal number, and a sum that lies between two floats.
