@@ -57,7 +57,7 @@ impl Victim {
             Err(e) => panic!("{e}"),
         };
         self.accepted += 1;
-        if self.accepted % self.every != 0 {
+        if !self.accepted.is_multiple_of(self.every) {
             return None;
         }
         for model in model.plans().filter(|m| m.arena_bytes(threads) <= ARENA) {

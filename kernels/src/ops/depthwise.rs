@@ -304,6 +304,7 @@ impl<const K: usize, const STRIDE: usize, const PRE: bool> Sweep<'_, K, STRIDE, 
 
     /// Adds row `line` of the input by a row of the window to the sums of `COLS` pixels: vector `j` of channel block `cb`.
     #[inline(always)]
+    #[expect(clippy::needless_range_loop, reason = "the indices are of several arrays at once")]
     fn line<S: Simd, const COLS: usize, const EDGE: bool>(
         s: S,
         acc: &mut [S::V; COLS],
