@@ -3,12 +3,14 @@
 //!
 //! `data/v1/` holds them with `hashes.txt`: file, hash of its structure, FNV-1a of its outputs' bits (of each plan). They are never made anew. A new
 //! kind of record gets a new file: add it to `written`, and the test that misses it says where it has written one and what its line
-//! in `hashes.txt` is.
+//! in `hashes.txt` is. `converted-1.sepal` is what the command wrote of mini_inception.keras, with labels.
 
 mod common;
 
 use common::Rng;
 use sepal::{AlignedBytes, Isa, Model, Options, Session};
+use sepal_format::preprocessing::{Preprocessing, fit};
+use sepal_format::record::section;
 use sepal_kernels::simd::FloatRules;
 use std::path::PathBuf;
 
@@ -77,7 +79,26 @@ fn files_of_version_1_load_and_give_the_same_bits() {
     let there =
         std::fs::read_dir(folder()).unwrap().filter(|e| e.as_ref().unwrap().path().extension().is_some_and(|e| e == "sepal"));
     assert_eq!(files, there.count(), "every file has its line");
-    assert!(files >= 4, "golden files are never taken away");
+    assert!(files >= 10, "golden files are never taken away");
+}
+
+/// What the converter writes besides what is run.
+#[test]
+fn sections_that_tell_of_a_network_are_read() {
+    let model = Model::from_owned(AlignedBytes::read(folder().join("converted-1.sepal")).unwrap()).unwrap();
+    let section = |kind| model.view().section(kind).unwrap();
+    let (pictures, labels) = Preprocessing::parse(section(section::PREPROCESSING)).unwrap();
+    assert_eq!(labels, "zero\none\ntwo\nthree\nfour\nfive\nsix\nseven\neight\nnine\n");
+    assert_eq!((pictures.resize, pictures.crop, pictures.level), (fit::CROP, 0.875, 1.0));
+    assert_eq!((pictures.channels, pictures.mean[0], pictures.std[0]), (1, 0.5, 0.5));
+    for (kind, says) in [
+        (section::PROVENANCE, "\"network\":\"mini_inception\""),
+        (section::FOLDS, "\"reason\":\"into Conv2D 'stem1'\""),
+        (section::VALUES, "\"name\":\"stem1_act\",\"step\":0"),
+    ] {
+        let text = std::str::from_utf8(section(kind)).unwrap();
+        assert!(text.contains(says), "{text}");
+    }
 }
 
 /// Names and contents of all golden files that hand-made models give.

@@ -85,8 +85,8 @@ macro_rules! codes {
 fn codes_are_as_committed() {
     use sepal_format::act::ActRecord;
     use sepal_format::op::Op;
-    use sepal_format::preprocessing::{colour, fit};
-    use sepal_format::{limits, strassen, winograd};
+    use sepal_format::preprocessing::{self, colour, fit};
+    use sepal_format::{layout, limits, strassen, winograd};
     let mut text = codes! {
         section { PLAN TENSORS STEPS IO WEIGHTS NAMES PROVENANCE FOLDS PIPELINES PREPROCESSING VALUES }
         dtype { F32 F16 BF16 I8 U8 }
@@ -126,12 +126,15 @@ fn codes_are_as_committed() {
     }
     writeln!(text, "\nstrassen\n  {:>3}", strassen::CODE).unwrap();
     writeln!(text, "\nfile").unwrap();
-    let file: [(&str, u64); 7] = [
+    let file: [(&str, u64); 10] = [
         ("magic", u64::from_le_bytes(MAGIC)),
         ("major", MAJOR.into()),
         ("byte order", BYTE_ORDER.into()),
         ("hash starts", sepal_format::HASH_START as u64),
         ("weights align", WEIGHTS_ALIGN as u64),
+        ("channels of a block", layout::BLOCK as u64),
+        ("tensors align", layout::ALIGN as u64),
+        ("bytes of a step's parameters", PARAMS as u64),
         ("in place", IN_PLACE.into()),
         ("none", NONE.into()),
     ];
@@ -140,7 +143,7 @@ fn codes_are_as_committed() {
     }
     // A limit may grow, never shrink: files that were written would be refused.
     writeln!(text, "\nlimits").unwrap();
-    let limits: [(&str, u64); 11] = [
+    let limits: [(&str, u64); 12] = [
         ("sections", limits::SECTIONS as u64),
         ("plans", limits::PLANS as u64),
         ("tensors", limits::TENSORS as u64),
@@ -149,6 +152,7 @@ fn codes_are_as_committed() {
         ("rows of a pipeline", limits::PIPELINE_ROWS.into()),
         ("inputs and outputs", limits::IO as u64),
         ("bytes of names", limits::NAMES as u64),
+        ("bytes of labels", preprocessing::LABELS as u64),
         ("threads", limits::THREADS as u64),
         ("arena bytes per byte", limits::ARENA_PER_BYTE),
         ("work per byte", limits::WORK_PER_BYTE),
