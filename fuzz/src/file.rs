@@ -25,7 +25,7 @@ fn parts(file: &[u8]) -> Option<(Vec<Range<usize>>, usize)> {
     let table = file.get(size_of::<Header>()..)?.get(..count * size_of::<Section>())?;
     let table: Vec<Section> = table.chunks_exact(size_of::<Section>()).map(pod_read_unaligned).collect();
     let weights = table.iter().find(|s| s.kind == section::WEIGHTS)?.offset as usize;
-    let mut parts = Vec::from([0..size_of::<Header>() + count * size_of::<Section>()]);
+    let mut parts: Vec<_> = std::iter::once(0..size_of::<Header>() + count * size_of::<Section>()).collect();
     let text = [section::NAMES, section::PROVENANCE, section::FOLDS, section::VALUES, section::WEIGHTS];
     for s in table.iter().filter(|s| !text.contains(&s.kind)) {
         let range = s.offset as usize..(s.offset.checked_add(s.len)?) as usize;
