@@ -16,7 +16,7 @@ struct Victim {
     file: AlignedBytes,
     /// Where the weights begin.
     structure: usize,
-    /// Of so many accepted mutants one is run: without wide vectors, or in an emulator, that takes twenty times as long.
+    /// Of so many accepted mutants one is run: all, where there are wide vectors; elsewhere, and in an emulator, that takes too long.
     every: usize,
     /// Mutants that passed verification.
     accepted: usize,
