@@ -4,7 +4,7 @@
 //! asked for, mean and deviation go into the first convolution ([`with_input`]); they do where that is exact, which is for the pass
 //! that folds batch norms to say: not where the convolution pads with zeros, unless the mean is zero.
 
-use crate::data::image::{Normalize, Recipe, Resize};
+use crate::data::recipe::{Normalize, Recipe, Resize};
 use crate::error::{Result, invalid, request};
 use crate::ir::{Act, BinaryOp, Graph, Node, Op, ReduceKind, ValueId};
 use crate::passes::InputRange;

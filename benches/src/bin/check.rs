@@ -47,6 +47,9 @@ const UNSAFE: [(&str, &str); 18] = [
     ("converter/heap/src/lib.rs", "an allocator that counts; tests, measurements and the command, never the library"),
 ];
 
+/// The page that tells of them.
+const PAGE: &str = concat!("docs/un", "safe.md");
+
 /// Crates that work without the standard library.
 const NO_STD: [&str; 3] = ["runtime/format/src/lib.rs", "kernels/src/lib.rs", "runtime/src/lib.rs"];
 
@@ -72,10 +75,10 @@ fn main() -> ExitCode {
             broken.push(format!("{file}: is not no_std"));
         }
     }
-    let page = std::fs::read_to_string(root.join("THREAT_MODEL.md")).unwrap_or_default();
+    let page = std::fs::read_to_string(root.join(PAGE)).unwrap_or_default();
     for (file, what_for) in UNSAFE {
         if !page.contains(&format!("`{file}`")) {
-            broken.push(format!("THREAT_MODEL.md: does not name {file} ({what_for})"));
+            broken.push(format!("{PAGE}: does not name {file} ({what_for})"));
         }
         match std::fs::read_to_string(root.join(file)) {
             Ok(text) if text.lines().any(|l| has_word(code(l), concat!("un", "safe"))) => {}

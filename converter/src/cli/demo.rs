@@ -8,7 +8,8 @@ use super::picture::{self, Style};
 use super::progress::Line;
 use super::{out, run, samples};
 use sepal_converter::convert::{self, ConvertOptions, Converted};
-use sepal_converter::data::image::{self, Normalize, Target};
+use sepal_converter::data::image;
+use sepal_converter::data::recipe::{Normalize, Target};
 use std::time::{Duration, Instant};
 
 /// Pictures side by side.

@@ -11,7 +11,7 @@ use super::progress::Line;
 use super::steps::{PipelineInfo, StepInfo, pipelines, short_name, steps};
 use sepal::Model;
 use sepal_converter::convert::{self, ConvertOptions};
-use sepal_converter::data::image::Resize;
+use sepal_converter::data::recipe::Resize;
 use sepal_converter::preprocessing::Preprocessing;
 use sepal_format::record::MAGIC;
 use serde_json::{Value, json};

@@ -2,8 +2,7 @@
 
 use super::failure::Failure;
 use sepal::Model;
-use sepal_converter::data::image::Normalize;
-use sepal_converter::data::image::Recipe;
+use sepal_converter::data::recipe::{Normalize, Recipe};
 use sepal_converter::preprocessing;
 
 /// The options of commands that read pictures.

@@ -1,7 +1,7 @@
 //! What `convert` is told about pictures.
 
 use super::failure::Failure;
-use sepal_converter::data::image::{Normalize, Resize};
+use sepal_converter::data::recipe::{Normalize, Resize};
 use sepal_converter::file::read_at_most;
 use sepal_converter::preprocessing::Preprocessing;
 use std::path::{Path, PathBuf};

@@ -4,8 +4,9 @@ use super::engine::Port;
 use super::failure::Failure;
 use super::out;
 use clap::builder::{OsStringValueParser, TypedValueParser};
-use sepal_converter::data::image::{self, Recipe, Target};
+use sepal_converter::data::image;
 use sepal_converter::data::npz::{self, Array, Arrays};
+use sepal_converter::data::recipe::{Recipe, Target};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 

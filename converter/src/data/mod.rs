@@ -1,8 +1,10 @@
 //! What a network is fed with and compared with: arrays, pictures, pseudo-random numbers.
 
+#[cfg(feature = "pictures")]
 pub mod image;
 pub mod npz;
 pub mod random;
+pub mod recipe;
 
 use std::path::{Path, PathBuf};
 
