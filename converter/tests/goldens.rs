@@ -6,6 +6,7 @@ use sepal::{Model, Options, Session};
 use sepal_converter::convert::{ConvertOptions, Converted, convert, convert_bytes};
 use sepal_converter::data::npz::{Array, Arrays, read_npz};
 use serde_json::Value;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 /// Samples in every golden.
@@ -22,7 +23,7 @@ fn shared() -> Option<PathBuf> {
     if path.is_dir() {
         return Some(path);
     }
-    eprintln!("SKIPPED: {} is not there, so its models are not tested", path.display());
+    let _ = writeln!(std::io::stderr(), "SKIPPED: {} is not there, so its models are not tested", path.display());
     None
 }
 

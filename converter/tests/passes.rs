@@ -7,6 +7,7 @@ use sepal_converter::ir::{Graph, Op};
 use sepal_converter::passes::{self, Report, explain, run};
 use serde_json::Value;
 use std::collections::HashMap;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 /// The folder of models, or `None` after saying so.
@@ -14,7 +15,7 @@ fn models() -> Option<PathBuf> {
     let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared");
     let path = std::env::var_os("SEPAL_SHARED").map_or(beside, PathBuf::from).join("models");
     if !path.is_dir() {
-        eprintln!("SKIPPED: {} is not there", path.display());
+        let _ = writeln!(std::io::stderr(), "SKIPPED: {} is not there", path.display());
         return None;
     }
     Some(path)

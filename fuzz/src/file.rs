@@ -1,21 +1,10 @@
 //! Mutations of a converted file that its reader looks at: they fall on records, and the hash is right.
 
+use crate::random::Random;
 use bytemuck::{cast_slice, pod_read_unaligned};
 use sepal_format::record::{Header, MAGIC, Section, section};
 use std::mem::{offset_of, size_of};
 use std::ops::Range;
-
-/// xorshift.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, n: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 11) as usize % n.max(1)
-    }
-}
 
 /// The ranges of a file that hold its records, of all its plans, and where its weights begin; `None` if it is too broken to tell. Names
 /// and reports are left out: they matter least.
@@ -48,7 +37,7 @@ fn mend(file: &mut [u8]) {
 
 /// One to four words of the records, or what libFuzzer does to `size` bytes of `data`; most results have the right hash.
 pub fn mutate(data: &mut [u8], size: usize, max_size: usize, seed: u32) -> usize {
-    let mut random = Random(0x9e37_79b9_7f4a_7c15 ^ u64::from(seed) << 17 | 1);
+    let mut random = Random::new(seed);
     let Some((ranges, _)) = parts(&data[..size]).filter(|_| random.below(16) > 0) else {
         let size = libfuzzer_sys::fuzzer_mutate(data, size, max_size);
         mend(&mut data[..size]);

@@ -1,4 +1,4 @@
-//! What the fuzz targets share: the promises that every input is held to, and mutations that get past checksums.
+//! What the fuzz targets share: the promises that every input is held to, and mutations that know the formats and get past checksums.
 //!
 //! Promises are checked by `assert!`; AddressSanitizer watches memory, libFuzzer what never ends.
 
@@ -11,10 +11,17 @@ use sepal_format::layout::BLOCK;
 use sepal_format::op::OpRef;
 use sepal_format::record::{NONE, Step, Tensor, place};
 
+mod attributes;
 mod file;
 mod members;
+mod random;
+mod tables;
+mod wire;
+pub use attributes::mutate as mutate_attributes;
 pub use file::mutate as mutate_file;
 pub use members::{mutate as mutate_members, zip};
+pub use tables::mutate as mutate_tables;
+pub use wire::mutate as mutate_wire;
 
 #[global_allocator]
 static HEAP: sepal_heap::Counting = sepal_heap::Counting;

@@ -277,8 +277,16 @@ fn port<'a>(view: ModelView<'a>, io: &'a Io) -> Port<'a> {
 /// The instruction set to run with.
 fn isa() -> Result<Isa, LoadError> {
     #[cfg(feature = "std")]
-    if let Some(name) = std::env::var_os("SEPAL_ISA").filter(|name| !name.is_empty()) {
-        return name.to_str().and_then(Isa::by_name).ok_or(LoadError::Isa);
+    {
+        // Read once: it takes heap, and a program in C may change its environment later.
+        static WANTED: std::sync::OnceLock<Option<Result<Isa, LoadError>>> = std::sync::OnceLock::new();
+        let wanted = WANTED.get_or_init(|| {
+            let name = std::env::var_os("SEPAL_ISA").filter(|name| !name.is_empty())?;
+            Some(name.to_str().and_then(Isa::by_name).ok_or(LoadError::Isa))
+        });
+        if let Some(wanted) = wanted {
+            return wanted.as_ref().copied().map_err(|_| LoadError::Isa);
+        }
     }
     Isa::widest().ok_or(LoadError::NoIsa)
 }

@@ -14,6 +14,12 @@
    write where it is not const, during the call. What must stay for longer is said at the function.
  - Texts end with NUL. Texts from this library belong to it.
  - Any thread may call any function at any time, but a session is used by one thread at a time, and nothing is freed while in use.
+   A child of fork may free a session of several threads, and not run it.
+ - A mapped file (sepal_model_open) stays as it is while its model lives: one that is cut off ends the process with SIGBUS.
+ - A thread that loads or runs has 128 KB of stack.
+ - The environment does not change while the first model is loaded, when SEPAL_ISA is read.
+ - In a library without the feature std, or of the profile small, an error inside of it ends the program (abort); and so does memory
+   that ends for the standard library's own small things, but in sepal_model_from_memory and sepal_session_in_arena.
  */
 
 /*
@@ -316,8 +322,8 @@ const char *sepal_status_text(int32_t status);
 
 /*
  Why the last call on this thread failed that did, in one line of at most 1023 bytes; empty if none did. Characters of paths and
- names that would command a terminal are replaced. Never null; valid until the next call on this thread that fails. A library
- built without the feature `std` has no such texts: see `sepal_status_text`.
+ names that would command a terminal are replaced. Never null; valid until the next call on this thread that fails, or the thread
+ ends. A library built without the feature `std` has no such texts: see `sepal_status_text`.
  */
 const char *sepal_last_error(void);
 

@@ -124,7 +124,9 @@ pub unsafe extern "C" fn sepal_session_free(session: *mut Session) {
 /// `sepal_model_input` says; the address never changes. Null if there is no such input.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sepal_session_input(session: *mut Session, index: usize) -> *mut f32 {
-    // SAFETY: the header asks for null or a live handle that no other thread uses.
+    // SAFETY: the header asks for null or a live handle that no other thread uses. What the caller writes by this pointer later, it writes
+    // between calls on this session, while nothing else of the program looks at the arena and no function of ours is running: every
+    // reference to it lives within a call, whose borrows are told to the optimiser for its length.
     let session = unsafe { session.as_mut() };
     session.and_then(|s| s.inner.input_mut(index)).map_or(core::ptr::null_mut(), <[f32]>::as_mut_ptr)
 }

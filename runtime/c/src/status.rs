@@ -220,8 +220,8 @@ pub extern "C" fn sepal_status_text(status: i32) -> *const c_char {
 }
 
 /// Why the last call on this thread failed that did, in one line of at most 1023 bytes; empty if none did. Characters of paths and
-/// names that would command a terminal are replaced. Never null; valid until the next call on this thread that fails. A library
-/// built without the feature `std` has no such texts: see `sepal_status_text`.
+/// names that would command a terminal are replaced. Never null; valid until the next call on this thread that fails, or the thread
+/// ends. A library built without the feature `std` has no such texts: see `sepal_status_text`.
 #[unsafe(no_mangle)]
 pub extern "C" fn sepal_last_error() -> *const c_char {
     #[cfg(feature = "std")]

@@ -239,8 +239,10 @@ try {
   console.error(e);
 }
 const gone = new Promise((done) => browser.once("exit", done));
-browser.kill();
-await gone;
+if (browser.exitCode === null && browser.signalCode === null) {
+  browser.kill();
+  await gone;
+}
 server.close();
 try {
   rmSync(profile, { recursive: true, force: true, maxRetries: 5, retryDelay: 200 });

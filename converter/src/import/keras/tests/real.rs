@@ -4,6 +4,7 @@ use super::{difference, kinds, npz, run};
 use crate::import::{Options, import};
 use crate::ir::Graph;
 use serde_json::Value;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 /// The folder with the real models, unless it is absent.
@@ -11,7 +12,7 @@ fn models() -> Option<PathBuf> {
     let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared");
     let folder = std::env::var_os("SEPAL_SHARED").map_or(beside, PathBuf::from).join("models");
     if !folder.is_dir() {
-        println!("SKIPPED: there is no {}", folder.display());
+        let _ = writeln!(std::io::stderr(), "SKIPPED: there is no {}", folder.display());
         return None;
     }
     Some(folder)

@@ -11,6 +11,7 @@ mod trivial;
 mod write;
 
 use crate::error::{Error, Unsupported};
+use std::io::Write as _;
 use std::path::PathBuf;
 
 /// A folder of the models that are not in the repository, or `None` after saying so.
@@ -21,7 +22,7 @@ fn shared(folder: &str) -> Option<PathBuf> {
     if path.is_dir() {
         return Some(path);
     }
-    eprintln!("SKIPPED: {} is not there", path.display());
+    let _ = writeln!(std::io::stderr(), "SKIPPED: {} is not there", path.display());
     None
 }
 

@@ -4,6 +4,7 @@ use super::npz::Npz;
 use crate::import::{Options, onnx};
 use crate::interp::interpret;
 use serde_json::Value;
+use std::io::Write as _;
 use std::path::Path;
 
 #[test]
@@ -52,7 +53,7 @@ fn check(folder: &Path, file: &str, row: &Value) {
 #[test]
 fn extra_models_compute() {
     let Some(folder) = std::env::var_os("SEPAL_ONNX_EXTRA") else {
-        eprintln!("SKIPPED: SEPAL_ONNX_EXTRA names no folder of models");
+        let _ = writeln!(std::io::stderr(), "SKIPPED: SEPAL_ONNX_EXTRA names no folder of models");
         return;
     };
     let mut failures = vec![];

@@ -3,6 +3,7 @@
 use crate::data::npz::read_npz;
 use crate::error::Error;
 use serde_json::Value;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 /// A folder of the models that are not in the repository, or `None` after saying so.
@@ -13,7 +14,7 @@ fn shared(folder: &str) -> Option<PathBuf> {
     if path.is_dir() {
         return Some(path);
     }
-    eprintln!("SKIPPED: {} is not there", path.display());
+    let _ = writeln!(std::io::stderr(), "SKIPPED: {} is not there", path.display());
     None
 }
 
@@ -67,7 +68,7 @@ fn check(folder: &Path, file: &str, row: &Value) {
 #[test]
 fn extra_models_compute() {
     let Some(folder) = std::env::var_os("SEPAL_TFLITE_EXTRA") else {
-        eprintln!("SKIPPED: SEPAL_TFLITE_EXTRA names no folder of models");
+        let _ = writeln!(std::io::stderr(), "SKIPPED: SEPAL_TFLITE_EXTRA names no folder of models");
         return;
     };
     let mut failures = vec![];
