@@ -11,9 +11,9 @@ use std::mem::offset_of;
 /// Most bytes of an arena that a test makes.
 const ARENA: usize = 4 << 20;
 
-/// Of so many damaged files one is tried: all, if `SEPAL_DAMAGED` does not say otherwise, as it does for an emulator.
+/// Of so many damaged files one is tried: all, if `SEPAL_ONE_OF` does not say otherwise, as it does for an emulator.
 fn one_of() -> usize {
-    std::env::var("SEPAL_DAMAGED").map_or(1, |n| n.parse().expect("SEPAL_DAMAGED is a number"))
+    std::env::var("SEPAL_ONE_OF").map_or(1, |n| n.parse().expect("SEPAL_ONE_OF is a number"))
 }
 
 /// A file whose structure is damaged on purpose.

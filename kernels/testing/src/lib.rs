@@ -66,6 +66,14 @@ pub fn outputs(window: &Window, size: [usize; 2], pad_end: [usize; 2]) -> [usize
     })
 }
 
+/// Of so many inputs of the longest tests one is tried: all, if `SEPAL_ONE_OF` does not say otherwise, as it does for an emulator.
+///
+/// # Panics
+/// If it says what is no number above 0.
+pub fn one_of() -> usize {
+    std::env::var("SEPAL_ONE_OF").map_or(1, |n| n.parse().ok().filter(|n| *n > 0).expect("SEPAL_ONE_OF is a number above 0"))
+}
+
 /// Calls `f` with every instruction set of this CPU.
 pub fn each_isa(mut f: impl FnMut(Isa)) {
     for name in Isa::NAMES {

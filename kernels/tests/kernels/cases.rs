@@ -1,11 +1,11 @@
 use sepal_testing::cases::CASES;
 use sepal_testing::layer::Layer;
-use sepal_testing::{Threads, assert_same, each_isa};
+use sepal_testing::{Threads, assert_same, each_isa, one_of};
 use std::collections::BTreeSet;
 
 #[test]
 fn layers_of_well_known_networks() {
-    for case in CASES.iter().map(|c| c.reduced()) {
+    for case in CASES.iter().step_by(one_of()).map(|c| c.reduced()) {
         let layer = Layer::new(case);
         let want = layer.reference();
         each_isa(|isa| {
