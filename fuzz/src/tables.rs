@@ -71,8 +71,9 @@ impl Places {
         self.elements.push(to);
         for i in 0..len.min(64) {
             let element = to + 4 + 4 * i;
+            let Some(offset) = u32_at(file, element) else { break };
             self.elements.push(element);
-            if let Some(at) = u32_at(file, element).and_then(|offset| element.checked_add(offset))
+            if let Some(at) = element.checked_add(offset)
                 && at > element
                 && at % 4 == 0
                 && self.table(file, at, seen).is_some()
